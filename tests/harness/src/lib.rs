@@ -1,0 +1,1 @@
+//! A real control plane, simulated nodes and worn-in clusters.
