@@ -1,1 +1,30 @@
+//! Upgrades Calico on Kubernetes with one resumable command.
+//!
+//! Look at the cluster, decide everything, write it down, change it through one door one provable step at a time, and be able
+//! to stop anywhere. The rooms, from the nouns up; each uses only those above it:
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | `version`, `resource`, `inventory` | the nouns: releases, objects, what is known of a cluster |
+//! | `convert`, `check`, `runbook`, `plan` | decisions, pure: no client, no file, no clock |
+//! | `cluster`, `backup` | hands: the Kubernetes API, archives |
+//! | `observe`, `step`, `door`, `journal`, `engine` | work: look, take steps, change, remember, run |
+//! | `report`, `cli` | the door to people |
 #![forbid(unsafe_code)]
+
+pub mod backup;
+pub mod check;
+pub mod cli;
+pub mod cluster;
+pub mod convert;
+pub mod door;
+pub mod engine;
+pub mod inventory;
+pub mod journal;
+pub mod observe;
+pub mod plan;
+pub mod report;
+pub mod resource;
+pub mod runbook;
+pub mod step;
+pub mod version;

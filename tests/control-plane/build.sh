@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the servers that tests and the demo talk to, each once, into a cache outside the tree:
-#   <cache>/<name>-<version>-<digest of its recipe>/   (the folder appears only when its build is whole)
+#   <cache>/<name>-<version>-<digest of its folder here>/   (it appears only when its build is whole)
 # Usage: build.sh [etcd] [kwok] [v1.34] [v1.8]        prints "<name> <folder>" for each; default: all
 # CALICO_UPGRADER_CACHE chooses the cache. KUBEBUILDER_ASSETS (kube-apiserver and etcd of today) replaces etcd and v1.34.
 set -eu
@@ -10,7 +10,7 @@ export CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local GOFLAGS="-mod=readonly -buildv
 
 say() { echo "control plane: $*" >&2; }
 
-recipe_digest() { (cd "$here" && find "$1" -type f 2>/dev/null | LC_ALL=C sort | xargs cat build.sh | sha256sum | cut -c1-12); }
+recipe_digest() { (cd "$here" && find "$1" -type f 2>/dev/null | LC_ALL=C sort | xargs -r cat | sha256sum | cut -c1-12); }
 
 build_etcd() { cd "$1/src" && go build -ldflags "-s -w" -o "$1/etcd" go.etcd.io/etcd/server/v3; }
 

@@ -1,1 +1,34 @@
-//! A real control plane, simulated nodes and worn-in clusters.
+//! A real control plane, simulated nodes and worn-in clusters, for the tests, the demo and the benchmarks.
+//!
+//! Everything runs on 127.0.0.1 and ends with this process, however it ends. The API is blocking, and rests on neither
+//! the Kubernetes client nor the async runtime of the program under test, so that it can judge both.
+
+mod api;
+mod binaries;
+mod certificates;
+mod control_plane;
+mod discovery;
+mod error;
+mod etcd;
+mod fixture;
+mod nodes;
+mod oracle;
+mod parallel;
+mod servers;
+mod snapshot;
+mod stages;
+mod supervisor;
+mod users;
+mod wait;
+mod worn_in;
+
+pub use api::{Api, ApiError};
+pub use control_plane::{ControlPlane, Kubernetes};
+pub use error::{HarnessError, Result};
+pub use nodes::{Fault, Nodes};
+pub use oracle::{State, differences};
+pub use servers::Server;
+pub use snapshot::Snapshot;
+pub use users::User;
+pub use wait::{Seen, wait_until};
+pub use worn_in::{Flavour, Release, Size, UnknownWord, WornIn, worn_in};

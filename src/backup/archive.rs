@@ -1,0 +1,101 @@
+use serde::{Deserialize, Serialize};
+
+use super::FORMAT;
+use crate::{
+    cluster::{Cluster, ClusterError},
+    resource::{Digest, Kind, ObjectRef},
+};
+
+/// What a backup holds, file by file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub format: u32,
+    /// The uid of namespace kube-system.
+    pub cluster: String,
+    pub files: Vec<Entry>,
+}
+
+/// One file of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    pub kind: Kind,
+    pub file: String,
+    pub objects: usize,
+    /// Size and digest of the content before compression.
+    pub bytes: u64,
+    pub sha256: Digest,
+}
+
+/// A backup in memory, ready to be written.
+pub struct Archive {
+    pub manifest: Manifest,
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// Kinds of which everything is kept.
+const WHOLE: [Kind; 2] = [Kind::Namespace, Kind::NetworkPolicy];
+
+/// Kinds of which Calico's own objects are kept.
+const PARTS: [Kind; 6] = [
+    Kind::CustomResourceDefinition,
+    Kind::ServiceAccount,
+    Kind::ClusterRole,
+    Kind::ClusterRoleBinding,
+    Kind::ConfigMap,
+    Kind::DaemonSet,
+];
+
+/// Reads all of Calico's data, all namespaces and policies, and the given objects of the install.
+pub async fn collect(cluster: &Cluster, uid: &str, objects: &[ObjectRef]) -> Result<Archive, ClusterError> {
+    let mut archive = Archive { manifest: Manifest { format: FORMAT, cluster: uid.to_owned(), files: Vec::new() }, files: Vec::new() };
+    for kind in WHOLE.into_iter().chain(Kind::THIRD_PARTY).chain(Kind::CUSTOM) {
+        let lines = cluster.list_lines(kind).await?;
+        archive.add(kind, lines);
+    }
+    for kind in PARTS {
+        let mut lines = Vec::new();
+        for object in objects.iter().filter(|object| object.kind == kind) {
+            lines.extend(cluster.get_raw(object).await?.map(|body| body.to_string()));
+        }
+        archive.add(kind, lines);
+    }
+    Ok(archive)
+}
+
+impl Archive {
+    fn add(&mut self, kind: Kind, mut lines: Vec<String>) {
+        if lines.is_empty() {
+            return;
+        }
+        lines.sort();
+        let objects = lines.len();
+        let content = lines.into_iter().map(|line| line + "\n").collect::<String>();
+        let file = format!("{}.ndjson.zst", file_stem(kind));
+        let entry = Entry { kind, file: file.clone(), objects, bytes: content.len() as u64, sha256: Digest::of(content.as_bytes()) };
+        let packed = zstd::encode_all(content.as_bytes(), 3).expect("memory can be written to");
+        self.manifest.files.push(entry);
+        self.files.push((file, packed));
+    }
+}
+
+/// Old and new pools have almost the same name, so the old kinds carry their API's.
+pub(super) fn file_stem(kind: Kind) -> String {
+    let name = kind.name().to_ascii_lowercase();
+    if Kind::THIRD_PARTY.contains(&kind) { format!("thirdparty-{name}") } else { name }
+}
+
+impl Manifest {
+    pub fn to_text(&self) -> String {
+        format!("{:#}\n", serde_json::to_value(self).expect("a manifest is plain data"))
+    }
+
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.to_text().as_bytes())
+    }
+
+    pub fn objects(&self) -> usize {
+        self.files.iter().map(|entry| entry.objects).sum()
+    }
+}

@@ -1,0 +1,17 @@
+//! Backups: every object as the server gave it, in compressed files with a manifest of digests, and the drill that proves that
+//! they can be read back.
+//!
+//! A backup is a directory: `<kind>.ndjson.zst` with one object a line, sorted by name, and `manifest.json`. The same cluster
+//! state gives the same manifest digest. Archives are hostile input: no path comes from their contents, and sizes are capped.
+
+mod archive;
+mod drill;
+
+pub use archive::{Archive, Entry, Manifest, collect};
+pub use drill::{BackupError, Drilled, drill, read_manifest};
+
+/// The file that names all others.
+pub const MANIFEST: &str = "manifest.json";
+
+/// The layout of backups; another number is refused.
+pub const FORMAT: u32 = 1;

@@ -1,0 +1,109 @@
+//! Checks: what in a cluster speaks against an upgrade, all at once.
+//!
+//! A finding has a stable id. Mandatory ones stop a run before anything is changed; some of those yield to
+//! `--ignore ID=reason`, and the reason is kept in the plan.
+
+mod cluster;
+mod install;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::Inventory;
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub id: String,
+    pub severity: Severity,
+    /// What is wrong, with the object and the numbers.
+    pub title: String,
+    pub evidence: Vec<String>,
+    pub why: String,
+    /// What to do now; a command where there is one.
+    pub now: String,
+    /// Why the operator goes on in spite of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored_because: Option<String>,
+}
+
+/// What a finding does to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// It is told.
+    Advisory,
+    /// It stops the run with this exit code unless it is ignored with a reason.
+    Mandatory { exit: u8 },
+    /// It stops the run with this exit code, whatever the operator says.
+    Final { exit: u8 },
+}
+
+/// Blocked before anything changed.
+pub const BLOCKED: u8 = 3;
+/// No supported path.
+pub const NO_PATH: u8 = 16;
+/// A conversion needs a decision.
+pub const NEEDS_DECISION: u8 = 17;
+
+impl Finding {
+    pub fn new(id: &str, severity: Severity, title: impl Into<String>) -> Self {
+        let (evidence, why, now) = (Vec::new(), String::new(), String::new());
+        Self { id: id.to_owned(), severity, title: title.into(), evidence, why, now, ignored_because: None }
+    }
+
+    pub fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.evidence.extend(lines);
+        self
+    }
+
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    pub fn now(mut self, now: impl Into<String>) -> Self {
+        self.now = now.into();
+        self
+    }
+
+    /// The exit code with which this finding stops a run, if it does.
+    pub fn blocks(&self) -> Option<u8> {
+        match self.severity {
+            Severity::Advisory => None,
+            Severity::Mandatory { .. } if self.ignored_because.is_some() => None,
+            Severity::Mandatory { exit } | Severity::Final { exit } => Some(exit),
+        }
+    }
+}
+
+/// Holds all checks against an inventory.
+pub fn findings(inventory: &Inventory) -> Vec<Finding> {
+    let all = [install::findings(inventory), cluster::findings(inventory)];
+    all.into_iter().flatten().collect()
+}
+
+/// Marks the findings that the operator ignores, by id and reason.
+pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
+    for finding in findings {
+        finding.ignored_because = reasons.get(&finding.id).cloned();
+    }
+}
+
+/// Every check, with one line on what it looks at.
+pub const CHECKS: [(&str, &str); 13] = [
+    ("CU-C001", "a Calico is installed"),
+    ("CU-C002", "there is one Calico, not two"),
+    ("CU-C003", "no operator manages Calico"),
+    ("CU-C004", "the installed release is known from its images"),
+    ("CU-C005", "the datastore and the manifests of the install are known and supported"),
+    ("CU-C006", "we hold the rights that a run needs"),
+    ("CU-C007", "all nodes are Ready"),
+    ("CU-C008", "calico-node runs and is ready on every node"),
+    ("CU-C009", "no namespace is being deleted"),
+    ("CU-C010", "the isolation of every namespace can be read"),
+    ("CU-C011", "all of Calico's data can be converted without loss"),
+    ("CU-C012", "the API server serves the old data"),
+    ("CU-C013", "every hand-made change can be told from the release's own"),
+];

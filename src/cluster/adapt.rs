@@ -1,0 +1,64 @@
+//! The two shapes of a CustomResourceDefinition, and the one in between that the rest of the program sees.
+//!
+//! Neutral shape: `spec` holds `group`, `names`, `scope` and `version` (the stored one). Calico's CRDs of this age have one
+//! version and no schema, so the neutral shape says all there is to say about them.
+
+use serde_json::{Map, Value, json};
+
+use super::served::Resource;
+use crate::resource::{Document, Kind};
+
+/// Makes the body that this server takes.
+pub(super) fn to_served(kind: Kind, resource: &Resource, document: &Document) -> Value {
+    let mut body = document.value();
+    if kind == Kind::CustomResourceDefinition && resource.version == "v1" {
+        body["spec"] = to_v1_definition(&body["spec"]);
+    }
+    body["apiVersion"] = json!(resource.api_version());
+    body["kind"] = json!(kind.name());
+    body
+}
+
+/// Makes the shape that the rest of the program sees from what this server gave.
+pub(super) fn from_served(kind: Kind, mut body: Value) -> Value {
+    if kind == Kind::CustomResourceDefinition {
+        body["spec"] = neutral_definition(&body["spec"]);
+    }
+    body
+}
+
+fn to_v1_definition(spec: &Value) -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "group": spec["group"], "names": spec["names"], "scope": spec["scope"],
+        "versions": [{"name": spec["version"], "served": true, "storage": true, "schema": schema}],
+    })
+}
+
+fn neutral_definition(spec: &Value) -> Value {
+    let stored = spec["versions"].as_array().into_iter().flatten().find(|version| version["storage"] == true);
+    let version = stored.map_or(&spec["version"], |version| &version["name"]);
+    let mut names = Map::new();
+    for key in ["kind", "listKind", "plural", "singular", "shortNames"] {
+        if let Some(value) = spec["names"].get(key) {
+            names.insert(key.to_owned(), value.clone());
+        }
+    }
+    json!({"group": spec["group"], "names": names, "scope": spec["scope"], "version": version})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_reads_the_same_from_both_api_versions() {
+        let old = json!({"spec": {"group": "g", "version": "v1", "scope": "Cluster",
+            "names": {"kind": "A", "plural": "as", "singular": "a", "listKind": "AList"}}});
+        let resource = Resource { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" };
+        let new = to_served(Kind::CustomResourceDefinition, &resource, &Document::new(old.clone()));
+        assert_eq!(new["spec"]["versions"][0]["name"], "v1");
+        let read = |body| from_served(Kind::CustomResourceDefinition, body)["spec"].clone();
+        assert_eq!(read(new), read(old));
+    }
+}

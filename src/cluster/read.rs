@@ -1,0 +1,135 @@
+use serde_json::Value;
+
+use super::{Cluster, ClusterError, adapt};
+use crate::resource::{Kind, Live, ObjectRef};
+
+/// Objects asked for in one page of a list.
+const PAGE: usize = 500;
+
+/// A list that goes stale on every try is given up.
+const LIST_TRIES: usize = 5;
+
+/// An object exactly as the server gave it, but for `apiVersion` and `kind`, which lists leave out and we add.
+pub type Raw = Value;
+
+impl Cluster {
+    /// Reads one object; `None` only if the server says that it is not there.
+    pub async fn get(&self, reference: &ObjectRef) -> Result<Option<Live>, ClusterError> {
+        let path = self.place(reference.kind)?.object(reference);
+        match self.read(&path).await {
+            Ok(body) => self.live(reference.kind, &path, body).map(Some),
+            Err(ClusterError::NotFound { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Reads one object as the server gives it.
+    pub async fn get_raw(&self, reference: &ObjectRef) -> Result<Option<Raw>, ClusterError> {
+        match self.read(&self.place(reference.kind)?.object(reference)).await {
+            Ok(body) => Ok(Some(body)),
+            Err(ClusterError::NotFound { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Lists a kind in all namespaces or in one; empty if this server does not serve the kind.
+    pub async fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<Vec<Live>, ClusterError> {
+        self.list_selected(kind, namespace, "").await
+    }
+
+    /// Lists the objects of a kind that a label selector picks.
+    pub async fn list_selected(&self, kind: Kind, namespace: Option<&str>, selector: &str) -> Result<Vec<Live>, ClusterError> {
+        let read = |body| self.live(kind, kind.name(), body);
+        self.collect(kind, namespace, selector, read).await.map(|(found, _)| found)
+    }
+
+    /// Lists a kind as the server gives it, with the revision that the list is of.
+    pub async fn list_raw(&self, kind: Kind, namespace: Option<&str>) -> Result<(Vec<Raw>, String), ClusterError> {
+        self.collect(kind, namespace, "", Ok).await
+    }
+
+    /// Lists a kind as lines of JSON, one object each, without keeping the parsed list.
+    pub async fn list_lines(&self, kind: Kind) -> Result<Vec<String>, ClusterError> {
+        self.collect(kind, None, "", |body| Ok(body.to_string())).await.map(|(lines, _)| lines)
+    }
+
+    /// Reads all pages of a list; one that goes stale midway (410) starts again, so that revisions never mix.
+    pub(super) async fn collect<T>(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        selector: &str,
+        read: impl Fn(Raw) -> Result<T, ClusterError>,
+    ) -> Result<(Vec<T>, String), ClusterError> {
+        for _ in 1..LIST_TRIES {
+            match self.collect_once(kind, namespace, selector, &read).await {
+                Err(ClusterError::Stale { .. }) => {}
+                other => return other,
+            }
+        }
+        self.collect_once(kind, namespace, selector, &read).await
+    }
+
+    async fn collect_once<T>(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        selector: &str,
+        read: &impl Fn(Raw) -> Result<T, ClusterError>,
+    ) -> Result<(Vec<T>, String), ClusterError> {
+        let Ok(place) = self.place(kind) else { return Ok((Vec::new(), String::new())) };
+        let path = place.collection(namespace);
+        let (mut found, mut token) = (Vec::new(), String::new());
+        loop {
+            let mut answer = match self.read(&page_path(&path, selector, &token)).await {
+                // A custom resource whose definition is not there: nothing is stored of it.
+                Err(ClusterError::NotFound { .. }) if token.is_empty() && Kind::CUSTOM.contains(&kind) => {
+                    return Ok((found, String::new()));
+                }
+                other => other?,
+            };
+            let Value::Array(page) = answer["items"].take() else { return Err(malformed(&path, "items")) };
+            for mut body in page {
+                body["apiVersion"] = place.api_version().into();
+                body["kind"] = kind.name().into();
+                found.push(read(body)?);
+            }
+            token = answer["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+            if token.is_empty() {
+                return Ok((found, answer["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()));
+            }
+        }
+    }
+
+    pub(super) fn live(&self, kind: Kind, path: &str, body: Value) -> Result<Live, ClusterError> {
+        Live::read(adapt::from_served(kind, body)).map_err(|what| malformed(path, what))
+    }
+
+    /// Answers whether a CustomResourceDefinition is served, or has not come so far yet.
+    pub async fn is_established(&self, name: &str) -> Result<bool, ClusterError> {
+        let reference = ObjectRef::cluster(Kind::CustomResourceDefinition, name);
+        let Some(body) = self.get_raw(&reference).await? else { return Ok(false) };
+        let conditions = body["status"]["conditions"].as_array().into_iter().flatten();
+        Ok(conditions.into_iter().any(|one| one["type"] == "Established" && one["status"] == "True"))
+    }
+}
+
+fn page_path(path: &str, selector: &str, token: &str) -> String {
+    let mut query = format!("{path}?limit={PAGE}");
+    for (key, value) in [("labelSelector", selector), ("continue", token)] {
+        if !value.is_empty() {
+            query.push_str(&format!("&{key}={}", escape(value)));
+        }
+    }
+    query
+}
+
+/// Writes a value for a query so that no character of it can end it.
+pub(super) fn escape(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    value.bytes().map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+fn malformed(path: &str, what: &str) -> ClusterError {
+    ClusterError::Malformed { path: path.to_owned(), what: what.to_owned() }
+}

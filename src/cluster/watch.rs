@@ -1,0 +1,158 @@
+use std::{collections::BTreeMap, pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt};
+use kube::core::WatchEvent;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Cluster, ClusterError, read::escape};
+use crate::resource::Kind;
+
+/// How long the server keeps one watch open; then it is opened again.
+const WATCH_SECONDS: u32 = 240;
+
+/// A pod of a DaemonSet, as far as a roll needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    pub name: String,
+    pub uid: String,
+    pub resource_version: String,
+    pub node: String,
+    /// The hash of the template that the pod was made from; absent before Kubernetes v1.7.
+    pub revision: Option<String>,
+    pub images: Vec<String>,
+    pub is_ready: bool,
+    pub is_terminating: bool,
+    /// Why a container does not run, or why the pod cannot be placed.
+    pub trouble: Option<String>,
+}
+
+/// The pods that a label selector picks, kept up to date by a watch.
+///
+/// A watch is only a hint: whenever it breaks or goes stale, the pods are listed again.
+pub struct PodFeed {
+    cluster: Cluster,
+    namespace: String,
+    selector: String,
+    pods: BTreeMap<String, Followed>,
+    events: Events,
+}
+
+type Events = Pin<Box<dyn Stream<Item = Result<WatchEvent<Value>, kube::Error>> + Send>>;
+
+impl Cluster {
+    /// Lists the pods that a selector picks and goes on following them.
+    pub async fn follow_pods(&self, namespace: &str, selector: &str) -> Result<PodFeed, ClusterError> {
+        let (namespace, selector) = (namespace.to_owned(), selector.to_owned());
+        let events: Events = Box::pin(futures::stream::empty());
+        let mut feed = PodFeed { cluster: self.clone(), namespace, selector, pods: BTreeMap::new(), events };
+        feed.start_again().await?;
+        Ok(feed)
+    }
+}
+
+impl PodFeed {
+    /// The pods as last heard of, by name.
+    pub fn pods(&self) -> &BTreeMap<String, Followed> {
+        &self.pods
+    }
+
+    /// Waits for the next news, at most until the given instant. Answers whether there was any.
+    pub async fn next(&mut self, until: Instant) -> Result<bool, ClusterError> {
+        match tokio::time::timeout_at(until, self.events.next()).await {
+            Err(_) => Ok(false),
+            Ok(Some(Ok(event))) => self.take(event).await.map(|()| true),
+            // The watch ended, was cut off, or went stale.
+            Ok(Some(Err(_)) | None) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.start_again().await.map(|()| true)
+            }
+        }
+    }
+
+    async fn take(&mut self, event: WatchEvent<Value>) -> Result<(), ClusterError> {
+        match event {
+            WatchEvent::Added(body) | WatchEvent::Modified(body) => {
+                if let Some(pod) = Followed::read(&body) {
+                    self.pods.insert(pod.name.clone(), pod);
+                }
+            }
+            WatchEvent::Deleted(body) => {
+                self.pods.remove(body["metadata"]["name"].as_str().unwrap_or_default());
+            }
+            WatchEvent::Bookmark(_) => {}
+            WatchEvent::Error(_) => self.start_again().await?,
+        }
+        Ok(())
+    }
+
+    async fn start_again(&mut self) -> Result<(), ClusterError> {
+        let read = |body: Value| Ok(Followed::read(&body));
+        let (pods, revision) = self.cluster.collect(Kind::Pod, Some(&self.namespace), &self.selector, read).await?;
+        self.pods = pods.into_iter().flatten().map(|pod| (pod.name.clone(), pod)).collect();
+        self.events = self.open(&revision).await?;
+        Ok(())
+    }
+
+    async fn open(&self, revision: &str) -> Result<Events, ClusterError> {
+        let collection = self.cluster.place(Kind::Pod)?.collection(Some(&self.namespace));
+        let selector = escape(&self.selector);
+        let path = format!(
+            "{collection}?watch=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={revision}&labelSelector={selector}"
+        );
+        self.cluster.count_request();
+        let request = http::Request::get(&path).body(Vec::new()).map_err(|source| ClusterError::Path { path: path.clone(), source })?;
+        match self.cluster.client.request_events::<Value>(request).await {
+            Ok(events) => Ok(Box::pin(events)),
+            Err(source) => Err(ClusterError::of(&http::Method::GET, &path, source)),
+        }
+    }
+}
+
+impl Followed {
+    fn read(body: &Value) -> Option<Self> {
+        let metadata = &body["metadata"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let labels = &metadata["labels"];
+        let containers = body["spec"]["containers"].as_array()?;
+        Some(Self {
+            name: text(&metadata["name"])?,
+            uid: text(&metadata["uid"])?,
+            resource_version: text(&metadata["resourceVersion"])?,
+            node: text(&body["spec"]["nodeName"]).or_else(|| wanted_node(body)).unwrap_or_default(),
+            revision: text(&labels["controller-revision-hash"]),
+            images: containers.iter().filter_map(|container| text(&container["image"])).collect(),
+            is_ready: condition(body, "Ready").is_some_and(|ready| ready["status"] == "True"),
+            is_terminating: !metadata["deletionTimestamp"].is_null(),
+            trouble: trouble(body),
+        })
+    }
+}
+
+/// The node that a pod of a DaemonSet is meant for before it is placed (Kubernetes v1.12 and later place by affinity).
+fn wanted_node(body: &Value) -> Option<String> {
+    let terms = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+    let fields = body.pointer(terms)?.get(0)?["matchFields"].as_array()?;
+    let field = fields.iter().find(|field| field["key"] == "metadata.name")?;
+    field["values"][0].as_str().map(str::to_owned)
+}
+
+fn condition<'a>(body: &'a Value, kind: &str) -> Option<&'a Value> {
+    body["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+fn trouble(body: &Value) -> Option<String> {
+    let statuses = ["initContainerStatuses", "containerStatuses"].into_iter();
+    let containers = statuses.flat_map(|key| body["status"][key].as_array().into_iter().flatten());
+    let waiting = containers.filter_map(|status| Some((status, status["state"]["waiting"].as_object()?)));
+    for (status, waiting) in waiting {
+        let reason = waiting.get("reason").and_then(Value::as_str).unwrap_or_default();
+        if !["", "ContainerCreating", "PodInitializing"].contains(&reason) {
+            let message = waiting.get("message").and_then(Value::as_str).unwrap_or_default();
+            let name = status["name"].as_str().unwrap_or_default();
+            return Some(format!("container {name}: {reason} {message}").trim_end().to_owned());
+        }
+    }
+    let placed = condition(body, "PodScheduled").filter(|condition| condition["status"] == "False")?;
+    Some(format!("not placed: {}", placed["message"].as_str().or(placed["reason"].as_str()).unwrap_or("no reason given")))
+}

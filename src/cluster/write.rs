@@ -1,0 +1,103 @@
+//! Writes. Only the door may call them: a test reads the sources and holds that.
+
+use serde_json::{Value, json};
+
+use super::{Cluster, ClusterError, adapt};
+use crate::{
+    resource::{Document, Live, ObjectRef},
+    version::Version,
+};
+
+/// What must hold in the cluster at the instant of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    Absent,
+    Unchanged { uid: String, resource_version: String },
+}
+
+/// Whether a write is meant, or only tried by the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Real,
+    Tried,
+}
+
+/// What a write left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    Stored(Box<Live>),
+    Deleted,
+}
+
+impl Cluster {
+    /// Answers whether the server can try a write without making it.
+    ///
+    /// A server that does not know `dryRun` ignores it and writes, so this goes by version: on by default since Kubernetes
+    /// v1.13, stable since v1.18 (Kubernetes documentation, API concepts, "Dry-run").
+    pub fn can_try_writes(&self) -> bool {
+        self.kubernetes >= Version::new(1, 18, 0)
+    }
+
+    /// Writes a body: creates the object, or replaces exactly the one that was read.
+    pub(crate) async fn store(
+        &self,
+        reference: &ObjectRef,
+        document: &Document,
+        precondition: &Precondition,
+        mode: Mode,
+    ) -> Result<Live, ClusterError> {
+        let place = self.place(reference.kind)?;
+        let mut body = adapt::to_served(reference.kind, &place, document);
+        let (method, path) = match precondition {
+            Precondition::Absent => (http::Method::POST, place.collection(reference.namespace.as_deref())),
+            Precondition::Unchanged { uid, resource_version } => {
+                body["metadata"]["uid"] = json!(uid);
+                body["metadata"]["resourceVersion"] = json!(resource_version);
+                (http::Method::PUT, place.object(reference))
+            }
+        };
+        let answer = self.send(method, &with_mode(path.clone(), mode), Some(&body)).await?;
+        self.live(reference.kind, &path, answer)
+    }
+
+    /// Changes some fields of exactly the object that was read.
+    pub(crate) async fn merge(
+        &self,
+        reference: &ObjectRef,
+        mut patch: Value,
+        uid: &str,
+        resource_version: &str,
+        mode: Mode,
+    ) -> Result<Live, ClusterError> {
+        let path = self.place(reference.kind)?.object(reference);
+        patch["metadata"]["uid"] = json!(uid);
+        patch["metadata"]["resourceVersion"] = json!(resource_version);
+        let answer = self.send(http::Method::PATCH, &with_mode(path.clone(), mode), Some(&patch)).await?;
+        self.live(reference.kind, &path, answer)
+    }
+
+    /// Deletes exactly the object that was read. Servers before v1.14 compare the uid only.
+    pub(crate) async fn delete(
+        &self,
+        reference: &ObjectRef,
+        uid: &str,
+        resource_version: &str,
+        mode: Mode,
+    ) -> Result<(), ClusterError> {
+        let path = self.place(reference.kind)?.object(reference);
+        let mut preconditions = json!({"uid": uid});
+        if self.kubernetes >= Version::new(1, 14, 0) && !resource_version.is_empty() {
+            preconditions["resourceVersion"] = json!(resource_version);
+        }
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+            "preconditions": preconditions});
+        self.send(http::Method::DELETE, &with_mode(path, mode), Some(&options)).await.map(drop)
+    }
+}
+
+fn with_mode(path: String, mode: Mode) -> String {
+    match mode {
+        Mode::Real => path,
+        Mode::Tried => format!("{path}?dryRun=All"),
+    }
+}

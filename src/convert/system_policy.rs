@@ -1,0 +1,148 @@
+//! Converts a system network policy, on request only: `SystemNetworkPolicy` becomes `GlobalNetworkPolicy`.
+
+use serde_json::Value;
+
+use super::draft::{Draft, Refusal};
+use super::go_json::Expected;
+use super::names::name_fault;
+use super::old_object::OldObject;
+use super::outcome::{NewKind, Outcome, SystemPolicyChoice};
+
+/// What calicoctl put before the object's name to name the policy.
+const PREFIX: &str = "snp.projectcalico.org/";
+
+/// Converts one system policy, or says that a person must choose first.
+pub(super) fn convert(old: &OldObject, choice: Option<SystemPolicyChoice>) -> Result<Draft, Refusal> {
+    match choice {
+        Some(SystemPolicyChoice::Convert) => as_global_policy(old),
+        Some(SystemPolicyChoice::Drop) => Err(Refusal::new(Outcome::Ignored, "dropped on request")),
+        None => Err(undecided(old)),
+    }
+}
+
+fn undecided(old: &OldObject) -> Refusal {
+    let advice = match as_global_policy(old) {
+        Ok(draft) => format!("convert it to `{}` or drop it", draft.target()),
+        Err(refusal) => format!("it can only be dropped, or corrected first ({})", refusal.reason),
+    };
+    Refusal::new(
+        Outcome::Undecided,
+        format!("Calico v2.5 no longer reads system policies, so it would cease silently: {advice}"),
+    )
+}
+
+fn as_global_policy(old: &OldObject) -> Result<Draft, Refusal> {
+    check_shape(old)?;
+    let name = old.name.strip_prefix(PREFIX).unwrap_or(old.name).to_owned();
+    if let Some(fault) = name_fault(&name) {
+        return Err(Refusal::new(Outcome::Rejected, fault));
+    }
+    let mut draft = Draft::new(NewKind::GlobalNetworkPolicy, name, old.spec());
+    draft.notes.push(format!("calicoctl showed it as `{PREFIX}{}` before", draft.name));
+    draft.notes.extend(direction_note(old));
+    draft.notes.extend(old.lost_texts_notes());
+    Ok(draft)
+}
+
+// One level deep only: rules are passed on unread, and the new Calico reads them with the same types.
+fn check_shape(old: &OldObject) -> Result<(), Refusal> {
+    let fields = old.fields();
+    for (name, expected) in [
+        ("order", Expected::Number),
+        ("selector", Expected::Text),
+        ("ingress", Expected::Objects),
+        ("egress", Expected::Objects),
+        ("doNotTrack", Expected::Flag),
+        ("preDNAT", Expected::Flag),
+    ] {
+        fields.checked(name, expected)?;
+    }
+    Ok(())
+}
+
+// Calico v2.6 gives a policy without `types` the directions that it has rules for, or ingress if it has none
+// (libcalico-go v1.7.3 lib/converter/policy.go). Before, a policy always isolated both.
+fn direction_note(old: &OldObject) -> Option<String> {
+    let fields = old.fields();
+    let has_rules = |name: &str| {
+        fields.values(name).last().and_then(Value::as_array).is_some_and(|rules| !rules.is_empty())
+    };
+    let open = match (has_rules("ingress"), has_rules("egress")) {
+        (true, true) => return None,
+        (true, false) | (false, false) => "egress",
+        (false, true) => "ingress",
+    };
+    fields.values("types").next().is_none().then(|| {
+        format!(
+            "it isolated both directions; from Calico v2.6 on it leaves {open} open unless `types` names both"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::convert_third_party_resources;
+    use super::super::test_objects::system_policy;
+    use super::*;
+    use serde_json::json;
+
+    fn convert_with(choice: Option<SystemPolicyChoice>, old: Value) -> super::super::Conversion {
+        convert_third_party_resources(&[old], choice)
+    }
+
+    #[test]
+    fn a_system_policy_becomes_a_global_policy_with_the_same_spec_only_on_request() {
+        let spec = json!({"order": 100, "selector": "role == 'x'", "ingress": [{"action": "deny"}]});
+        let old = system_policy("deny-x", spec.clone());
+        let undecided = convert_with(None, old.clone());
+        assert_eq!((undecided.verdicts[0].outcome, undecided.objects.len()), (Outcome::Undecided, 0));
+        let dropped = convert_with(Some(SystemPolicyChoice::Drop), old.clone());
+        assert_eq!(
+            (dropped.verdicts[0].outcome, dropped.verdicts[0].reason.as_str()),
+            (Outcome::Ignored, "dropped on request")
+        );
+        let converted = convert_with(Some(SystemPolicyChoice::Convert), old);
+        assert_eq!(converted.verdicts[0].outcome, Outcome::Converted);
+        assert_eq!(converted.objects[0].name, "deny-x");
+        assert_eq!(converted.objects[0].body["kind"], "GlobalNetworkPolicy");
+        assert_eq!(converted.objects[0].body["spec"], spec);
+    }
+
+    #[test]
+    fn the_prefix_of_the_shown_name_is_not_part_of_the_new_one() {
+        let converted = convert_with(
+            Some(SystemPolicyChoice::Convert),
+            system_policy("snp.projectcalico.org/a", json!({})),
+        );
+        assert_eq!(converted.objects[0].name, "a");
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_converted_says_so_before_the_choice() {
+        for (old, part) in [
+            (system_policy("Deny", json!({})), "`Deny`"),
+            (system_policy("deny", json!({"ingress": "all"})), "`spec.ingress`"),
+        ] {
+            let verdict = &convert_with(None, old.clone()).verdicts[0];
+            assert!(
+                verdict.outcome == Outcome::Undecided && verdict.reason.contains(part),
+                "{}",
+                verdict.reason
+            );
+            assert!(convert_with(Some(SystemPolicyChoice::Convert), old).verdicts[0].outcome.blocks());
+        }
+    }
+
+    #[test]
+    fn a_direction_that_opens_in_v2_6_is_noted() {
+        let notes = |spec| {
+            convert_with(Some(SystemPolicyChoice::Convert), system_policy("a", spec)).verdicts[0]
+                .notes
+                .join("\n")
+        };
+        assert!(notes(json!({"ingress": [{}]})).contains("leaves egress open"));
+        assert!(notes(json!({"egress": [{}]})).contains("leaves ingress open"));
+        assert!(!notes(json!({"ingress": [{}], "types": ["ingress", "egress"]})).contains("open"));
+        assert!(!notes(json!({"ingress": [{}], "egress": [{}]})).contains("open"));
+    }
+}

@@ -1,0 +1,198 @@
+//! The door: the one place from which anything is changed, in the cluster or on disk.
+//!
+//! A batch of changes goes through it so: reserve the batch in the run record (whoever lost the run stops here), write the
+//! intents to the journal and make them durable, send each with its precondition, read back what is stored, write down the
+//! outcomes. A test kills the program at each of these points.
+
+mod change;
+mod faults;
+mod files;
+mod lease;
+mod record;
+
+use futures::StreamExt;
+
+pub use change::{Action, Change, ChangeError, Drift};
+pub use faults::{Faults, Phase};
+pub use files::{FileError, RunFiles};
+pub use lease::{Lease, LeaseError, current_holder};
+pub use record::{BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ensure_namespace, runs};
+
+use crate::{
+    cluster::Cluster,
+    journal::{Journal, JournalError, News, Outcome, Settled},
+};
+
+/// Changes that may go out together without a new reservation.
+pub const BATCH: usize = 256;
+
+/// Requests of one batch that are under way at once.
+const IN_FLIGHT: usize = 24;
+
+/// The way to every change of one run.
+pub struct Door {
+    pub cluster: Cluster,
+    pub files: RunFiles,
+    pub faults: Faults,
+    journal: Journal,
+    record: Record,
+    lease: Lease,
+    batch: u64,
+}
+
+/// Why a change did not go through.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    #[error("the lock of the cluster could not be kept")]
+    LeaseLost,
+    #[error("a pause was asked for")]
+    PauseWanted,
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+}
+
+impl Door {
+    /// Opens the door for a runner that holds the lock, the journal and the record.
+    pub fn new(cluster: Cluster, files: RunFiles, faults: Faults, journal: Journal, record: Record, lease: Lease) -> Self {
+        let batch = record.state.reserved;
+        Self { cluster, files, faults, journal, record, lease, batch }
+    }
+
+    pub fn state(&self) -> &RunState {
+        &self.record.state
+    }
+
+    /// Makes the changes of one batch, which must not depend on each other, and answers what became of them.
+    ///
+    /// # Errors
+    /// The first change that was not made, after the outcomes of all are in the journal.
+    pub async fn apply(&mut self, step: &str, changes: Vec<Change>, note: impl Fn(&mut RunState)) -> Result<Vec<Settled>, DoorError> {
+        self.reserve(step, note).await?;
+        let batch = self.batch;
+        let intents = changes.iter().map(Change::intent).collect();
+        self.journal.append(vec![News::Intended { step: step.to_owned(), batch, changes: intents }])?;
+        let (settled, failure) = self.send_all(step, changes).await;
+        self.journal.append_unsynced(vec![News::Settled { batch, changes: settled.clone() }])?;
+        self.die_unsynced(&format!("{step}/batch-{batch}"));
+        self.journal.sync()?;
+        self.faults.at(&format!("{step}/batch-{batch}"), Phase::Logged);
+        failure.map_or(Ok(settled), |error| Err(error.into()))
+    }
+
+    async fn reserve(&mut self, step: &str, note: impl Fn(&mut RunState)) -> Result<(), DoorError> {
+        if !self.lease.is_safe() {
+            return Err(DoorError::LeaseLost);
+        }
+        let (next, chain) = (self.batch + 1, self.journal.chain().to_owned());
+        self.faults.at(&format!("{step}/reserve-{next}"), Phase::Pre);
+        self.record
+            .update(|state| {
+                (state.confirmed, state.reserved) = (next - 1, next);
+                state.step = Some(step.to_owned());
+                state.chain.clone_from(&chain);
+                note(state);
+            })
+            .await?;
+        self.faults.at(&format!("{step}/reserve-{next}"), Phase::Acked);
+        self.batch = next;
+        if self.record.state.is_pause_wanted { Err(DoorError::PauseWanted) } else { Ok(()) }
+    }
+
+    async fn send_all(&self, step: &str, changes: Vec<Change>) -> (Vec<Settled>, Option<ChangeError>) {
+        let mut failure = None;
+        let sent = futures::stream::iter(changes.into_iter().map(|change| self.send(step, change)));
+        let results: Vec<_> = sent.buffered(IN_FLIGHT).collect().await;
+        let settled = results.into_iter().map(|(label, result)| match result {
+            Ok((outcome, uid)) => Settled { label, outcome, uid },
+            Err(error) => {
+                failure.get_or_insert(error);
+                Settled { label, outcome: Outcome::NotApplied, uid: None }
+            }
+        });
+        (settled.collect(), failure)
+    }
+
+    async fn send(&self, step: &str, change: Change) -> (String, Result<(Outcome, Option<String>), ChangeError>) {
+        let (label, boundary) = (change.label.clone(), format!("{step}/{}", change.label));
+        self.faults.at(&boundary, Phase::Pre);
+        let made = change.make(&self.cluster).await;
+        self.faults.at(&boundary, Phase::Sent);
+        (label, made)
+    }
+
+    #[cfg(feature = "faults")]
+    fn die_unsynced(&mut self, boundary: &str) {
+        if self.faults.is_set(boundary, Phase::LoggedUnsynced) {
+            self.journal.lose_unsynced();
+        }
+        self.faults.at(boundary, Phase::LoggedUnsynced);
+    }
+
+    #[cfg(not(feature = "faults"))]
+    fn die_unsynced(&mut self, _boundary: &str) {}
+
+    /// Writes down what happened without changing the cluster.
+    pub fn note(&mut self, news: News) -> Result<(), DoorError> {
+        Ok(self.journal.append(vec![news])?)
+    }
+
+    /// Writes a file of the run.
+    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), DoorError> {
+        Ok(self.files.write(name, bytes, &self.faults)?)
+    }
+
+    /// Records that a step is done, here and in the cluster.
+    pub async fn finish_step(&mut self, step: &str, backup: Option<BackupPlace>) -> Result<(), DoorError> {
+        self.journal.append(vec![News::StepDone { step: step.to_owned() }])?;
+        self.faults.at(&format!("{step}/done"), Phase::Logged);
+        let (chain, batch) = (self.journal.chain().to_owned(), self.batch);
+        self.record
+            .update(|state| {
+                if !state.steps_done.iter().any(|done| done == step) {
+                    state.steps_done.push(step.to_owned());
+                }
+                (state.step, state.confirmed) = (None, batch);
+                state.chain.clone_from(&chain);
+                state.backup = backup.clone().or_else(|| state.backup.take());
+            })
+            .await?;
+        self.faults.at(&format!("{step}/done"), Phase::Acked);
+        Ok(())
+    }
+
+    /// Records that the run stops where it can go on, as far as disk and cluster still allow; then gives the lock back.
+    pub async fn stop(mut self, exit: u8, why: &str) {
+        let noted = self.journal.append(vec![News::Stopped { exit, why: why.to_owned() }]);
+        let phase = RunPhase::Stopped { exit, why: why.to_owned() };
+        let recorded = self.close(phase).await;
+        if let Err(error) = noted.map_err(DoorError::from).and(recorded) {
+            tracing::warn!(%error, "the stop could not be recorded everywhere");
+        }
+    }
+
+    /// Records that the run is over, then gives the lock back.
+    pub async fn finish(mut self, exit: u8) -> Result<(), DoorError> {
+        self.journal.append(vec![News::Finished { exit }])?;
+        self.faults.at("run/finished", Phase::Logged);
+        self.close(RunPhase::Finished { exit }).await
+    }
+
+    async fn close(mut self, phase: RunPhase) -> Result<(), DoorError> {
+        let chain = self.journal.chain().to_owned();
+        self.record
+            .update(|state| {
+                state.phase = phase.clone();
+                state.chain.clone_from(&chain);
+                state.is_pause_wanted = false;
+            })
+            .await?;
+        self.faults.at("run/closed", Phase::Acked);
+        Ok(self.lease.release().await.map_err(RecordError::from)?)
+    }
+}

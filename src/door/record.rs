@@ -1,0 +1,265 @@
+//! The run record: the cluster's copy of how far a run is, and of the plan, so that any machine can go on.
+//!
+//! A Secret, since a plan holds objects as they were. Every change of it is a compare-and-swap on its resourceVersion, so a
+//! runner that lost the run learns it before its next write.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::Faults;
+use super::Phase;
+use crate::{
+    cluster::{Cluster, ClusterError, Mode, Precondition},
+    plan::Sealed,
+    resource::{Digest, Document, Kind, Live, ObjectRef},
+};
+
+/// The tool's own namespace.
+pub const NAMESPACE: &str = "calico-upgrader";
+
+/// A Secret may hold 1 MiB; half of it leaves room for the encoding.
+const CHUNK: usize = 384 * 1024;
+
+/// How often a write of the record is tried.
+const TRIES: u32 = 5;
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    pub run: String,
+    pub plan: Digest,
+    pub plan_chunks: usize,
+    pub cluster: String,
+    pub from: String,
+    pub to: String,
+    pub epoch: u64,
+    pub holder: String,
+    pub phase: RunPhase,
+    pub steps_done: Vec<String>,
+    pub step: Option<String>,
+    /// Batches that the holder may have sent.
+    pub reserved: u64,
+    /// Batches whose outcome is known.
+    pub confirmed: u64,
+    /// The newest entry of the holder's journal.
+    pub chain: String,
+    pub backup: Option<BackupPlace>,
+    pub is_pause_wanted: bool,
+    pub nodes_done: usize,
+    pub nodes: usize,
+    pub started: String,
+    pub updated: String,
+}
+
+/// Where the verified backup lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupPlace {
+    pub host: String,
+    pub path: String,
+    pub digest: Digest,
+}
+
+/// What a run is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunPhase {
+    Running,
+    Stopped { exit: u8, why: String },
+    Finished { exit: u8 },
+}
+
+/// The run record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error("cannot read or write the run record")]
+    Cluster(#[from] ClusterError),
+    #[error("run `{run}` has another holder now: {holder} (epoch {epoch})")]
+    Lost { run: String, holder: String, epoch: u64 },
+    #[error("the run record of `{run}` is damaged: {what}")]
+    Damaged { run: String, what: String },
+    #[error("the cluster has no record of run `{run}`")]
+    Missing { run: String },
+}
+
+/// The record of one run, as we last wrote it.
+pub struct Record {
+    cluster: Cluster,
+    live: Live,
+    pub state: RunState,
+}
+
+impl Record {
+    /// Writes the plan, then the record that makes the run known.
+    pub async fn create(cluster: &Cluster, mut state: RunState, sealed: &Sealed, faults: &Faults) -> Result<Self, RecordError> {
+        let chunks = pack(sealed);
+        state.plan_chunks = chunks.len();
+        for (index, chunk) in chunks.iter().enumerate() {
+            let name = chunk_name(&state.run, index);
+            faults.at(&format!("record/plan-{index}"), Phase::Pre);
+            put_secret(cluster, &name, &state.run, &[("plan", chunk)], &Precondition::Absent).await?;
+            faults.at(&format!("record/plan-{index}"), Phase::Acked);
+        }
+        faults.at("record/create", Phase::Pre);
+        let body = to_bytes(&state);
+        let live = put_secret(cluster, &record_name(&state.run), &state.run, &[("record", &body)], &Precondition::Absent).await?;
+        faults.at("record/create", Phase::Acked);
+        Ok(Self { cluster: cluster.clone(), live, state })
+    }
+
+    /// Reads the record of a run.
+    pub async fn open(cluster: &Cluster, run: &str) -> Result<Self, RecordError> {
+        let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, record_name(run));
+        let live = cluster.get(&reference).await?.ok_or_else(|| RecordError::Missing { run: run.to_owned() })?;
+        let state = from_secret(run, &live, "record")?;
+        Ok(Self { cluster: cluster.clone(), live, state })
+    }
+
+    /// Reads the plan that the record keeps, and checks its seal.
+    pub async fn plan(&self) -> Result<Sealed, RecordError> {
+        let run = &self.state.run;
+        let damaged = |what: String| RecordError::Damaged { run: run.clone(), what };
+        let mut packed = Vec::new();
+        for index in 0..self.state.plan_chunks {
+            let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, chunk_name(run, index));
+            let live = self.cluster.get(&reference).await?.ok_or_else(|| damaged(format!("part {index} of the plan is missing")))?;
+            packed.extend(bytes_of(run, &live, "plan")?);
+        }
+        let text = zstd::decode_all(packed.as_slice()).map_err(|error| damaged(error.to_string()))?;
+        Sealed::read(&String::from_utf8_lossy(&text)).map_err(|error| damaged(error.to_string()))
+    }
+
+    /// Changes the record if nobody else has it; a wish to pause that came meanwhile is taken over.
+    pub async fn update(&mut self, change: impl Fn(&mut RunState)) -> Result<(), RecordError> {
+        let mut tries = 0;
+        loop {
+            let mut wanted = self.state.clone();
+            change(&mut wanted);
+            wanted.updated = jiff::Timestamp::now().to_string();
+            let (name, body) = (record_name(&wanted.run), to_bytes(&wanted));
+            match put_secret(&self.cluster, &name, &wanted.run, &[("record", &body)], &self.precondition()).await {
+                Ok(live) => {
+                    (self.live, self.state) = (live, wanted);
+                    return Ok(());
+                }
+                Err(error) => self.catch_up_after(error, tries).await?,
+            }
+            if self.state == wanted {
+                return Ok(());
+            }
+            tries += 1;
+        }
+    }
+
+    /// After a refused or unanswered write, reads what the record says now.
+    async fn catch_up_after(&mut self, error: ClusterError, tries: u32) -> Result<(), RecordError> {
+        let is_conflict = matches!(error, ClusterError::Conflict { .. });
+        if tries >= TRIES || !(is_conflict || error.leaves_the_outcome_open()) {
+            return Err(error.into());
+        }
+        if !is_conflict {
+            tokio::time::sleep(Duration::from_secs(1 << tries)).await;
+        }
+        self.catch_up().await
+    }
+
+    /// Reads what another process wrote; refuses if that was a new holder.
+    async fn catch_up(&mut self) -> Result<(), RecordError> {
+        let theirs = Self::open(&self.cluster, &self.state.run).await?;
+        if theirs.state.epoch != self.state.epoch {
+            let RunState { run, holder, epoch, .. } = theirs.state;
+            return Err(RecordError::Lost { run, holder, epoch });
+        }
+        (self.live, self.state) = (theirs.live, theirs.state);
+        Ok(())
+    }
+
+    fn precondition(&self) -> Precondition {
+        Precondition::Unchanged { uid: self.live.uid.clone(), resource_version: self.live.resource_version.clone() }
+    }
+}
+
+/// Lists the states of all runs that the cluster has records of, newest change last.
+pub async fn runs(cluster: &Cluster) -> Result<Vec<RunState>, RecordError> {
+    let secrets = cluster.list_selected(Kind::Secret, Some(NAMESPACE), "calico-upgrader/part=record").await?;
+    let mut states = secrets
+        .iter()
+        .map(|live| from_secret::<RunState>(&live.name, live, "record"))
+        .collect::<Result<Vec<_>, _>>()?;
+    states.sort_by(|one, other| one.updated.cmp(&other.updated));
+    Ok(states)
+}
+
+/// Makes the tool's own namespace if it is not there.
+pub async fn ensure_namespace(cluster: &Cluster, faults: &Faults) -> Result<(), ClusterError> {
+    let reference = ObjectRef::cluster(Kind::Namespace, NAMESPACE);
+    if cluster.get(&reference).await?.is_some() {
+        return Ok(());
+    }
+    faults.at("record/namespace", Phase::Pre);
+    let document = Document::new(json!({"metadata": {"name": NAMESPACE}}));
+    let made = cluster.store(&reference, &document, &Precondition::Absent, Mode::Real).await;
+    faults.at("record/namespace", Phase::Acked);
+    match made {
+        Ok(_) | Err(ClusterError::AlreadyExists { .. }) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+async fn put_secret(
+    cluster: &Cluster,
+    name: &str,
+    run: &str,
+    data: &[(&str, &[u8])],
+    precondition: &Precondition,
+) -> Result<Live, ClusterError> {
+    let part = data.first().map_or("record", |(key, _)| key);
+    let data: BTreeMap<&str, String> = data.iter().map(|(key, bytes)| (*key, base64::encode(bytes))).collect();
+    let labels = json!({"app.kubernetes.io/name": "calico-upgrader", "calico-upgrader/run": run, "calico-upgrader/part": part});
+    let body = json!({"metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}, "type": "Opaque", "data": data});
+    let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, name);
+    cluster.store(&reference, &Document::new(body), precondition, Mode::Real).await
+}
+
+fn pack(sealed: &Sealed) -> Vec<Vec<u8>> {
+    let packed = zstd::encode_all(sealed.to_text().as_bytes(), 6).expect("memory can be written to");
+    packed.chunks(CHUNK).map(<[u8]>::to_vec).collect()
+}
+
+fn to_bytes(state: &RunState) -> Vec<u8> {
+    serde_json::to_vec(state).expect("a run state is plain data")
+}
+
+fn from_secret<T: DeserializeOwned>(run: &str, live: &Live, key: &str) -> Result<T, RecordError> {
+    let bytes = bytes_of(run, live, key)?;
+    serde_json::from_slice(&bytes).map_err(|error| RecordError::Damaged { run: run.to_owned(), what: error.to_string() })
+}
+
+fn bytes_of(run: &str, live: &Live, key: &str) -> Result<Vec<u8>, RecordError> {
+    let document = live.document.value();
+    let text = document["data"].get(key).and_then(Value::as_str);
+    let bytes = text.and_then(base64::decode);
+    bytes.ok_or_else(|| RecordError::Damaged { run: run.to_owned(), what: format!("`{key}` is missing or not base64") })
+}
+
+fn record_name(run: &str) -> String {
+    format!("calico-upgrader-run-{run}")
+}
+
+fn chunk_name(run: &str, index: usize) -> String {
+    format!("calico-upgrader-run-{run}-plan-{index}")
+}
+
+/// Base64 as Secrets hold it.
+mod base64 {
+    use ::base64::{Engine, engine::general_purpose::STANDARD};
+
+    pub fn encode(bytes: &[u8]) -> String {
+        STANDARD.encode(bytes)
+    }
+
+    pub fn decode(text: &str) -> Option<Vec<u8>> {
+        STANDARD.decode(text).ok()
+    }
+}

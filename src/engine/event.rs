@@ -1,0 +1,46 @@
+use serde::Serialize;
+
+/// News of a run for the operator. Logs are for us, events are for people and their scripts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    RunStarted { run: String, plan: String, from: String, to: String, steps: Vec<String> },
+    RunResumed { run: String, epoch: u64, after: Vec<String> },
+    LockAwaited { seconds: u64 },
+    StepStarted { step: String, phase: String, summary: String, changes: usize },
+    /// Some of a step's changes are made.
+    StepProgress { step: String, done: usize, of: usize },
+    Changed { step: String, verb: String, object: String },
+    WaitStarted { step: String, what: String, limit_seconds: u64 },
+    NodeStarted { node: String, done: usize, of: usize },
+    NodeWaiting { node: String, why: String },
+    NodeDone { node: String, seconds: u64, done: usize, of: usize },
+    NodeGone { node: String },
+    Proven { step: String, claim: String },
+    StepDone { step: String, seconds: u64 },
+    Skipped { what: String, why: String },
+    RunStopped { run: String, exit: u8, why: String, now: String },
+    RunFinished { run: String, exit: u8 },
+}
+
+/// Where events go: an unbounded channel, so that a slow terminal never slows a run.
+#[derive(Clone, Debug)]
+pub struct Voice(Option<tokio::sync::mpsc::UnboundedSender<Event>>);
+
+impl Voice {
+    pub fn new(sender: tokio::sync::mpsc::UnboundedSender<Event>) -> Self {
+        Self(Some(sender))
+    }
+
+    /// Tells nobody.
+    pub fn silent() -> Self {
+        Self(None)
+    }
+
+    /// Tells an event; whether anyone listens never changes what is done.
+    pub fn tell(&self, event: Event) {
+        if let Some(sender) = &self.0 {
+            let _ = sender.send(event);
+        }
+    }
+}

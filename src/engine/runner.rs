@@ -1,0 +1,100 @@
+use crate::{
+    door::{Door, DoorError, RecordError},
+    plan::Plan,
+    step::{Step, StepError},
+};
+
+use super::{Event, Voice};
+
+/// How a run ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Finished,
+    /// It stopped after the phase that the operator named.
+    AfterPhase,
+    /// Someone asked for a pause, or sent a signal.
+    Paused { exit: u8 },
+}
+
+/// Why a run stopped. It can go on: `resume`.
+#[derive(Debug, thiserror::Error)]
+#[error("run `{run}` stopped in step `{step}`")]
+pub struct RunError {
+    pub run: String,
+    pub step: String,
+    pub exit: u8,
+    #[source]
+    pub source: StepError,
+}
+
+/// Takes the steps that are not done yet; `until` is the last phase to take.
+pub async fn run(
+    plan: &Plan,
+    until: Option<&str>,
+    mut door: Door,
+    voice: &Voice,
+    interrupted: tokio_util::sync::CancellationToken,
+) -> Result<Ending, RunError> {
+    let run = door.state().run.clone();
+    let steps: Vec<_> = plan.steps.iter().filter(|step| !door.state().steps_done.contains(&step.name)).collect();
+    let last = until.and_then(|phase| steps.iter().rposition(|step| step.phase.eq_ignore_ascii_case(phase)));
+    for (index, planned) in steps.iter().enumerate() {
+        let step = Step { plan, planned };
+        // Dropping a step midway is what a kill does to it, so it is safe; its last write is still read back on resume.
+        let taken = tokio::select! {
+            taken = step.take(&mut door, voice) => taken,
+            () = interrupted.cancelled() => return Ok(pause(door, voice, 130, "a signal asked to stop").await),
+        };
+        match taken {
+            Ok(()) => {}
+            Err(StepError::Door(DoorError::PauseWanted)) => return Ok(pause(door, voice, 11, "a pause was asked for").await),
+            Err(source) => return Err(stop(door, voice, &planned.name, source).await),
+        }
+        if last == Some(index) && index + 1 < steps.len() {
+            pause(door, voice, 11, &format!("phase `{}` is done, and the run was to go no further", planned.phase)).await;
+            return Ok(Ending::AfterPhase);
+        }
+    }
+    match door.finish(0).await {
+        Ok(()) => {
+            voice.tell(Event::RunFinished { run, exit: 0 });
+            Ok(Ending::Finished)
+        }
+        Err(source) => Err(RunError { run, step: "finish".to_owned(), exit: 1, source: source.into() }),
+    }
+}
+
+async fn pause(door: Door, voice: &Voice, exit: u8, why: &str) -> Ending {
+    let run = door.state().run.clone();
+    door.stop(exit, why).await;
+    voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run, exit, why: why.to_owned() });
+    Ending::Paused { exit }
+}
+
+async fn stop(door: Door, voice: &Voice, step: &str, source: StepError) -> RunError {
+    let (run, exit) = (door.state().run.clone(), exit_code(&source));
+    let why = source.to_string();
+    door.stop(exit, &why).await;
+    voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run: run.clone(), exit, why });
+    RunError { run, step: step.to_owned(), exit, source }
+}
+
+/// The exit code that a script can act on.
+fn exit_code(error: &StepError) -> u8 {
+    use crate::{cluster::ClusterError, door::ChangeError};
+    let of_cluster = |error: &ClusterError| if error.is_about_access() { 15 } else { 1 };
+    match error {
+        StepError::Drift(_) | StepError::SourceChanged { .. } => 13,
+        StepError::Door(DoorError::Change(ChangeError::Drift(_))) => 13,
+        StepError::Door(DoorError::Change(ChangeError::Refused { source, .. })) => of_cluster(source),
+        StepError::Door(DoorError::Change(ChangeError::StoredOtherwise { .. })) => 13,
+        StepError::Door(DoorError::LeaseLost | DoorError::Record(RecordError::Lost { .. })) => 8,
+        StepError::Door(DoorError::Record(RecordError::Cluster(source))) => of_cluster(source),
+        StepError::Door(DoorError::Record(_) | DoorError::Journal(_) | DoorError::File(_)) => 1,
+        StepError::Door(DoorError::PauseWanted) => 11,
+        StepError::Cluster(source) => of_cluster(source),
+        StepError::Roll(_) | StepError::NotYet { .. } => 4,
+        StepError::Backup(_) => 14,
+        StepError::NotProven(_) => 5,
+    }
+}

@@ -1,0 +1,250 @@
+//! Begins a run, or takes up one that stopped: the local lock, the cluster's lock, the record, the journal.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Event, Voice};
+use crate::{
+    cluster::Cluster,
+    door::{Door, Faults, current_holder, FileError, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, ensure_namespace, runs},
+    inventory::Inventory,
+    journal::{History, Journal, JournalError, News, Progress},
+    observe::ObserveError,
+    plan::Sealed,
+    resource::Digest,
+};
+
+/// Where runs are kept on this machine, and who we are.
+#[derive(Clone, Debug)]
+pub struct Home {
+    pub state: PathBuf,
+    /// The person and the machine, for others to see.
+    pub holder: String,
+    pub lease: Duration,
+    pub faults: Faults,
+}
+
+/// Why a run could not begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("another process on this machine runs an upgrade of this cluster ({holder})")]
+    LocallyHeld { holder: String },
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the journal of run `{run}` cannot be believed")]
+    History { run: String, source: History },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    #[error("run `{run}` is not finished yet")]
+    Unfinished { run: String },
+    #[error("run `{run}` is finished")]
+    Finished { run: String },
+    #[error("the journal of run `{run}` on this machine is of another plan, or says that the run is finished")]
+    OtherPlan { run: String },
+    #[error("run `{run}` belongs to another cluster")]
+    OtherCluster { run: String },
+}
+
+/// The newest run that did not come to its end, if there is one.
+pub async fn newest_unfinished(cluster: &Cluster) -> Result<Option<RunState>, RecordError> {
+    let is_open = |state: &RunState| !matches!(state.phase, RunPhase::Finished { .. });
+    Ok(runs(cluster).await?.into_iter().rev().find(is_open))
+}
+
+/// Begins a run: nothing of it is in the cluster before, and the plan is there before anything else.
+pub async fn begin(home: &Home, cluster: &Cluster, sealed: &Sealed, inventory: &Inventory, voice: &Voice) -> Result<Door, StartError> {
+    let guard = LocalGuard::take(home, &sealed.plan.cluster.uid)?;
+    ensure_namespace(cluster, &home.faults).await.map_err(RecordError::from)?;
+    let token = guard.token.clone();
+    let lease = take_lease(home, cluster, guard, voice).await?;
+    if let Some(open) = newest_unfinished(cluster).await? {
+        let _ = lease.release().await;
+        return Err(StartError::Unfinished { run: open.run });
+    }
+    let run = new_run_name(&token);
+    let files = RunFiles::open(&home.state.join("runs").join(&run))?;
+    files.write("inventory.json", to_text(inventory).as_bytes(), &home.faults)?;
+    files.write("plan.json", sealed.to_text().as_bytes(), &home.faults)?;
+    let mut journal = Journal::create(&files.path("journal.jsonl"), 1)?;
+    let (plan, cluster_uid) = (sealed.digest.clone(), sealed.plan.cluster.uid.clone());
+    journal.append(vec![News::Started { run: run.clone(), plan, cluster: cluster_uid }])?;
+    let state = first_state(home, sealed, &run, inventory);
+    let record = Record::create(cluster, state, sealed, &home.faults).await?;
+    let steps = sealed.plan.steps.iter().map(|step| step.name.clone()).collect();
+    let (from, to) = (sealed.plan.from.to_string(), sealed.plan.to.to_string());
+    voice.tell(Event::RunStarted { run, plan: sealed.digest.short().to_owned(), from, to, steps });
+    Ok(Door::new(cluster.clone(), files, home.faults.clone(), journal, record, lease))
+}
+
+/// Takes up a run from the cluster's record; the local journal goes on where this machine has it.
+pub async fn go_on(home: &Home, cluster: &Cluster, run: &str, voice: &Voice) -> Result<(Sealed, Door), StartError> {
+    let record = Record::open(cluster, run).await?;
+    if matches!(record.state.phase, RunPhase::Finished { .. }) {
+        return Err(StartError::Finished { run: run.to_owned() });
+    }
+    if crate::observe::cluster_uid(cluster).await? != record.state.cluster {
+        return Err(StartError::OtherCluster { run: run.to_owned() });
+    }
+    let guard = LocalGuard::take(home, &record.state.cluster)?;
+    let lease = take_lease(home, cluster, guard, voice).await?;
+    // Read again: the runner before us may have written until the lease was ours.
+    let mut record = Record::open(cluster, run).await?;
+    let sealed = record.plan().await?;
+    if sealed.digest != record.state.plan {
+        let what = "its plan has another digest than the record".to_owned();
+        return Err(RecordError::Damaged { run: run.to_owned(), what }.into());
+    }
+    let epoch = record.state.epoch + 1;
+    let holder = home.holder.clone();
+    record
+        .update(|state| {
+            (state.epoch, state.holder, state.phase, state.is_pause_wanted) = (epoch, holder.clone(), RunPhase::Running, false);
+        })
+        .await?;
+    let files = RunFiles::open(&home.state.join("runs").join(run))?;
+    let journal = take_up_journal(home, &files, &record.state, &sealed)?;
+    voice.tell(Event::RunResumed { run: run.to_owned(), epoch, after: record.state.steps_done.clone() });
+    let door = Door::new(cluster.clone(), files, home.faults.clone(), journal, record, lease);
+    Ok((sealed, door))
+}
+
+async fn take_lease(home: &Home, cluster: &Cluster, guard: LocalGuard, voice: &Voice) -> Result<Lease, StartError> {
+    let holder = current_holder(cluster).await.map_err(LeaseError::from)?;
+    if holder.is_some_and(|(holder, _)| !guard.dead.contains(&holder)) {
+        voice.tell(Event::LockAwaited { seconds: home.lease.as_secs() });
+    }
+    let lease = Lease::acquire(cluster, &guard.name, &guard.dead, guard.file, home.lease).await?;
+    Ok(lease)
+}
+
+fn first_state(home: &Home, sealed: &Sealed, run: &str, inventory: &Inventory) -> RunState {
+    let now = jiff::Timestamp::now().to_string();
+    RunState {
+        run: run.to_owned(),
+        plan: sealed.digest.clone(),
+        plan_chunks: 0,
+        cluster: sealed.plan.cluster.uid.clone(),
+        from: sealed.plan.from.to_string(),
+        to: sealed.plan.to.to_string(),
+        epoch: 1,
+        holder: home.holder.clone(),
+        phase: RunPhase::Running,
+        steps_done: Vec::new(),
+        step: None,
+        reserved: 0,
+        confirmed: 0,
+        chain: String::new(),
+        backup: None,
+        is_pause_wanted: false,
+        nodes_done: 0,
+        nodes: inventory.nodes.len(),
+        started: now.clone(),
+        updated: now,
+    }
+}
+
+/// Opens the journal of this machine, or starts one where the run was on another.
+fn take_up_journal(home: &Home, files: &RunFiles, state: &RunState, sealed: &Sealed) -> Result<Journal, StartError> {
+    let path = files.path("journal.jsonl");
+    let run = || state.run.clone();
+    let mut journal = match continued_journal(&path, state)? {
+        Some(journal) => journal,
+        None => {
+            set_aside(&path, state.epoch)?;
+            files.write("plan.json", sealed.to_text().as_bytes(), &home.faults)?;
+            let mut journal = Journal::create(&path, state.epoch)?;
+            let (plan, cluster) = (state.plan.clone(), state.cluster.clone());
+            journal.append(vec![News::Started { run: run(), plan, cluster }])?;
+            journal
+        }
+    };
+    journal.append(vec![News::Resumed { holder: home.holder.clone() }])?;
+    Ok(journal)
+}
+
+/// The local journal, if it knows the newest entry that the cluster's record knows; else another machine was the last.
+fn continued_journal(path: &Path, state: &RunState) -> Result<Option<Journal>, StartError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let (entries, _) = crate::journal::read(path)?;
+    let progress = Progress::of(&entries).map_err(|source| StartError::History { run: state.run.clone(), source })?;
+    if progress.plan.as_ref().is_some_and(|plan| *plan != state.plan) || progress.finished.is_some() {
+        return Err(StartError::OtherPlan { run: state.run.clone() });
+    }
+    let (journal, _) = Journal::go_on(path, state.epoch)?;
+    let knows = state.chain.is_empty() || journal.chain() == state.chain || entries.iter().any(|entry| entry.prev == state.chain);
+    Ok((knows && !entries.is_empty()).then_some(journal))
+}
+
+/// Keeps an older journal beside the one that begins now.
+fn set_aside(path: &Path, epoch: u64) -> Result<(), StartError> {
+    let aside = path.with_extension(format!("before-{epoch}.jsonl"));
+    match std::fs::rename(path, &aside) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FileError { path: aside, source }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The lock of one cluster on one machine. Only a living process can hold it, so the names in it are of the dead.
+struct LocalGuard {
+    file: File,
+    token: String,
+    name: String,
+    dead: Vec<String>,
+}
+
+impl LocalGuard {
+    fn take(home: &Home, cluster: &str) -> Result<Self, StartError> {
+        let locks = RunFiles::open(&home.state.join("locks"))?;
+        let path = locks.path(cluster);
+        let wrong = |source| FileError { path: path.clone(), source };
+        let mut file = open_private(&path).map_err(wrong)?;
+        let names = std::fs::read_to_string(&path).map_err(wrong)?;
+        let dead: Vec<String> = names.lines().map(str::to_owned).collect();
+        if file.try_lock().is_err() {
+            return Err(StartError::LocallyHeld { holder: dead.last().cloned().unwrap_or_default() });
+        }
+        let token = new_token();
+        let name = format!("{} {token}", home.holder);
+        // Appended: the lease may still carry the name of any earlier holder.
+        writeln!(file, "{name}").and_then(|()| file.sync_all()).map_err(wrong)?;
+        Ok(Self { file, token, name, dead })
+    }
+}
+
+fn open_private(path: &Path) -> std::io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// A word that no other process has: the time, the process and a bit of the kernel's randomness.
+fn new_token() -> String {
+    let mut noise = [0u8; 16];
+    let random = File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut noise));
+    if random.is_err() {
+        noise[..8].copy_from_slice(&jiff::Timestamp::now().as_nanosecond().to_le_bytes()[..8]);
+    }
+    let seed = [noise.as_slice(), &std::process::id().to_le_bytes()].concat();
+    Digest::of(&seed).short().to_owned()
+}
+
+/// Short enough to say on the phone.
+fn new_run_name(token: &str) -> String {
+    token[..6].to_owned()
+}
+
+fn to_text(inventory: &Inventory) -> String {
+    format!("{}\n", serde_json::to_value(inventory).expect("an inventory is plain data"))
+}

@@ -1,0 +1,185 @@
+//! Everything that is known about a cluster at one moment. What is not known says why; nothing is guessed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    resource::{Digest, Document, Kind, ObjectRef},
+    version::{Minor, Version},
+};
+
+/// A cluster as seen at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    pub cluster: ClusterFacts,
+    pub installs: Vec<Install>,
+    pub operator: Option<String>,
+    pub nodes: Vec<NodeFacts>,
+    pub namespaces: Vec<NamespaceFacts>,
+    /// Calico's data before v2.5: ThirdPartyResources in kube-system and elsewhere.
+    pub third_party: Vec<Stored>,
+    /// Which ThirdPartyResources the server serves, whether or not it holds objects of them.
+    pub third_party_served: Vec<Kind>,
+    /// Calico's data from v2.5 on: custom resources.
+    pub custom: Vec<Stored>,
+    /// The live objects of the install that an upgrade may change.
+    pub objects: Vec<Stored>,
+    pub rights_missing: Vec<String>,
+}
+
+/// The cluster itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterFacts {
+    /// The uid of namespace kube-system: it tells clusters apart whatever their address.
+    pub uid: String,
+    pub server: String,
+    pub kubernetes: Version,
+    pub has_leases: bool,
+    pub can_try_writes: bool,
+}
+
+/// A fact, or why it is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fact<T> {
+    Known(T),
+    Unknown { why: String },
+}
+
+/// One Calico found in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Install {
+    pub daemon_set: ObjectRef,
+    /// The label selector of its pods.
+    pub selector: String,
+    pub config_map: Option<ObjectRef>,
+    pub release: Fact<Version>,
+    pub flavour: Fact<Flavour>,
+    pub datastore: Fact<Datastore>,
+    pub node_image: String,
+    pub cni_image: Option<String>,
+}
+
+/// Which of the release's manifests an install came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flavour {
+    Networking,
+    PolicyOnly,
+    Canal,
+}
+
+/// Where Calico keeps its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Datastore {
+    Kubernetes,
+    Etcd,
+}
+
+/// A node, and the calico-node pod on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    pub name: String,
+    pub is_ready: bool,
+    pub is_cordoned: bool,
+    pub is_control_plane: bool,
+    pub pod: Option<PodFacts>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodFacts {
+    pub name: String,
+    pub image: String,
+    pub is_ready: bool,
+}
+
+/// A namespace and its network policies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceFacts {
+    pub name: String,
+    pub is_terminating: bool,
+    /// The text of annotation `net.beta.kubernetes.io/network-policy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<String>,
+    pub policies: Vec<Stored>,
+}
+
+/// An object as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    pub object: ObjectRef,
+    pub document: Document,
+}
+
+impl<T> Fact<T> {
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Fact::Unknown { why: why.into() }
+    }
+
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Fact::Known(value) => Some(value),
+            Fact::Unknown { .. } => None,
+        }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Fact<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fact::Known(value) => value.fmt(formatter),
+            Fact::Unknown { why } => write!(formatter, "unknown ({why})"),
+        }
+    }
+}
+
+impl Flavour {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Flavour::Networking => "networking",
+            Flavour::PolicyOnly => "policy-only",
+            Flavour::Canal => "canal",
+        }
+    }
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl Datastore {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Datastore::Kubernetes => "kubernetes",
+            Datastore::Etcd => "etcd",
+        }
+    }
+}
+
+impl fmt::Display for Datastore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl Stored {
+    pub fn digest(&self) -> Digest {
+        self.document.digest()
+    }
+}
+
+impl Inventory {
+    /// Finds a live object of the install.
+    pub fn object(&self, reference: &ObjectRef) -> Option<&Document> {
+        self.objects.iter().find(|stored| stored.object == *reference).map(|stored| &stored.document)
+    }
+
+    /// The release line of the cluster's Kubernetes.
+    pub fn kubernetes_line(&self) -> Minor {
+        self.cluster.kubernetes.line()
+    }
+}

@@ -1,0 +1,270 @@
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::{Entry, News};
+use crate::resource::Digest;
+
+/// Room kept on the disk so that a full one cannot keep us from recording that we stopped.
+const RESERVE_BYTES: usize = 64 * 1024;
+
+/// The journal file of one run, open for appending.
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    epoch: u64,
+    next: u64,
+    chain: String,
+    durable: u64,
+    is_poisoned: bool,
+}
+
+/// What followed the last good line of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    Clean,
+    /// The last line was cut short by a kill: this many bytes are no entry.
+    Torn(u64),
+}
+
+/// The journal cannot be written, or what it says cannot be true.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("cannot write the journal `{path}`")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read the journal `{path}`")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("an earlier write to the journal `{path}` was lost, so nothing more may be changed")]
+    Poisoned { path: PathBuf },
+    #[error("the journal `{path}` is damaged at line {line}: {what}, and good lines follow it")]
+    Damaged { path: PathBuf, line: usize, what: String },
+}
+
+impl Journal {
+    /// Starts a journal that must not exist yet.
+    pub fn create(path: &Path, epoch: u64) -> Result<Self, JournalError> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = open(path, flags)?;
+        write_reserve(path).map_err(|source| JournalError::Write { path: path.to_owned(), source })?;
+        Ok(Self { file, path: path.to_owned(), epoch, next: 0, chain: String::new(), durable: 0, is_poisoned: false })
+    }
+
+    /// Opens a journal to go on with it. A torn tail is cut off and kept beside the journal.
+    pub fn go_on(path: &Path, epoch: u64) -> Result<(Self, Vec<Entry>), JournalError> {
+        let (entries, tail) = read(path)?;
+        let wrong = |source| JournalError::Write { path: path.to_owned(), source };
+        let mut file = open(path, OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC)?;
+        let mut durable = file.metadata().map_err(wrong)?.len();
+        if let Tail::Torn(bytes) = tail {
+            durable -= bytes;
+            keep_torn_tail(&mut file, path, durable).map_err(wrong)?;
+        }
+        file.seek(SeekFrom::Start(durable)).map_err(wrong)?;
+        write_reserve(path).map_err(wrong)?;
+        let next = entries.len() as u64;
+        let chain = entries.last().map(|entry| digest_of(&line_of(entry))).unwrap_or_default();
+        Ok((Self { file, path: path.to_owned(), epoch, next, chain, durable, is_poisoned: false }, entries))
+    }
+
+    /// Appends news and makes them durable; they are in the file before this returns.
+    ///
+    /// # Errors
+    /// After a failed write or sync nothing more is accepted: what the disk holds is unknown then.
+    pub fn append(&mut self, news: Vec<News>) -> Result<(), JournalError> {
+        self.append_unsynced(news)?;
+        self.sync()
+    }
+
+    /// Appends news without making them durable: the caller syncs.
+    pub fn append_unsynced(&mut self, news: Vec<News>) -> Result<(), JournalError> {
+        if self.is_poisoned {
+            return Err(JournalError::Poisoned { path: self.path.clone() });
+        }
+        let mut text = String::new();
+        for news in news {
+            let at = jiff::Timestamp::now().to_string();
+            let entry = Entry { seq: self.next, epoch: self.epoch, at, prev: self.chain.clone(), news };
+            let line = line_of(&entry);
+            self.chain = digest_of(&line);
+            self.next += 1;
+            text.push_str(&line);
+            text.push('\n');
+        }
+        self.write(text.as_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
+        let written = match self.file.write_all(bytes) {
+            Err(full) if full.kind() == io::ErrorKind::StorageFull => self.write_into_reserve(bytes),
+            other => other,
+        };
+        written.map_err(|source| {
+            self.is_poisoned = true;
+            JournalError::Write { path: self.path.clone(), source }
+        })
+    }
+
+    fn write_into_reserve(&mut self, bytes: &[u8]) -> io::Result<()> {
+        std::fs::remove_file(reserve_path(&self.path))?;
+        self.file.set_len(self.durable)?;
+        self.file.seek(SeekFrom::Start(self.durable))?;
+        self.file.write_all(bytes)
+    }
+
+    /// Makes everything appended so far durable.
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        let synced = self.file.sync_data().and_then(|()| self.file.stream_position());
+        match synced {
+            Ok(position) => self.durable = position,
+            Err(source) => {
+                self.is_poisoned = true;
+                return Err(JournalError::Write { path: self.path.clone(), source });
+            }
+        }
+        Ok(())
+    }
+
+    /// The hash of the newest entry.
+    pub fn chain(&self) -> &str {
+        &self.chain
+    }
+
+    /// Cuts the file back to what was made durable and leaves half a line, as a power cut would.
+    #[cfg(feature = "faults")]
+    pub fn lose_unsynced(&mut self) {
+        let end = self.file.metadata().map(|metadata| metadata.len()).unwrap_or(self.durable);
+        let _ = self.file.set_len(self.durable + (end - self.durable) / 2);
+    }
+}
+
+/// Reads a journal up to its last good line.
+///
+/// # Errors
+/// `Damaged` if a bad line is followed by good ones: that is no torn tail but a changed file.
+pub fn read(path: &Path) -> Result<(Vec<Entry>, Tail), JournalError> {
+    let mut text = Vec::new();
+    let wrong = |source| JournalError::Read { path: path.to_owned(), source };
+    open(path, OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC)?.read_to_end(&mut text).map_err(wrong)?;
+    let mut entries: Vec<Entry> = Vec::new();
+    let (mut chain, mut good) = (String::new(), 0);
+    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    for (index, line) in lines.iter().enumerate() {
+        match entry_of(line, entries.len() as u64, &chain) {
+            Ok(entry) => {
+                chain = digest_of(&line_of(&entry));
+                entries.push(entry);
+                good += line.len();
+            }
+            Err(_) if lines[index + 1..].iter().all(|later| !looks_good(later)) => break,
+            Err(what) => return Err(JournalError::Damaged { path: path.to_owned(), line: index + 1, what }),
+        }
+    }
+    let rest = (text.len() - good) as u64;
+    Ok((entries, if rest == 0 { Tail::Clean } else { Tail::Torn(rest) }))
+}
+
+/// A line is an entry, a tab, and the first digits of the entry's own hash.
+fn line_of(entry: &Entry) -> String {
+    let body = serde_json::to_string(entry).expect("an entry is plain data");
+    let sum = digest_of(&body);
+    format!("{body}\t{}", &sum[..16])
+}
+
+fn entry_of(line: &[u8], seq: u64, chain: &str) -> Result<Entry, String> {
+    let text = std::str::from_utf8(line).map_err(|_| "it is not text".to_owned())?;
+    let text = text.strip_suffix('\n').ok_or("it has no end")?;
+    let (body, sum) = text.split_once('\t').ok_or("it has no check sum")?;
+    if digest_of(body)[..16] != *sum {
+        return Err("its check sum is wrong".to_owned());
+    }
+    let entry: Entry = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    if entry.seq != seq || entry.prev != chain {
+        return Err("it does not follow the line before it".to_owned());
+    }
+    Ok(entry)
+}
+
+fn looks_good(line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line);
+    text.trim_end().split_once('\t').is_some_and(|(body, sum)| digest_of(body)[..16] == *sum)
+}
+
+fn digest_of(text: &str) -> String {
+    Digest::of(text.as_bytes()).text().to_owned()
+}
+
+fn open(path: &Path, flags: OFlags) -> Result<File, JournalError> {
+    let opened = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
+    opened.map(File::from).map_err(|error| JournalError::Read { path: path.to_owned(), source: error.into() })
+}
+
+fn keep_torn_tail(file: &mut File, path: &Path, good: u64) -> io::Result<()> {
+    let mut tail = Vec::new();
+    file.seek(SeekFrom::Start(good))?;
+    file.read_to_end(&mut tail)?;
+    std::fs::write(path.with_extension("torn"), tail)?;
+    file.set_len(good)?;
+    file.sync_data()
+}
+
+fn reserve_path(journal: &Path) -> PathBuf {
+    journal.with_extension("reserve")
+}
+
+fn write_reserve(journal: &Path) -> io::Result<()> {
+    let path = reserve_path(journal);
+    if path.exists() {
+        return Ok(());
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?);
+    file.write_all(&vec![0; RESERVE_BYTES])?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal_of_three(directory: &Path) -> PathBuf {
+        let path = directory.join("journal.jsonl");
+        let mut journal = Journal::create(&path, 1).unwrap();
+        for step in ["back-up", "convert-policies", "verify"] {
+            journal.append(vec![News::StepStarted { step: step.to_owned() }]).unwrap();
+        }
+        path
+    }
+
+    #[test]
+    fn a_journal_cut_at_any_byte_gives_its_whole_lines_and_goes_on() {
+        let home = tempfile::tempdir().unwrap();
+        let path = journal_of_three(home.path());
+        let whole = std::fs::read(&path).unwrap();
+        let ends: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] == b'\n').collect();
+        for cut in 0..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let (mut journal, entries) = Journal::go_on(&path, 2).unwrap();
+            assert_eq!(entries.len(), ends.iter().filter(|end| **end < cut).count());
+            journal.append(vec![News::Resumed { holder: "b".to_owned() }]).unwrap();
+            assert_eq!(read(&path).unwrap().0.len(), entries.len() + 1);
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_before_the_last_line_is_damage_and_never_read_over() {
+        let home = tempfile::tempdir().unwrap();
+        let path = journal_of_three(home.path());
+        let whole = std::fs::read(&path).unwrap();
+        let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
+        for at in 0..last {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 4;
+            std::fs::write(&path, &flipped).unwrap();
+            assert!(matches!(read(&path), Err(JournalError::Damaged { .. })), "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    inventory::{Datastore, Fact, Flavour, Install, NodeFacts, PodFacts},
+    resource::{Kind, Live, ObjectRef},
+    runbook::Catalogue,
+};
+
+/// Answers whether a DaemonSet is a Calico, and which.
+pub(super) fn recognise(live: &Live, catalogue: &Catalogue) -> Option<Install> {
+    let body = live.document.value();
+    let containers = body.pointer("/spec/template/spec/containers")?.as_array()?;
+    let image = |container: &Value| container["image"].as_str().unwrap_or_default().to_owned();
+    let node = containers.iter().find(|one| one["name"] == "calico-node" || is_node_image(&image(one)))?;
+    let cni = containers.iter().map(image).find(|image| repository(image).ends_with("calico/cni"));
+    let namespace = live.namespace.clone().unwrap_or_default();
+    let config_map = config_map_of(containers);
+    Some(Install {
+        daemon_set: ObjectRef::namespaced(Kind::DaemonSet, &namespace, &live.name),
+        selector: selector_of(&body),
+        config_map: config_map.map(|name| ObjectRef::namespaced(Kind::ConfigMap, &namespace, name)),
+        release: release_of(&image(node), cni.as_deref(), catalogue),
+        flavour: flavour_of(containers, node),
+        datastore: datastore_of(node),
+        node_image: image(node),
+        cni_image: cni,
+    })
+}
+
+/// Answers whether an image is calico/node, whatever the registry.
+pub(super) fn is_node_image(image: &str) -> bool {
+    repository(image).ends_with("calico/node")
+}
+
+fn repository(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or(image);
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
+fn tag(image: &str) -> Option<&str> {
+    image.split('@').next()?.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| !tag.contains('/'))
+}
+
+fn release_of(node: &str, cni: Option<&str>, catalogue: &Catalogue) -> Fact<crate::version::Version> {
+    match tag(node) {
+        Some(node_tag) => match catalogue.recognise(node_tag, cni.and_then(tag)) {
+            Some(release) => Fact::Known(release),
+            None => Fact::unknown(format!("no release is known with image {node} and {}", cni.unwrap_or("no calico/cni"))),
+        },
+        None => Fact::unknown(format!("image {node} has no tag")),
+    }
+}
+
+fn flavour_of(containers: &[Value], node: &Value) -> Fact<Flavour> {
+    if containers.iter().any(|container| container["name"] == "kube-flannel") {
+        return Fact::Known(Flavour::Canal);
+    }
+    match environment(node, "CALICO_NETWORKING_BACKEND") {
+        Some("none") => Fact::Known(Flavour::PolicyOnly),
+        Some("bird" | "") | None => Fact::Known(Flavour::Networking),
+        Some(other) => Fact::unknown(format!("CALICO_NETWORKING_BACKEND is `{other}`")),
+    }
+}
+
+fn datastore_of(node: &Value) -> Fact<Datastore> {
+    let has_etcd = node["env"].as_array().into_iter().flatten().any(|one| one["name"] == "ETCD_ENDPOINTS");
+    match (environment(node, "DATASTORE_TYPE"), has_etcd) {
+        (Some("kubernetes"), false) => Fact::Known(Datastore::Kubernetes),
+        (Some("etcdv2") | None, true) => Fact::Known(Datastore::Etcd),
+        (kind, _) => Fact::unknown(format!(
+            "calico-node has DATASTORE_TYPE {} and {} ETCD_ENDPOINTS",
+            kind.unwrap_or("unset"),
+            if has_etcd { "also" } else { "no" }
+        )),
+    }
+}
+
+fn environment<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
+    let found = container["env"].as_array()?.iter().find(|one| one["name"] == name)?;
+    found.get("value").and_then(Value::as_str)
+}
+
+fn config_map_of(containers: &[Value]) -> Option<String> {
+    let variables = containers.iter().flat_map(|container| container["env"].as_array().into_iter().flatten());
+    let names = variables.filter_map(|one| one.pointer("/valueFrom/configMapKeyRef/name")?.as_str());
+    names.map(str::to_owned).next()
+}
+
+fn selector_of(body: &Value) -> String {
+    let labels = body.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let pairs = labels.into_iter().flatten().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// Reads a node, and takes its pod out of the given ones.
+pub(super) fn node_facts(node: &Value, pods: &mut BTreeMap<String, PodFacts>) -> NodeFacts {
+    let name = node["metadata"]["name"].as_str().unwrap_or_default();
+    let conditions = node["status"]["conditions"].as_array();
+    let labels = node["metadata"]["labels"].as_object();
+    let has_label = |label: &str| labels.is_some_and(|labels| labels.contains_key(label));
+    NodeFacts {
+        name: name.to_owned(),
+        is_ready: conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True"),
+        is_cordoned: node["spec"]["unschedulable"] == true,
+        is_control_plane: ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"].into_iter().any(has_label),
+        pod: pods.remove(name),
+    }
+}

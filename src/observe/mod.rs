@@ -1,0 +1,171 @@
+//! Looks at a cluster and writes down what is there.
+
+mod install;
+mod rights;
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use crate::{
+    cluster::{Cluster, ClusterError},
+    inventory::{ClusterFacts, Install, Inventory, NamespaceFacts, NodeFacts, PodFacts, Stored},
+    resource::{Kind, Live, ObjectRef},
+    runbook::Catalogue,
+};
+
+pub use rights::{read_rights, write_rights};
+
+/// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).
+const ISOLATION: &str = "net.beta.kubernetes.io/network-policy";
+
+/// Requests under way at once while looking.
+const IN_FLIGHT: usize = 16;
+
+/// The cluster could not be looked at whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    #[error("we may not read all that a plan needs; missing: {}", missing.join(", "))]
+    MayNotRead { missing: Vec<String> },
+    #[error("this is no cluster that can be told apart from others: it has no namespace kube-system")]
+    NoKubeSystem,
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+/// Takes the inventory of a cluster; `objects` are the ones that an upgrade would apply.
+pub async fn inventory(cluster: &Cluster, catalogue: &Catalogue, objects: &[ObjectRef]) -> Result<Inventory, ObserveError> {
+    let missing = rights::missing(cluster, &read_rights(cluster)).await?;
+    if !missing.is_empty() {
+        return Err(ObserveError::MayNotRead { missing });
+    }
+    let installs = installs(cluster, catalogue).await?;
+    Ok(Inventory {
+        cluster: cluster_facts(cluster).await?,
+        operator: operator(cluster).await?,
+        nodes: nodes(cluster, installs.first()).await?,
+        namespaces: namespaces(cluster).await?,
+        third_party: stored(cluster, &Kind::THIRD_PARTY).await?,
+        third_party_served: Kind::THIRD_PARTY.into_iter().filter(|kind| cluster.serves(*kind)).collect(),
+        custom: stored(cluster, &Kind::CUSTOM).await?,
+        objects: read_all(cluster, objects).await?.into_iter().map(|(object, live)| Stored { object, document: live.document }).collect(),
+        rights_missing: rights::missing(cluster, &write_rights(cluster)).await?,
+        installs,
+    })
+}
+
+/// Reads objects one by one or, where many of a kind are asked for, by listing the kind.
+pub async fn read_all(cluster: &Cluster, objects: &[ObjectRef]) -> Result<BTreeMap<ObjectRef, Live>, ClusterError> {
+    /// From how many objects of a kind on one list is less work than single reads.
+    const LIST_FROM: usize = 8;
+    let mut by_kind: BTreeMap<Kind, Vec<&ObjectRef>> = BTreeMap::new();
+    for object in objects {
+        by_kind.entry(object.kind).or_default().push(object);
+    }
+    let mut found = BTreeMap::new();
+    for (kind, wanted) in by_kind {
+        if wanted.len() < LIST_FROM {
+            let reads = wanted.into_iter().map(|object| async move { Ok((object.clone(), cluster.get(object).await?)) });
+            let read: Vec<_> = futures::stream::iter(reads).buffered(IN_FLIGHT).try_collect::<Vec<_>>().await?;
+            found.extend(read.into_iter().filter_map(|(object, live)| Some((object, live?))));
+        } else {
+            let listed = cluster.list(kind, None).await?;
+            let named = listed.into_iter().map(|live| (reference(kind, &live), live));
+            let wanted: std::collections::BTreeSet<_> = wanted.into_iter().collect();
+            found.extend(named.filter(|(object, _)| wanted.contains(object)));
+        }
+    }
+    Ok(found)
+}
+
+/// Answers what tells this cluster apart from others, and what its API server can do.
+pub async fn cluster_facts(cluster: &Cluster) -> Result<ClusterFacts, ObserveError> {
+    Ok(ClusterFacts {
+        uid: cluster_uid(cluster).await?,
+        server: cluster.server.clone(),
+        kubernetes: cluster.kubernetes,
+        has_leases: cluster.serves(Kind::Lease),
+        can_try_writes: cluster.can_try_writes(),
+    })
+}
+
+/// The uid of namespace kube-system: it lives as long as the cluster.
+pub async fn cluster_uid(cluster: &Cluster) -> Result<String, ObserveError> {
+    let kube_system = cluster.get(&ObjectRef::cluster(Kind::Namespace, "kube-system")).await?;
+    Ok(kube_system.ok_or(ObserveError::NoKubeSystem)?.uid)
+}
+
+fn reference(kind: Kind, live: &Live) -> ObjectRef {
+    ObjectRef { kind, namespace: live.namespace.clone(), name: live.name.clone() }
+}
+
+async fn installs(cluster: &Cluster, catalogue: &Catalogue) -> Result<Vec<Install>, ClusterError> {
+    let daemon_sets = cluster.list(Kind::DaemonSet, None).await?;
+    Ok(daemon_sets.iter().filter_map(|live| install::recognise(live, catalogue)).collect())
+}
+
+async fn operator(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
+    for sign in [
+        ObjectRef::cluster(Kind::CustomResourceDefinition, "installations.operator.tigera.io"),
+        ObjectRef::cluster(Kind::Namespace, "tigera-operator"),
+    ] {
+        if cluster.get(&sign).await?.is_some() {
+            return Ok(Some(format!("{sign} is there")));
+        }
+    }
+    Ok(None)
+}
+
+async fn nodes(cluster: &Cluster, install: Option<&Install>) -> Result<Vec<NodeFacts>, ClusterError> {
+    let mut pods = match install {
+        Some(install) => pods_by_node(cluster, install).await?,
+        None => BTreeMap::new(),
+    };
+    let (nodes, _) = cluster.list_raw(Kind::Node, None).await?;
+    let mut facts: Vec<_> = nodes.iter().map(|node| install::node_facts(node, &mut pods)).collect();
+    facts.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(facts)
+}
+
+async fn pods_by_node(cluster: &Cluster, install: &Install) -> Result<BTreeMap<String, PodFacts>, ClusterError> {
+    let namespace = install.daemon_set.namespace.as_deref().unwrap_or_default();
+    let feed = cluster.follow_pods(namespace, &install.selector).await?;
+    let pods = feed.pods().values().map(|pod| {
+        let image = pod.images.iter().find(|image| install::is_node_image(image)).or(pod.images.first());
+        let facts = PodFacts { name: pod.name.clone(), image: image.cloned().unwrap_or_default(), is_ready: pod.is_ready };
+        (pod.node.clone(), facts)
+    });
+    Ok(pods.collect())
+}
+
+async fn namespaces(cluster: &Cluster) -> Result<Vec<NamespaceFacts>, ClusterError> {
+    let mut policies: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
+    for live in cluster.list(Kind::NetworkPolicy, None).await? {
+        let object = reference(Kind::NetworkPolicy, &live);
+        let namespace = live.namespace.unwrap_or_default();
+        policies.entry(namespace).or_default().push(Stored { object, document: live.document });
+    }
+    let listed = cluster.list(Kind::Namespace, None).await?;
+    let facts = listed.into_iter().map(|live| NamespaceFacts {
+        isolation: annotation(&live.document.value(), ISOLATION),
+        policies: policies.remove(&live.name).unwrap_or_default(),
+        is_terminating: live.is_terminating,
+        name: live.name,
+    });
+    Ok(facts.collect())
+}
+
+fn annotation(body: &Value, name: &str) -> Option<String> {
+    body["metadata"]["annotations"].get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+async fn stored(cluster: &Cluster, kinds: &[Kind]) -> Result<Vec<Stored>, ClusterError> {
+    let mut all = Vec::new();
+    for kind in kinds {
+        let listed = cluster.list(*kind, None).await?;
+        all.extend(listed.into_iter().map(|live| Stored { object: reference(*kind, &live), document: live.document }));
+    }
+    all.sort_by(|one, other| one.object.cmp(&other.object));
+    Ok(all)
+}

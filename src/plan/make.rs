@@ -1,0 +1,251 @@
+//! Makes a plan: decides everything from an inventory, a runbook and what the operator asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Desired, FORMAT, Omitted, Plan, PlannedStep, Undo,
+    customize::Preferences,
+    steps::{self, Draft},
+};
+use crate::{
+    check::{self, BLOCKED, Finding, NO_PATH, Severity},
+    convert::SystemPolicyChoice,
+    inventory::{Datastore, Fact, Flavour, Install, Inventory},
+    runbook::{Catalogue, Manifest, Runbook, RunbookStep, StepKind, TestedRow},
+    version::{Minor, Version},
+};
+
+/// What the operator asked for, and decided beforehand.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    pub target: Option<Target>,
+    pub allow_untested: bool,
+    /// Objects of old data, by `KIND/NAME`, that may be lost.
+    pub accept_loss: BTreeSet<String>,
+    pub system_policies: Option<SystemPolicyChoice>,
+    pub preferences: Preferences,
+    /// Findings to go on in spite of, by id, with the reason.
+    pub ignore: BTreeMap<String, String>,
+    pub batch: Option<usize>,
+    pub ready_within_seconds: Option<u64>,
+    pub stable_for_seconds: Option<u64>,
+}
+
+/// Where a run shall lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The newest safe release of a line.
+    Line(Minor),
+    Exact(Version),
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("{} findings block the upgrade", .0.iter().filter(|finding| finding.blocks().is_some()).count())]
+    Blocked(Vec<Finding>),
+    #[error("the runbook gives `{text}` as {what}, which is no duration")]
+    Duration { what: &'static str, text: String },
+}
+
+/// What is installed, once nothing about it is unknown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Installed<'a> {
+    pub install: &'a Install,
+    pub release: Version,
+    pub flavour: Flavour,
+}
+
+/// All that steps are made from.
+pub(super) struct Materials<'a> {
+    pub inventory: &'a Inventory,
+    pub installed: Installed<'a>,
+    pub request: &'a Request,
+    pub to: Version,
+    pub base: Manifest,
+    pub target: Manifest,
+}
+
+/// Makes the plan, or names everything that speaks against one.
+pub fn make(inventory: &Inventory, catalogue: &Catalogue, runbook: &Runbook, request: &Request) -> Result<Plan, PlanError> {
+    let mut findings = check::findings(inventory);
+    let (installed, to) = match preconditions(inventory, catalogue, runbook, request) {
+        Ok(known) => known,
+        Err(more) => {
+            findings.extend(more);
+            return Err(blocked(findings, request));
+        }
+    };
+    findings.extend(untested(inventory, installed, runbook, request));
+    let materials = Materials {
+        inventory,
+        installed,
+        request,
+        to,
+        base: crate::runbook::base(catalogue, installed.release, installed.flavour).unwrap_or_default(),
+        target: crate::runbook::target(catalogue, to, installed.flavour).unwrap_or_default(),
+    };
+    let drafted = draft(&materials, runbook)?;
+    findings.extend(drafted.findings);
+    check::ignore(&mut findings, &request.ignore);
+    if findings.iter().any(|finding| finding.blocks().is_some()) {
+        return Err(PlanError::Blocked(findings));
+    }
+    Ok(Plan {
+        format: FORMAT,
+        cluster: inventory.cluster.clone(),
+        daemon_set: installed.install.daemon_set.clone(),
+        flavour: installed.flavour,
+        from: installed.release,
+        to,
+        runbook: runbook.target.to_string(),
+        steps: drafted.steps,
+        omitted: drafted.omitted,
+        findings,
+        kept: drafted.kept,
+    })
+}
+
+fn blocked(mut findings: Vec<Finding>, request: &Request) -> PlanError {
+    check::ignore(&mut findings, &request.ignore);
+    PlanError::Blocked(findings)
+}
+
+/// What must be known before any step can be thought of; what is not known has a finding already.
+fn preconditions<'a>(
+    inventory: &'a Inventory,
+    catalogue: &Catalogue,
+    runbook: &Runbook,
+    request: &Request,
+) -> Result<(Installed<'a>, Version), Vec<Finding>> {
+    let ([install], None) = (inventory.installs.as_slice(), &inventory.operator) else { return Err(Vec::new()) };
+    let (Fact::Known(release), Fact::Known(flavour), Fact::Known(Datastore::Kubernetes)) =
+        (&install.release, &install.flavour, &install.datastore)
+    else {
+        return Err(Vec::new());
+    };
+    let installed = Installed { install, release: *release, flavour: *flavour };
+    let to = target_release(catalogue, runbook, request).map_err(|finding| vec![*finding])?;
+    if *flavour == Flavour::Canal {
+        return Err(Vec::new());
+    }
+    path(installed.release, to, runbook).map_or(Ok((installed, to)), |finding| Err(vec![finding]))
+}
+
+fn target_release(catalogue: &Catalogue, runbook: &Runbook, request: &Request) -> Result<Version, Box<Finding>> {
+    let to = match request.target.unwrap_or(Target::Line(runbook.target)) {
+        Target::Line(line) => catalogue.line(line).map(|line| line.latest),
+        Target::Exact(version) => catalogue.release(version).map(|release| release.calico),
+    };
+    let no_path = |title: String| Finding::new("CU-P001", Severity::Final { exit: NO_PATH }, title);
+    let Some(to) = to else {
+        let finding = no_path("the target is no release that this version knows".to_owned());
+        return Err(Box::new(finding.why("its images are unknown").now("calico-upgrader runbook list")));
+    };
+    match catalogue.release(to).and_then(|release| release.avoid.clone()) {
+        Some(reason) => {
+            let finding = no_path(format!("Calico {to} is not safe to stop on")).why(reason);
+            let latest = catalogue.line(to.line()).map_or(to, |line| line.latest);
+            Err(Box::new(finding.now(format!("calico-upgrader plan --to {latest}"))))
+        }
+        None => Ok(to),
+    }
+}
+
+fn path(from: Version, to: Version, runbook: &Runbook) -> Option<Finding> {
+    let finding = |title: String| Finding::new("CU-P002", Severity::Final { exit: NO_PATH }, title);
+    if to < from {
+        let why = "a newer Calico may have written data that the older one cannot read";
+        return Some(finding(format!("Calico {from} is installed, so {to} would be a downgrade")).why(why).now("choose a newer target"));
+    }
+    let is_in_range = (runbook.from.at_least..=runbook.from.at_most).contains(&from);
+    (!is_in_range).then(|| {
+        finding(format!("no runbook leads from Calico {from} to {to}"))
+            .evidence([format!("runbook {} starts from {} to {}", runbook.target, runbook.from.at_least, runbook.from.at_most)])
+            .now("calico-upgrader runbook list")
+    })
+}
+
+fn untested(inventory: &Inventory, installed: Installed<'_>, runbook: &Runbook, request: &Request) -> Option<Finding> {
+    let row =
+        TestedRow { calico: installed.release.line(), datastore: Datastore::Kubernetes, kubernetes: inventory.kubernetes_line() };
+    // Within a line nothing is converted and no object changes its shape.
+    if runbook.is_tested(row) || row.calico == runbook.target {
+        return None;
+    }
+    let severity = if request.allow_untested { Severity::Advisory } else { Severity::Final { exit: NO_PATH } };
+    let title = format!("nobody upstream tested Calico {} on the Kubernetes datastore with Kubernetes {}", row.calico, row.kubernetes);
+    let tested = runbook.tested.iter().map(|row| format!("tested: Calico {} · {} · Kubernetes {}", row.calico, row.datastore, row.kubernetes));
+    let missing = format!("missing: Calico {} · {} · Kubernetes {}", row.calico, row.datastore, row.kubernetes);
+    let finding = Finding::new("CU-P003", severity, title).evidence(tested.chain([missing]));
+    let finding = finding.why(format!("upstream discourages other combinations in production ({})", runbook.source));
+    Some(finding.now("try it on a copy of the cluster, then add --allow-untested"))
+}
+
+/// The steps that have something to do, and why the others are left out.
+#[derive(Default)]
+struct Drafted {
+    steps: Vec<PlannedStep>,
+    omitted: Vec<Omitted>,
+    findings: Vec<Finding>,
+    kept: Vec<super::Kept>,
+}
+
+fn draft(materials: &Materials<'_>, runbook: &Runbook) -> Result<Drafted, PlanError> {
+    let mut all = Drafted::default();
+    let mut frame = Vec::new();
+    for step in &runbook.steps {
+        let Installed { release, flavour, .. } = materials.installed;
+        if !step.is_needed(release, Datastore::Kubernetes, flavour) {
+            let why = format!("not needed from Calico {release}");
+            all.omitted.push(Omitted { name: step.name.clone(), why });
+            continue;
+        }
+        let drafted = draft_step(materials, step, &all.steps)?;
+        all.findings.extend(drafted.findings);
+        all.kept.extend(drafted.kept);
+        match drafted.desired {
+            // A backup and a verification are for changes: they come in when there are any.
+            Some(desired @ (Desired::BackUp | Desired::Verify(_))) => {
+                frame.push((all.steps.len(), planned(step, desired, drafted.summary)));
+            }
+            Some(desired) => all.steps.push(planned(step, desired, drafted.summary)),
+            None => all.omitted.push(Omitted { name: step.name.clone(), why: drafted.summary }),
+        }
+    }
+    if !all.steps.is_empty() {
+        for (index, (place, step)) in frame.into_iter().enumerate() {
+            all.steps.insert(place + index, step);
+        }
+    }
+    Ok(all)
+}
+
+fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedStep]) -> Result<Draft, PlanError> {
+    match step.step {
+        StepKind::BackUp => Ok(steps::back_up()),
+        StepKind::ConvertPolicies => Ok(steps::convert_policies(materials)),
+        StepKind::CopyResources => Ok(steps::copy_resources(materials)),
+        StepKind::ApplyManifests => Ok(steps::apply_manifests(materials, earlier)),
+        StepKind::RollNodes => steps::roll_nodes(materials, &step.parameters, earlier),
+        StepKind::Verify => Ok(steps::verify(materials, earlier)),
+    }
+}
+
+fn planned(step: &RunbookStep, desired: Desired, summary: String) -> PlannedStep {
+    let undo = match desired {
+        Desired::BackUp | Desired::Verify(_) => Undo::Nothing,
+        Desired::Objects { .. } | Desired::Roll(_) => Undo::Exact,
+    };
+    PlannedStep { name: step.name.clone(), phase: step.phase.clone(), summary, undo, desired }
+}
+
+impl PlanError {
+    /// The exit code: a decision that is needed outranks a missing path, which outranks a plain block.
+    pub fn exit(&self) -> u8 {
+        match self {
+            PlanError::Blocked(findings) => findings.iter().filter_map(Finding::blocks).max().unwrap_or(BLOCKED),
+            PlanError::Duration { .. } => 65,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The plan: every choice made, every change written down, sealed by a digest.
+//!
+//! `make` decides from an inventory and a runbook, and is pure. The engine has no choices left: it holds each step's desired
+//! state against the cluster and sends what is missing.
+
+mod customize;
+mod make;
+mod merge;
+mod seal;
+mod steps;
+
+use serde::{Deserialize, Serialize};
+
+pub use customize::{Conflict, Kept, Preference, Preferences};
+pub use make::{PlanError, Request, Target, make};
+pub use seal::{Sealed, SealError};
+
+use crate::{
+    check::Finding,
+    inventory::{ClusterFacts, Flavour},
+    resource::{Difference, Digest, Document, ObjectRef, differences},
+    version::Version,
+};
+
+/// The layout of plan files; another number is refused.
+pub const FORMAT: u32 = 1;
+
+/// What a run will do, complete and unchangeable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub format: u32,
+    pub cluster: ClusterFacts,
+    pub daemon_set: ObjectRef,
+    pub flavour: Flavour,
+    pub from: Version,
+    pub to: Version,
+    pub runbook: String,
+    pub steps: Vec<PlannedStep>,
+    pub omitted: Vec<Omitted>,
+    pub findings: Vec<Finding>,
+    pub kept: Vec<Kept>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    pub name: String,
+    /// The heading for people.
+    pub phase: String,
+    pub summary: String,
+    pub undo: Undo,
+    pub desired: Desired,
+}
+
+/// A step that the runbook has and this plan leaves out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Omitted {
+    pub name: String,
+    pub why: String,
+}
+
+/// Whether a step can be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Undo {
+    /// It changes nothing.
+    Nothing,
+    /// The plan holds everything needed to restore what was.
+    Exact,
+}
+
+/// What a step wants to be true.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Desired {
+    BackUp,
+    /// Objects as they shall be, in stages: all of one stage before any of the next.
+    Objects { stages: Vec<Stage> },
+    Roll(Roll),
+    Verify(Verify),
+}
+
+/// Part of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    Changes(Vec<ObjectChange>),
+    /// CustomResourceDefinitions must be served before objects of them are created.
+    UntilEstablished(Vec<String>),
+    /// The controller must have seen the newest change of the object.
+    UntilObserved(ObjectRef),
+    /// The objects must be as they were, and no others of their kinds may have come.
+    Unchanged(Vec<(ObjectRef, Digest)>),
+}
+
+/// One object as it was, and as it shall be. Both absent is nothing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectChange {
+    pub object: ObjectRef,
+    pub before: Option<Document>,
+    pub after: Option<Document>,
+    pub why: String,
+}
+
+/// How calico-node is replaced node by node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roll {
+    pub daemon_set: ObjectRef,
+    pub selector: String,
+    pub image: String,
+    pub batch: usize,
+    pub ready_within_seconds: u64,
+    pub stable_for_seconds: u64,
+    /// The DaemonSet with the update strategy that it had before the run, if that was another.
+    pub then: Option<ObjectChange>,
+}
+
+/// What must hold at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verify {
+    pub daemon_set: ObjectRef,
+    pub selector: String,
+    pub image: String,
+    /// Namespaces that must have their `default-deny`.
+    pub isolated: Vec<String>,
+    /// Namespaces that must have no policies.
+    pub opened: Vec<String>,
+    /// The old data, which must be as it was when the plan was made.
+    pub third_party: Vec<(ObjectRef, Digest)>,
+}
+
+impl ObjectChange {
+    /// Lists the fields that change.
+    pub fn fields(&self) -> Vec<Difference> {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => differences(&after.value(), &before.value()),
+            (Some(_), None) | (None, _) => Vec::new(),
+        }
+    }
+
+    /// Answers what is done to the object, as one word.
+    pub fn verb(&self) -> &'static str {
+        match (&self.before, &self.after) {
+            (None, Some(_)) => "create",
+            (Some(_), None) => "delete",
+            (Some(_), Some(_)) => "replace",
+            (None, None) => "leave",
+        }
+    }
+}
+
+impl PlannedStep {
+    /// The changes of objects that this step makes, in their order.
+    pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {
+        let (stages, then): (&[Stage], _) = match &self.desired {
+            Desired::Objects { stages } => (stages, None),
+            Desired::Roll(roll) => (&[], roll.then.as_ref()),
+            Desired::BackUp | Desired::Verify(_) => (&[], None),
+        };
+        let in_stages = stages.iter().flat_map(|stage| match stage {
+            Stage::Changes(changes) => changes.as_slice(),
+            Stage::UntilEstablished(_) | Stage::UntilObserved(_) | Stage::Unchanged(_) => &[],
+        });
+        in_stages.chain(then)
+    }
+}
+
+impl Plan {
+    /// The changes of objects that the whole plan makes, in their order. Cordons and pods come on top.
+    pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {
+        self.steps.iter().flat_map(PlannedStep::changes)
+    }
+
+    /// Answers whether the cluster is where it should be already.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    pub fn step(&self, name: &str) -> Option<&PlannedStep> {
+        self.steps.iter().find(|step| step.name == name)
+    }
+}

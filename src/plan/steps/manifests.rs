@@ -1,0 +1,109 @@
+//! The release's objects, merged with what people changed. Rights and definitions come before the pods that need them, and
+//! the DaemonSet stops rolling by itself before its template changes, so that our death would freeze the roll.
+
+use serde_json::{Value, json};
+
+use super::Draft;
+use crate::{
+    check::{Finding, NEEDS_DECISION, Severity},
+    plan::{
+        Desired, Kept, ObjectChange, PlannedStep, Stage,
+        customize::{Conflict, field_name},
+        make::Materials,
+        merge::Merge,
+    },
+    resource::{Document, Kind, ObjectRef, differences},
+};
+
+/// The order in which kinds are applied.
+const ORDER: [Kind; 5] =
+    [Kind::CustomResourceDefinition, Kind::ServiceAccount, Kind::ClusterRole, Kind::ClusterRoleBinding, Kind::ConfigMap];
+
+pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
+    let (mut stages, mut kept, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
+    for kind in ORDER {
+        let objects = materials.target.objects.iter().filter(|(object, _)| object.kind == kind);
+        let changes: Vec<_> = objects.filter_map(|(object, new)| change(materials, object, new, &mut kept, &mut conflicts)).collect();
+        let changes: Vec<_> = changes.into_iter().filter(|change| !is_planned(earlier, &change.object)).collect();
+        stages.extend((!changes.is_empty()).then_some(Stage::Changes(changes)));
+    }
+    let daemon_set = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet);
+    let template = daemon_set.and_then(|(object, new)| change(materials, object, new, &mut kept, &mut conflicts));
+    stages.extend(template.into_iter().flat_map(frozen_first));
+    let count: usize = stages.iter().map(|stage| if let Stage::Changes(changes) = stage { changes.len() } else { 0 }).sum();
+    let findings = undecided(&conflicts).into_iter().collect();
+    if count == 0 && conflicts.is_empty() {
+        return Draft { kept, ..Draft::nothing("every object is as the release ships it") };
+    }
+    let summary = format!("{count} changes, {} hand-made settings kept", kept.len());
+    Draft { desired: Some(Desired::Objects { stages }), summary, findings, kept }
+}
+
+fn is_planned(earlier: &[PlannedStep], object: &ObjectRef) -> bool {
+    earlier.iter().flat_map(PlannedStep::changes).any(|change| change.object == *object)
+}
+
+fn change(
+    materials: &Materials<'_>,
+    object: &ObjectRef,
+    new: &Document,
+    kept: &mut Vec<Kept>,
+    conflicts: &mut Vec<Conflict>,
+) -> Option<ObjectChange> {
+    let why = format!("Calico {} ships it", materials.to);
+    let Some(live) = materials.inventory.object(object) else {
+        return Some(ObjectChange { object: object.clone(), before: None, after: Some(new.clone()), why });
+    };
+    // A definition has no settings of people in it, and one that is there stays.
+    if object.kind == Kind::CustomResourceDefinition {
+        return None;
+    }
+    let published = |_: &str, _: &Value| false;
+    let mut merge = Merge::new(object, &materials.request.preferences, &published);
+    let base = materials.base.get(object).map(Document::value);
+    let merged = merge.field("", base.as_ref(), Some(&live.value()), Some(&new.value()))?;
+    kept.append(&mut merge.kept);
+    conflicts.append(&mut merge.conflicts);
+    if differences(&merged, &live.value()).is_empty() {
+        return None;
+    }
+    Some(ObjectChange { object: object.clone(), before: Some(live.clone()), after: Some(Document::new(merged)), why })
+}
+
+/// Splits a change of the DaemonSet: first it stops rolling by itself, then it gets its new template.
+fn frozen_first(change: ObjectChange) -> Vec<Stage> {
+    let ObjectChange { object, before, after, why } = change;
+    let (Some(live), Some(wanted)) = (&before, &after) else {
+        return vec![Stage::Changes(vec![ObjectChange { object, before, after, why }])];
+    };
+    let (frozen, wanted) = (Document::new(on_delete(live.value())), Document::new(on_delete(wanted.value())));
+    let mut stages = Vec::new();
+    if !differences(&frozen.value(), &live.value()).is_empty() {
+        let why = "the nodes shall be replaced one by one, by us".to_owned();
+        stages.push(Stage::Changes(vec![ObjectChange { object: object.clone(), before: before.clone(), after: Some(frozen.clone()), why }]));
+    }
+    stages.push(Stage::UntilObserved(object.clone()));
+    stages.push(Stage::Changes(vec![ObjectChange { object: object.clone(), before: Some(frozen), after: Some(wanted), why }]));
+    stages.push(Stage::UntilObserved(object));
+    stages
+}
+
+fn on_delete(mut body: Value) -> Value {
+    body["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    body
+}
+
+fn undecided(conflicts: &[Conflict]) -> Option<Finding> {
+    if conflicts.is_empty() {
+        return None;
+    }
+    let text = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), Value::to_string);
+    let line = |one: &Conflict| {
+        let name = field_name(&one.object, &one.path);
+        format!("{name}: shipped {}, live {}, new {}", text(&one.base), text(&one.live), text(&one.new))
+    };
+    let title = format!("{} fields were changed by hand and by the release", conflicts.len());
+    let finding = Finding::new("CU-C013", Severity::Final { exit: NEEDS_DECISION }, title).evidence(conflicts.iter().map(line));
+    let now = "say --keep FIELD or --take FIELD for each, with the names above";
+    Some(finding.why("which of the two shall be in force cannot be told from the cluster").now(now))
+}

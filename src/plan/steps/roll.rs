@@ -1,0 +1,93 @@
+use super::Draft;
+use crate::{
+    inventory::Flavour,
+    plan::{
+        Desired, ObjectChange, PlanError, PlannedStep, Roll, Verify,
+        make::{Installed, Materials},
+    },
+    resource::{Document, Kind, differences},
+    runbook::Parameters,
+};
+
+/// How long a node may take by default.
+const READY_WITHIN: u64 = 600;
+
+/// Replaces calico-node node by node, if its template changes or if some nodes run other images.
+pub fn roll_nodes(materials: &Materials<'_>, parameters: &Parameters, earlier: &[PlannedStep]) -> Result<Draft, PlanError> {
+    let install = materials.installed.install;
+    let changed = earlier.iter().flat_map(PlannedStep::changes).filter(|change| change.object == install.daemon_set).last();
+    let image = node_image(materials, changed);
+    let pods = materials.inventory.nodes.iter().filter_map(|node| node.pod.as_ref());
+    let behind = pods.filter(|pod| pod.image != image).count();
+    if changed.is_none() && behind == 0 {
+        return Ok(Draft::nothing("every node runs the release"));
+    }
+    let Parameters { batch, ready_within, stable_for_networking, stable_for_policy_only } = parameters;
+    let stable_for = match materials.installed.flavour {
+        Flavour::Networking => seconds("stable_for_networking", stable_for_networking.as_deref(), 90)?,
+        Flavour::PolicyOnly | Flavour::Canal => seconds("stable_for_policy_only", stable_for_policy_only.as_deref(), 10)?,
+    };
+    let request = materials.request;
+    let roll = Roll {
+        daemon_set: install.daemon_set.clone(),
+        selector: install.selector.clone(),
+        image,
+        batch: request.batch.or(*batch).unwrap_or(1),
+        ready_within_seconds: request.ready_within_seconds.map_or_else(|| seconds("ready_within", ready_within.as_deref(), READY_WITHIN), Ok)?,
+        stable_for_seconds: request.stable_for_seconds.unwrap_or(stable_for),
+        then: changed.and_then(|change| strategy_back(materials, change)),
+    };
+    let summary = format!("{} nodes, {} at a time, canary first", materials.inventory.nodes.len(), roll.batch);
+    Ok(Draft { desired: Some(Desired::Roll(roll)), summary, ..Draft::default() })
+}
+
+/// The image that every node shall run.
+fn node_image(materials: &Materials<'_>, changed: Option<&ObjectChange>) -> String {
+    let install = materials.installed.install;
+    let document = changed.and_then(|change| change.after.clone());
+    let body = document.map(|document| document.value()).unwrap_or_default();
+    let containers = body.pointer("/spec/template/spec/containers").and_then(serde_json::Value::as_array);
+    let node = containers.into_iter().flatten().find(|container| container["name"] == "calico-node");
+    node.and_then(|container| container["image"].as_str()).unwrap_or(&install.node_image).to_owned()
+}
+
+/// The DaemonSet with the strategy that it had; all pods are new by then, so nothing rolls.
+fn strategy_back(materials: &Materials<'_>, last: &ObjectChange) -> Option<ObjectChange> {
+    let live = materials.inventory.object(&last.object)?.value();
+    let frozen = last.after.clone()?;
+    let mut body = frozen.value();
+    body["spec"]["updateStrategy"] = live["spec"]["updateStrategy"].clone();
+    if differences(&body, &frozen.value()).is_empty() {
+        return None;
+    }
+    let why = "the update strategy is put back as it was".to_owned();
+    Some(ObjectChange { object: last.object.clone(), before: Some(frozen), after: Some(Document::new(body)), why })
+}
+
+fn seconds(what: &'static str, text: Option<&str>, default: u64) -> Result<u64, PlanError> {
+    let Some(text) = text else { return Ok(default) };
+    let span = text.parse::<jiff::SignedDuration>();
+    span.ok().and_then(|span| u64::try_from(span.as_secs()).ok()).ok_or_else(|| PlanError::Duration { what, text: text.to_owned() })
+}
+
+/// What must hold once everything is done.
+pub fn verify(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
+    let Installed { install, .. } = materials.installed;
+    let changes = || earlier.iter().flat_map(PlannedStep::changes);
+    let policies = || changes().filter(|change| change.object.kind == Kind::NetworkPolicy);
+    let namespace = |change: &ObjectChange| change.object.namespace.clone().unwrap_or_default();
+    let mut opened: Vec<_> = policies().filter(|change| change.after.is_none()).map(namespace).collect();
+    opened.dedup();
+    let of_daemon_set = changes().filter(|change| change.object == install.daemon_set).last();
+    let third_party = materials.inventory.third_party.iter().map(|stored| (stored.object.clone(), stored.digest()));
+    let verify = Verify {
+        daemon_set: install.daemon_set.clone(),
+        selector: install.selector.clone(),
+        image: node_image(materials, of_daemon_set),
+        isolated: policies().filter(|change| change.after.is_some()).map(namespace).collect(),
+        opened,
+        third_party: third_party.collect(),
+    };
+    let summary = "nodes, data, policies and versions".to_owned();
+    Draft { desired: Some(Desired::Verify(verify)), summary, ..Draft::default() }
+}

@@ -1,0 +1,123 @@
+use super::text::{clean, table};
+use crate::{
+    check::{Finding, Severity},
+    inventory::Inventory,
+    plan::{Desired, ObjectChange, Plan, PlannedStep, Undo},
+};
+
+/// The screen of a plan.
+pub fn plan(plan: &Plan, digest: &str, inventory: &Inventory, width: u16) -> String {
+    let mut out = format!(
+        "Cluster    {} · {} nodes · Kubernetes {}\nInstalled  Calico {} · {} · datastore kubernetes · {}\n\n",
+        plan.cluster.server,
+        inventory.nodes.len(),
+        plan.cluster.kubernetes,
+        plan.from,
+        plan.flavour,
+        plan.daemon_set
+    );
+    if plan.is_empty() {
+        out.push_str(&format!("Calico {} runs on every node already, and every object is as it ships. Nothing to do.\n", plan.to));
+        return out;
+    }
+    out.push_str(&format!("Path       {} ──▶ {}      1 hop, runbook {}\n", plan.from, plan.to, plan.runbook));
+    let rows = plan.steps.iter().enumerate().map(|(index, step)| row(index, step, inventory));
+    out.push_str(&table(&["#", "PHASE", "WHAT", "CHANGES", "UNDO"], rows.collect(), width));
+    for omitted in &plan.omitted {
+        out.push_str(&format!("   left out: {} ({})\n", omitted.name, omitted.why));
+    }
+    out.push_str(&attention(plan));
+    out.push_str(&format!("\nPlan       {digest}\n"));
+    out
+}
+
+fn row(index: usize, step: &PlannedStep, inventory: &Inventory) -> Vec<String> {
+    let changes = match &step.desired {
+        Desired::BackUp | Desired::Verify(_) => "–".to_owned(),
+        Desired::Objects { .. } => step.changes().count().to_string(),
+        Desired::Roll(_) => format!("{} nodes", inventory.nodes.iter().filter(|node| node.pod.is_some()).count()),
+    };
+    let undo = match step.undo {
+        Undo::Nothing => "–",
+        Undo::Exact => "exact",
+    };
+    vec![(index + 1).to_string(), step.phase.clone(), step.summary.clone(), changes, undo.to_owned()]
+}
+
+fn attention(plan: &Plan) -> String {
+    let mut out = String::new();
+    for finding in &plan.findings {
+        let ignored = finding.ignored_because.as_ref().map(|reason| format!(" (ignored: {reason})")).unwrap_or_default();
+        out.push_str(&format!("  WARN  {}  {}{ignored}\n", finding.id, clean(&finding.title)));
+    }
+    if !plan.kept.is_empty() {
+        out.push_str(&format!("  KEPT  {} settings were made by hand and stay:\n", plan.kept.len()));
+    }
+    for kept in &plan.kept {
+        let value = kept.value.as_ref().map_or("taken away".to_owned(), |value| value.to_string());
+        let short: String = value.chars().take(60).collect();
+        out.push_str(&clean(&format!("        {}/{}:{} = {short}\n", kept.object.kind, kept.object.name, kept.path)));
+    }
+    if out.is_empty() { out } else { format!("Attention\n{out}") }
+}
+
+/// The findings, four lines each.
+pub fn findings(findings: &[Finding]) -> String {
+    let mut out = String::new();
+    for finding in findings {
+        let level = match (finding.severity, finding.blocks()) {
+            (Severity::Advisory, _) => "warning",
+            (Severity::Mandatory { .. } | Severity::Final { .. }, Some(_)) => "error",
+            (Severity::Mandatory { .. } | Severity::Final { .. }, None) => "ignored",
+        };
+        out.push_str(&format!("{level}[{}]: {}\n", finding.id, clean(&finding.title)));
+        for (index, line) in finding.evidence.iter().enumerate() {
+            let label = if index == 0 { "evidence" } else { "" };
+            out.push_str(&format!("  {label:<8}  {}\n", clean(line)));
+        }
+        for (label, text) in [("why", &finding.why), ("now", &finding.now)] {
+            if !text.is_empty() {
+                out.push_str(&format!("  {label:<8}  {}\n", clean(text)));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Every change of objects, one a line, with the fields that change.
+pub fn planned_changes(plan: &Plan) -> String {
+    let mut out = String::new();
+    for step in plan.steps.iter().filter(|step| step.changes().next().is_some()) {
+        out.push_str(&format!("{}\n", step.name));
+        for change in step.changes() {
+            out.push_str(&change_lines(change));
+        }
+    }
+    out
+}
+
+fn change_lines(change: &ObjectChange) -> String {
+    let mut out = clean(&format!("  {:<8}{}\n", change.verb(), change.object));
+    for field in change.fields() {
+        let text = |value: &Option<serde_json::Value>| {
+            let text = value.as_ref().map_or("nothing".to_owned(), |value| value.to_string());
+            if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "..." } else { text }
+        };
+        out.push_str(&clean(&format!("          {}: {} → {}\n", field.path, text(&field.found), text(&field.wanted))));
+    }
+    out
+}
+
+/// The plan for a change ticket.
+pub fn markdown(plan: &Plan, digest: &str, inventory: &Inventory) -> String {
+    let escape = |text: &str| clean(text).replace('|', "\\|").replace('<', "&lt;");
+    let mut out = format!("# Calico {} → {}\n\nPlan `{digest}` for {}, {} nodes.\n\n", plan.from, plan.to, escape(&plan.cluster.server), inventory.nodes.len());
+    out.push_str("| # | phase | what | changes | undo |\n|---|---|---|---|---|\n");
+    for (index, step) in plan.steps.iter().enumerate() {
+        let cells: Vec<String> = row(index, step, inventory).iter().map(|cell| escape(cell)).collect();
+        out.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    out.push_str(&format!("\n```text\n{}```\n", planned_changes(plan)));
+    out
+}

@@ -1,0 +1,36 @@
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// Makes text from a cluster safe to show: no control character reaches a terminal.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|one| if one.is_control() && one != '\n' { '\u{fffd}' } else { one }).collect()
+}
+
+/// Writes seconds as people say them.
+pub fn duration(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
+        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
+    }
+}
+
+/// Sets rows under headings, in no more than the given width.
+pub fn table(headings: &[&str], rows: Vec<Vec<String>>, width: u16) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width).set_header(headings);
+    for row in rows {
+        table.add_row(row.into_iter().map(|cell| clean(&cell)));
+    }
+    let lines = table.to_string();
+    lines.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_control_character_of_a_cluster_reaches_a_terminal() {
+        assert_eq!(clean("a\x1b[31mb\r\u{9b}c"), "a\u{fffd}[31mb\u{fffd}\u{fffd}c");
+    }
+}

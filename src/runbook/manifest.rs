@@ -1,0 +1,123 @@
+use serde_json::{Map, Value};
+
+use super::{Catalogue, Release, embedded::Manifests, read::parse};
+use crate::{
+    inventory::Flavour,
+    resource::{Document, Kind, ObjectRef},
+    version::Version,
+};
+
+/// The objects that a release ships for one flavour, with the image tags of the release.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Manifest {
+    pub objects: Vec<(ObjectRef, Document)>,
+}
+
+impl Manifest {
+    pub fn get(&self, object: &ObjectRef) -> Option<&Document> {
+        self.objects.iter().find(|(reference, _)| reference == object).map(|(_, document)| document)
+    }
+
+    pub fn references(&self) -> Vec<ObjectRef> {
+        self.objects.iter().map(|(reference, _)| reference.clone()).collect()
+    }
+}
+
+/// The manifest to apply: the flavour's objects and the release's CustomResourceDefinitions.
+pub fn target(catalogue: &Catalogue, version: Version, flavour: Flavour) -> Option<Manifest> {
+    let release = catalogue.release(version)?;
+    let folder = &catalogue.line(version.line())?.manifests;
+    let mut manifest = read(&format!("{folder}/{}.yaml", flavour.name()), release)?;
+    manifest.objects.extend(read(&format!("{folder}/crds.yaml"), release).unwrap_or_default().objects);
+    Some(manifest)
+}
+
+/// What an installed release shipped, as far as it is known.
+pub fn base(catalogue: &Catalogue, version: Version, flavour: Flavour) -> Option<Manifest> {
+    let folder = &catalogue.line(version.line())?.manifests;
+    read(&format!("{folder}/{}.yaml", flavour.name()), catalogue.release(version)?)
+}
+
+fn read(path: &str, release: &Release) -> Option<Manifest> {
+    let file = Manifests::get(path)?;
+    let text = String::from_utf8_lossy(&file.data).into_owned();
+    let parts = text.split("\n---\n").filter(|part| part.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')));
+    let objects = parts.map(|part| object(path, part, release));
+    Some(Manifest { objects: objects.collect() })
+}
+
+fn object(path: &str, text: &str, release: &Release) -> (ObjectRef, Document) {
+    let mut body: Value = parse(text).unwrap_or_else(|error| panic!("`{path}` was read in a test: {error}"));
+    let kind = kind_of(&body).unwrap_or_else(|| panic!("`{path}` holds a kind that the program knows"));
+    set_tags(&mut body, release);
+    if kind == Kind::CustomResourceDefinition {
+        to_neutral_definition(&mut body);
+    }
+    let text = |key: &str| body["metadata"][key].as_str().map(str::to_owned);
+    let reference = ObjectRef { kind, namespace: text("namespace"), name: text("name").unwrap_or_default() };
+    (reference, Document::new(body))
+}
+
+fn kind_of(body: &Value) -> Option<Kind> {
+    let known = [
+        Kind::ServiceAccount,
+        Kind::ClusterRole,
+        Kind::ClusterRoleBinding,
+        Kind::ConfigMap,
+        Kind::DaemonSet,
+        Kind::CustomResourceDefinition,
+    ];
+    known.into_iter().find(|kind| body["kind"] == kind.name())
+}
+
+/// Manifests name images without tags; the catalogue has the tags.
+fn set_tags(value: &mut Value, release: &Release) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(image)) = fields.get_mut("image") {
+                let tag = match image.rsplit('/').next() {
+                    Some("node") => Some(&release.node),
+                    Some("cni") => Some(&release.cni),
+                    _ => None,
+                };
+                if let Some(tag) = tag {
+                    *image = format!("{image}:{tag}");
+                }
+            }
+            fields.values_mut().for_each(|field| set_tags(field, release));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| set_tags(item, release)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A definition is written in today's form; the program compares the neutral one.
+fn to_neutral_definition(body: &mut Value) {
+    let Value::Object(spec) = body["spec"].take() else { return };
+    let mut neutral = Map::new();
+    neutral.insert("version".to_owned(), spec["versions"][0]["name"].clone());
+    for key in ["group", "names", "scope"] {
+        neutral.insert(key.to_owned(), spec[key].clone());
+    }
+    body["spec"] = Value::Object(neutral);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_release_and_flavour_has_a_manifest_that_can_be_read() {
+        let catalogue = super::super::catalogue();
+        for release in &catalogue.releases {
+            for flavour in [Flavour::Networking, Flavour::PolicyOnly] {
+                let manifest = base(&catalogue, release.calico, flavour);
+                let is_older = release.calico < Version::new(2, 2, 0) && flavour == Flavour::Networking;
+                assert_eq!(manifest.is_none(), is_older, "{} {flavour}", release.calico);
+                let objects = manifest.unwrap_or_default().objects;
+                let images = objects.iter().filter(|(_, document)| document.text().contains(&format!("node:{}", release.node)));
+                assert_eq!(images.count(), usize::from(!is_older), "{} {flavour}", release.calico);
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Runbooks, the version catalogue and the manifests of the releases: data, read strictly.
+//!
+//! A runbook says which steps lead to a release line, in which order, and when each is needed. The files are part of the
+//! program; `--runbook FILE` puts another one in their place. Unknown keys are errors with a suggestion.
+
+mod catalogue;
+mod embedded;
+mod manifest;
+mod read;
+
+use serde::{Deserialize, Serialize};
+
+pub use catalogue::{Catalogue, Data, Release};
+pub use embedded::{catalogue, find, names, text};
+pub use manifest::{Manifest, base, target};
+pub use read::{ReadError, read};
+
+use crate::{
+    inventory::{Datastore, Flavour},
+    version::{Minor, Version},
+};
+
+/// The way to one release line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Runbook {
+    pub target: Minor,
+    pub from: Range,
+    /// The upstream page that the steps come from.
+    pub source: String,
+    /// The combinations that upstream tested.
+    pub tested: Vec<TestedRow>,
+    pub steps: Vec<RunbookStep>,
+}
+
+/// Versions that a runbook leads away from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    pub at_least: Version,
+    pub at_most: Version,
+}
+
+/// One combination that upstream tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestedRow {
+    pub calico: Minor,
+    pub datastore: Datastore,
+    pub kubernetes: Minor,
+}
+
+/// One step of a runbook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunbookStep {
+    pub name: String,
+    /// The heading for people.
+    pub phase: String,
+    pub step: StepKind,
+    /// The step is needed if any of these alternatives holds.
+    pub when: Vec<Condition>,
+    #[serde(default)]
+    pub parameters: Parameters,
+}
+
+/// The kinds of steps that the program has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepKind {
+    BackUp,
+    ConvertPolicies,
+    CopyResources,
+    ApplyManifests,
+    RollNodes,
+    Verify,
+}
+
+/// Facts that must all hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Condition {
+    pub calico_below: Option<Version>,
+    pub calico_at_least: Option<Version>,
+    pub datastore: Option<Datastore>,
+    pub flavour: Option<Flavour>,
+}
+
+/// How a step does its work; what is absent has the program's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parameters {
+    /// Nodes replaced at once.
+    pub batch: Option<usize>,
+    /// How long one node may take to become ready, such as `10m`.
+    pub ready_within: Option<String>,
+    /// How long a new pod must stay ready before the next node, by flavour.
+    pub stable_for_networking: Option<String>,
+    pub stable_for_policy_only: Option<String>,
+}
+
+impl Condition {
+    /// Answers whether the condition holds for an install.
+    pub fn holds(&self, calico: Version, datastore: Datastore, flavour: Flavour) -> bool {
+        self.calico_below.is_none_or(|limit| calico < limit)
+            && self.calico_at_least.is_none_or(|limit| calico >= limit)
+            && self.datastore.is_none_or(|wanted| wanted == datastore)
+            && self.flavour.is_none_or(|wanted| wanted == flavour)
+    }
+}
+
+impl RunbookStep {
+    /// Answers whether the step is needed for an install.
+    pub fn is_needed(&self, calico: Version, datastore: Datastore, flavour: Flavour) -> bool {
+        self.when.iter().any(|condition| condition.holds(calico, datastore, flavour))
+    }
+}
+
+impl Runbook {
+    /// Answers whether upstream tested the way from here.
+    pub fn is_tested(&self, row: TestedRow) -> bool {
+        self.tested.contains(&row)
+    }
+}

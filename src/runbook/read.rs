@@ -1,0 +1,66 @@
+use super::Runbook;
+
+/// The text is no runbook.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}{}", suggestion.as_ref().map(|known| format!("; did you mean `{known}`?")).unwrap_or_default())]
+pub struct ReadError {
+    pub message: String,
+    pub line: Option<u64>,
+    pub column: Option<u64>,
+    pub suggestion: Option<String>,
+}
+
+/// Reads a runbook strictly: unknown keys, unknown steps and steps named twice are errors.
+pub fn read(text: &str) -> Result<Runbook, ReadError> {
+    let runbook: Runbook = parse(text)?;
+    let plain = |message: String| ReadError { message, line: None, column: None, suggestion: None };
+    if runbook.steps.is_empty() {
+        return Err(plain("the runbook has no steps".to_owned()));
+    }
+    for (index, step) in runbook.steps.iter().enumerate() {
+        if runbook.steps[..index].iter().any(|earlier| earlier.name == step.name) {
+            return Err(plain(format!("two steps are named `{}`", step.name)));
+        }
+        if step.when.is_empty() {
+            return Err(plain(format!("step `{}` has no `when`, so it would never be taken", step.name)));
+        }
+    }
+    Ok(runbook)
+}
+
+pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ReadError> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let location = error.location();
+        let message = error.without_snippet().to_string();
+        ReadError {
+            suggestion: suggestion(&message),
+            message,
+            line: location.map(|at| at.line() as u64),
+            column: location.map(|at| at.column() as u64),
+        }
+    })
+}
+
+/// Finds the known key nearest to an unknown one, from serde's list of what it expected.
+fn suggestion(message: &str) -> Option<String> {
+    let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (unknown, known) = words.split_first().filter(|_| message.contains("unknown"))?;
+    let nearest = known.iter().map(|word| (strsim::damerau_levenshtein(unknown, word), *word)).min()?;
+    (nearest.0 <= 3).then(|| nearest.1.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_place_and_the_right_one() {
+        let error = read("target: v2.6\nfrom: {at_least: v2.0.0, at_moost: v2.6.12}\n").unwrap_err();
+        assert_eq!((error.line, error.suggestion.as_deref()), (Some(2), Some("at_most")), "{error}");
+    }
+
+    #[test]
+    fn a_key_given_twice_is_an_error() {
+        assert!(read("target: v2.6\ntarget: v2.5\n").unwrap_err().message.contains("duplicate"));
+    }
+}

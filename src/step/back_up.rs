@@ -1,0 +1,51 @@
+//! Everything that the plan touches, written down and read back before anything is changed.
+
+use super::{Step, StepError, backup_directory};
+use crate::{
+    backup::{self, BackupError, Drilled},
+    door::{BackupPlace, Door},
+    engine::{Event, Voice},
+    journal::News,
+    plan::Plan,
+    resource::ObjectRef,
+};
+
+pub(super) async fn take(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Result<BackupPlace, StepError> {
+    let name = &step.planned.name;
+    let directory = backup_directory(door.files.directory());
+    if check_backup(step.plan, &directory).is_err() {
+        write(step.plan, door).await?;
+    }
+    let drilled = check_backup(step.plan, &directory)?;
+    let claim = format!("{} objects are backed up and were read back", drilled.manifest.objects());
+    let facts = drilled.manifest.files.iter().map(|entry| format!("{} {} {}", entry.file, entry.objects, entry.sha256));
+    door.note(News::Proven { step: name.clone(), claim: claim.clone(), facts: facts.collect() })?;
+    voice.tell(Event::Proven { step: name.clone(), claim });
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(BackupPlace { host, path: directory.display().to_string(), digest: drilled.digest })
+}
+
+async fn write(plan: &Plan, door: &mut Door) -> Result<(), StepError> {
+    let mut objects: Vec<ObjectRef> = plan.changes().map(|change| change.object.clone()).chain([plan.daemon_set.clone()]).collect();
+    objects.sort();
+    objects.dedup();
+    let archive = backup::collect(&door.cluster, &plan.cluster.uid, &objects).await?;
+    for (file, content) in &archive.files {
+        door.write_file(&format!("backup/{file}"), content)?;
+    }
+    // The manifest comes last: a backup without one was never finished.
+    Ok(door.write_file(&format!("backup/{}", backup::MANIFEST), archive.manifest.to_text().as_bytes())?)
+}
+
+/// Reads a backup back from disk and checks that it holds all that the plan will change, as the plan knows it.
+pub fn check_backup(plan: &Plan, directory: &std::path::Path) -> Result<Drilled, BackupError> {
+    let drilled = backup::drill(directory)?;
+    let mut seen = std::collections::BTreeSet::new();
+    for change in plan.changes() {
+        // Of an object that changes twice only the first state was ever in the cluster before.
+        if let Some(before) = change.before.as_ref().filter(|_| seen.insert(&change.object)) {
+            drilled.holds(&change.object, before)?;
+        }
+    }
+    Ok(drilled)
+}

@@ -1,0 +1,150 @@
+//! Steps: each a desired state, its moves from what is observed now, and the evidence once no move is left.
+//!
+//! A step is taken in units, one after the other. A unit is looked at, its moves are made, and it is looked at again until
+//! there are none: so a unit may be taken any number of times, and going on after a kill is taking it once more.
+
+mod back_up;
+mod objects;
+mod roll;
+mod verify;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+pub use back_up::check_backup;
+pub use objects::{pending, state_of, State};
+pub use roll::{RollError, planned_moves};
+pub use verify::{Claim, claims};
+
+use crate::{
+    backup::BackupError,
+    cluster::ClusterError,
+    door::{BackupPlace, Door, DoorError, Drift},
+    engine::{Event, Voice},
+    journal::News,
+    plan::{Desired, Plan, PlannedStep, Stage},
+    resource::ObjectRef,
+};
+
+/// A step of a plan, ready to be taken.
+pub struct Step<'p> {
+    pub plan: &'p Plan,
+    pub planned: &'p PlannedStep,
+}
+
+/// Why a step did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Drift(#[from] Box<Drift>),
+    #[error(transparent)]
+    Roll(#[from] RollError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error("waited {waited:?} for {what}")]
+    NotYet { what: String, waited: Duration },
+    #[error("`{object}` changed while its copy was made")]
+    SourceChanged { object: ObjectRef },
+    #[error("{} claims do not hold", .0.len())]
+    NotProven(Vec<Claim>),
+}
+
+/// How long a server may take to establish a definition, or a controller to see a change.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+
+impl Step<'_> {
+    /// Takes the step to its end and records the evidence.
+    pub async fn take(&self, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        let started = Instant::now();
+        let step = self.planned.name.clone();
+        let (phase, summary) = (self.planned.phase.clone(), self.planned.summary.clone());
+        voice.tell(Event::StepStarted { step: step.clone(), phase, summary, changes: self.planned.changes().count() });
+        door.note(News::StepStarted { step: step.clone() })?;
+        let backup = self.take_units(door, voice).await?;
+        door.finish_step(&step, backup).await?;
+        voice.tell(Event::StepDone { step, seconds: started.elapsed().as_secs() });
+        Ok(())
+    }
+
+    async fn take_units(&self, door: &mut Door, voice: &Voice) -> Result<Option<BackupPlace>, StepError> {
+        match &self.planned.desired {
+            Desired::BackUp => return back_up::take(self, door, voice).await.map(Some),
+            Desired::Objects { stages } => {
+                for stage in stages {
+                    self.take_stage(stage, door, voice).await?;
+                }
+            }
+            Desired::Roll(roll) => {
+                roll::take(self, roll, door, voice).await?;
+                if let Some(change) = &roll.then {
+                    objects::take(self, std::slice::from_ref(change), door, voice).await?;
+                }
+            }
+            Desired::Verify(verify) => self.prove(verify::claims(&door.cluster, self.plan, verify).await?, door, voice)?,
+        }
+        Ok(None)
+    }
+
+    async fn take_stage(&self, stage: &Stage, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        match stage {
+            Stage::Changes(changes) => objects::take(self, changes, door, voice).await,
+            Stage::UntilEstablished(names) => {
+                for name in names {
+                    let reached = async || door.cluster.is_established(name).await;
+                    self.wait(format!("CustomResourceDefinition {name} to be established"), reached, voice).await?;
+                }
+                Ok(())
+            }
+            Stage::UntilObserved(object) => {
+                let reached = async || {
+                    let live = door.cluster.get(object).await?;
+                    Ok(live.is_some_and(|live| live.generation.is_observed()))
+                };
+                self.wait(format!("the controller to see the change of {object}"), reached, voice).await
+            }
+            Stage::Unchanged(source) => objects::check_unchanged(&door.cluster, source).await,
+        }
+    }
+
+    /// Looks again and again until something is so, and says what it waits for.
+    async fn wait(&self, what: String, reached: impl AsyncFn() -> Result<bool, ClusterError>, voice: &Voice) -> Result<(), StepError> {
+        let started = Instant::now();
+        let mut is_told = false;
+        while !reached().await? {
+            if started.elapsed() > SETTLE_LIMIT {
+                return Err(StepError::NotYet { what, waited: started.elapsed() });
+            }
+            if !is_told {
+                is_told = true;
+                let (step, limit_seconds) = (self.planned.name.clone(), SETTLE_LIMIT.as_secs());
+                voice.tell(Event::WaitStarted { step, what: what.clone(), limit_seconds });
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    fn prove(&self, claims: Vec<Claim>, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        let step = &self.planned.name;
+        for claim in &claims {
+            let (text, facts) = (claim.text.clone(), claim.facts.clone());
+            if claim.holds {
+                voice.tell(Event::Proven { step: step.clone(), claim: text.clone() });
+                door.note(News::Proven { step: step.clone(), claim: text, facts })?;
+            }
+        }
+        let broken: Vec<_> = claims.into_iter().filter(|claim| !claim.holds).collect();
+        if broken.is_empty() { Ok(()) } else { Err(StepError::NotProven(broken)) }
+    }
+}
+
+/// Where the backup of a run lies, inside its directory.
+pub fn backup_directory(run: &std::path::Path) -> PathBuf {
+    run.join("backup")
+}

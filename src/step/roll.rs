@@ -1,0 +1,361 @@
+//! Replaces calico-node node by node: canary first, then batches, the control plane last.
+//!
+//! A node is done when its pod was made from the new template, is Ready and has stayed so. The DaemonSet does not roll by
+//! itself (OnDelete), so whatever ends this program leaves the other nodes as they are. A cordon of ours carries our
+//! annotation in the same write, so that whoever goes on knows which nodes to uncordon; others' cordons stay.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Step, StepError};
+use crate::{
+    cluster::{Cluster, ClusterError, Followed, PodFeed},
+    door::{Action, Change, Door},
+    engine::{Event, Voice},
+    journal::News,
+    plan::Roll,
+    resource::{Kind, Live, ObjectRef},
+};
+
+/// Marks a node that this program cordoned; the value is the run.
+const CORDONED_BY: &str = "calico-upgrader/cordoned-by";
+
+/// How often a waiting roll looks whether its nodes are still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Why the roll stopped. The nodes that were not reached run as before.
+#[derive(Debug, thiserror::Error)]
+pub enum RollError {
+    #[error("calico-node on `{node}` was not ready within {waited:?}: {trouble}")]
+    NotReady { node: String, waited: Duration, trouble: String },
+    #[error("the DaemonSet `{daemon_set}` has no revision of its template yet")]
+    NoRevision { daemon_set: ObjectRef },
+    #[error("the DaemonSet `{daemon_set}` would roll by itself (update strategy {strategy})")]
+    NotFrozen { daemon_set: ObjectRef, strategy: String },
+    #[error("`{node}` was made anew with an old template again and again")]
+    NoEnd { node: String },
+}
+
+/// What a roll knows while it goes on.
+struct Rolling<'a> {
+    step: &'a str,
+    run: String,
+    roll: &'a Roll,
+    revision: String,
+    control_plane: BTreeSet<String>,
+    feed: PodFeed,
+    done: usize,
+}
+
+pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+    let cluster = door.cluster.clone();
+    check_frozen(&cluster, roll).await?;
+    let (nodes, _) = cluster.list_raw(Kind::Node, None).await?;
+    let mut rolling = Rolling {
+        step: &step.planned.name,
+        run: door.state().run.clone(),
+        roll,
+        revision: newest_revision(&cluster, roll).await?,
+        control_plane: nodes.iter().filter(|node| is_control_plane(node)).map(name_of).collect(),
+        feed: cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?,
+        done: 0,
+    };
+    rolling.finish_started(&nodes, door, voice).await?;
+    rolling.roll_all(door, voice).await
+}
+
+impl Rolling<'_> {
+    /// Waits for the nodes that a runner before us had started, and uncordons them.
+    async fn finish_started(&mut self, nodes: &[Value], door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        let cordoned = nodes.iter().filter(|node| cordoned_by(node) == Some(self.run.as_str())).map(name_of);
+        let unready = self.feed.pods().values().filter(|pod| self.is_new(pod) && !pod.is_ready).map(|pod| pod.node.clone());
+        let started: BTreeSet<String> = cordoned.chain(unready).collect();
+        let (rolled, waiting): (Vec<_>, Vec<_>) = started.into_iter().partition(|node| !self.has_old_pod(node));
+        if !rolled.is_empty() {
+            self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
+            self.uncordon(&rolled, door).await?;
+        }
+        // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
+        tracing::debug!(?waiting, "cordoned by us, not replaced yet");
+        self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
+        Ok(())
+    }
+
+    async fn roll_all(&mut self, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        let mut is_canary = self.done == 0;
+        let mut tried: BTreeMap<String, u32> = BTreeMap::new();
+        loop {
+            let size = if is_canary { 1 } else { self.roll.batch.max(1) };
+            let batch = next_batch(self.feed.pods().values(), &self.revision, &self.control_plane, size);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            for (node, _) in &batch {
+                let tries = tried.entry(node.clone()).or_default();
+                *tries += 1;
+                if *tries > 3 {
+                    return Err(RollError::NoEnd { node: node.clone() }.into());
+                }
+            }
+            self.replace(batch, door, voice).await?;
+            is_canary = false;
+        }
+    }
+
+    async fn replace(&mut self, batch: Vec<(String, Followed)>, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        let started = Instant::now();
+        let of = self.feed.pods().len();
+        let nodes: Vec<String> = batch.iter().map(|(node, _)| node.clone()).collect();
+        for node in &nodes {
+            voice.tell(Event::NodeStarted { node: node.clone(), done: self.done, of });
+        }
+        self.cordon(&nodes, door).await?;
+        let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
+        door.apply(self.step, deletions, |_| {}).await?;
+        self.wait_for(&nodes, &door.cluster.clone(), voice).await?;
+        self.done += nodes.len();
+        self.uncordon(&nodes, door).await?;
+        let seconds = started.elapsed().as_secs();
+        for node in nodes {
+            door.note(News::Waited { step: self.step.to_owned(), what: format!("calico-node on {node}"), seconds })?;
+            voice.tell(Event::NodeDone { node, seconds, done: self.done, of: self.feed.pods().len() });
+        }
+        Ok(())
+    }
+
+    fn deletion(&self, node: &str, pod: &Followed) -> Change {
+        let namespace = self.roll.daemon_set.namespace.clone().unwrap_or_default();
+        let object = ObjectRef::namespaced(Kind::Pod, namespace, &pod.name);
+        Change { label: format!("delete Pod on {node}"), object, action: Action::DeletePod { uid: pod.uid.clone() } }
+    }
+
+    async fn cordon(&self, nodes: &[String], door: &mut Door) -> Result<(), StepError> {
+        let mut changes = Vec::new();
+        for node in nodes {
+            let reference = ObjectRef::cluster(Kind::Node, node);
+            if let Some(live) = door.cluster.get(&reference).await?.filter(|live| !is_cordoned(live)) {
+                let patch = json!({"metadata": {"annotations": {CORDONED_BY: self.run}}, "spec": {"unschedulable": true}});
+                changes.push(node_patch("cordon", reference, live, patch));
+            }
+        }
+        if !changes.is_empty() {
+            door.apply(self.step, changes, |_| {}).await?;
+        }
+        Ok(())
+    }
+
+    async fn uncordon(&self, nodes: &[String], door: &mut Door) -> Result<(), StepError> {
+        let mut changes = Vec::new();
+        for node in nodes {
+            let reference = ObjectRef::cluster(Kind::Node, node);
+            let live = door.cluster.get(&reference).await?;
+            if let Some(live) = live.filter(|live| cordoned_by(&live.document.value()) == Some(self.run.as_str())) {
+                let patch = json!({"metadata": {"annotations": {CORDONED_BY: null}}, "spec": {"unschedulable": null}});
+                changes.push(node_patch("uncordon", reference, live, patch));
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let (done, of) = (self.done, self.feed.pods().len());
+        door.apply(self.step, changes, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
+        Ok(())
+    }
+
+    /// Waits until every node of a batch has a new pod that is ready and stays so. Nodes that go away are left out.
+    async fn wait_for(&mut self, nodes: &[String], cluster: &Cluster, voice: &Voice) -> Result<(), StepError> {
+        let limit = Duration::from_secs(self.roll.ready_within_seconds);
+        let stable = Duration::from_secs(self.roll.stable_for_seconds);
+        let started = Instant::now();
+        let mut nodes: BTreeSet<String> = nodes.iter().cloned().collect();
+        let (mut ready_since, mut looked, mut told) = (None, started, BTreeMap::new());
+        loop {
+            let unready: Vec<String> = nodes.iter().filter(|node| !self.is_done(node)).cloned().collect();
+            if unready.is_empty() {
+                let since = *ready_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= stable {
+                    return Ok(());
+                }
+                self.feed.next(since + stable).await?;
+                continue;
+            }
+            ready_since = None;
+            self.tell_troubles(&unready, &mut told, voice);
+            if started.elapsed() >= limit {
+                let node = unready[0].clone();
+                let trouble = self.trouble(&node);
+                return Err(RollError::NotReady { node, waited: started.elapsed(), trouble }.into());
+            }
+            if looked.elapsed() >= LOOK_AGAIN {
+                looked = Instant::now();
+                self.drop_gone(&mut nodes, &unready, cluster, voice).await?;
+            }
+            self.feed.next((started + limit).min(looked + LOOK_AGAIN)).await?;
+        }
+    }
+
+    async fn drop_gone(&self, nodes: &mut BTreeSet<String>, unready: &[String], cluster: &Cluster, voice: &Voice) -> Result<(), ClusterError> {
+        for node in unready {
+            if cluster.get(&ObjectRef::cluster(Kind::Node, node)).await?.is_none() {
+                nodes.remove(node);
+                voice.tell(Event::NodeGone { node: node.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_troubles(&self, unready: &[String], told: &mut BTreeMap<String, String>, voice: &Voice) {
+        for node in unready {
+            let why = self.trouble(node);
+            if told.insert(node.clone(), why.clone()).as_ref() != Some(&why) {
+                voice.tell(Event::NodeWaiting { node: node.clone(), why });
+            }
+        }
+    }
+
+    fn trouble(&self, node: &str) -> String {
+        let pod = self.feed.pods().values().find(|pod| pod.node == node && !pod.is_terminating);
+        match pod {
+            None => "it has no new pod yet".to_owned(),
+            Some(pod) => pod.trouble.clone().unwrap_or_else(|| format!("pod {} is not ready yet", pod.name)),
+        }
+    }
+
+    fn is_new(&self, pod: &Followed) -> bool {
+        pod.revision.as_deref() == Some(&self.revision)
+    }
+
+    fn has_old_pod(&self, node: &str) -> bool {
+        self.feed.pods().values().any(|pod| pod.node == node && !self.is_new(pod))
+    }
+
+    fn is_done(&self, node: &str) -> bool {
+        let mut pods = self.feed.pods().values().filter(|pod| pod.node == node);
+        pods.any(|pod| self.is_new(pod) && pod.is_ready && !pod.is_terminating)
+    }
+}
+
+/// Picks the nodes to replace next: workers by name, then the control plane; the two are never in one batch.
+fn next_batch<'p>(
+    pods: impl Iterator<Item = &'p Followed>,
+    revision: &str,
+    control_plane: &BTreeSet<String>,
+    size: usize,
+) -> Vec<(String, Followed)> {
+    let old = pods.filter(|pod| pod.revision.as_deref() != Some(revision) && !pod.is_terminating && !pod.node.is_empty());
+    let mut old: Vec<(bool, String, Followed)> = old.map(|pod| (control_plane.contains(&pod.node), pod.node.clone(), pod.clone())).collect();
+    old.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+    let is_control_plane = old.first().is_some_and(|first| first.0);
+    let size = if is_control_plane { 1 } else { size };
+    let batch = old.into_iter().filter(|one| one.0 == is_control_plane).take(size);
+    batch.map(|(_, node, pod)| (node, pod)).collect()
+}
+
+/// Names the changes that a roll would make now, in their order, for a dry run.
+pub async fn planned_moves(cluster: &Cluster, roll: &Roll) -> Result<Vec<String>, ClusterError> {
+    let (nodes, _) = cluster.list_raw(Kind::Node, None).await?;
+    let control_plane: BTreeSet<String> = nodes.iter().filter(|node| is_control_plane(node)).map(name_of).collect();
+    let cordoned: BTreeSet<String> = nodes.iter().filter(|node| node["spec"]["unschedulable"] == true).map(name_of).collect();
+    let feed = cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?;
+    // No pod has the revision yet: its template is not there before the run.
+    let mut left: Vec<Followed> = feed.pods().values().cloned().collect();
+    let mut moves = Vec::new();
+    let mut size = 1;
+    loop {
+        let batch = next_batch(left.iter(), "", &control_plane, size);
+        if batch.is_empty() {
+            return Ok(moves);
+        }
+        let free = || batch.iter().map(|(node, _)| node).filter(|node| !cordoned.contains(*node));
+        moves.extend(free().map(|node| format!("cordon Node {node}")));
+        moves.extend(batch.iter().map(|(node, _)| format!("delete Pod on {node}")));
+        moves.extend(free().map(|node| format!("uncordon Node {node}")));
+        left.retain(|pod| !batch.iter().any(|(_, taken)| taken.uid == pod.uid));
+        size = roll.batch.max(1);
+    }
+}
+
+async fn check_frozen(cluster: &Cluster, roll: &Roll) -> Result<(), StepError> {
+    let live = cluster.get(&roll.daemon_set).await?;
+    let strategy = live.map(|live| live.document.value()["spec"]["updateStrategy"]["type"].clone()).unwrap_or_default();
+    // extensions/v1beta1 has OnDelete where nothing is said.
+    if strategy.is_null() || strategy == "OnDelete" {
+        return Ok(());
+    }
+    let daemon_set = roll.daemon_set.clone();
+    Err(RollError::NotFrozen { daemon_set, strategy: strategy.as_str().unwrap_or_default().to_owned() }.into())
+}
+
+/// The hash that pods of the newest template carry.
+async fn newest_revision(cluster: &Cluster, roll: &Roll) -> Result<String, StepError> {
+    let namespace = roll.daemon_set.namespace.as_deref();
+    let (revisions, _) = cluster.list_raw(Kind::ControllerRevision, namespace).await?;
+    let uid = cluster.get(&roll.daemon_set).await?.map(|live| live.uid).unwrap_or_default();
+    let is_ours = |one: &&Value| one["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["uid"] == uid.as_str());
+    let newest = revisions.iter().filter(is_ours).max_by_key(|one| one["revision"].as_i64());
+    let hash = newest.and_then(|one| one["metadata"]["labels"]["controller-revision-hash"].as_str());
+    let none = || RollError::NoRevision { daemon_set: roll.daemon_set.clone() };
+    Ok(hash.map(str::to_owned).ok_or_else(none)?)
+}
+
+fn node_patch(verb: &str, reference: ObjectRef, live: Live, patch: Value) -> Change {
+    let label = format!("{verb} Node {}", reference.name);
+    Change { label, object: reference, action: Action::Patch { before: Box::new(live), patch } }
+}
+
+fn is_cordoned(live: &Live) -> bool {
+    live.document.value()["spec"]["unschedulable"] == true
+}
+
+fn cordoned_by(node: &Value) -> Option<&str> {
+    node["metadata"]["annotations"].get(CORDONED_BY).and_then(Value::as_str)
+}
+
+fn name_of(node: &Value) -> String {
+    node["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+}
+
+fn is_control_plane(node: &Value) -> bool {
+    let labels = node["metadata"]["labels"].as_object();
+    ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"].iter().any(|role| labels.is_some_and(|labels| labels.contains_key(*role)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(node: &str, revision: &str) -> Followed {
+        Followed {
+            name: format!("calico-node-{node}"),
+            uid: node.to_owned(),
+            resource_version: String::new(),
+            node: node.to_owned(),
+            revision: Some(revision.to_owned()),
+            images: Vec::new(),
+            is_ready: true,
+            is_terminating: false,
+            trouble: None,
+        }
+    }
+
+    #[test]
+    fn the_control_plane_comes_last_and_never_with_workers() {
+        let control_plane = BTreeSet::from(["a".to_owned()]);
+        let mut pods = vec![pod("a", "old"), pod("b", "old"), pod("c", "old"), pod("d", "new")];
+        let mut order = Vec::new();
+        loop {
+            let batch: Vec<String> = next_batch(pods.iter(), "new", &control_plane, 5).into_iter().map(|(node, _)| node).collect();
+            if batch.is_empty() {
+                break;
+            }
+            pods.retain(|pod| !batch.contains(&pod.node));
+            order.push(batch);
+        }
+        assert_eq!(order, [vec!["b", "c"], vec!["a"]]);
+    }
+}

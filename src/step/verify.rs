@@ -1,0 +1,109 @@
+//! What must hold once everything is done, and the facts that prove it. That a pod is Ready proves nothing by itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{StepError, objects};
+use crate::{
+    cluster::{Cluster, ClusterError, Followed},
+    observe::read_all,
+    plan::{ObjectChange, Plan, Verify},
+    resource::{Kind, ObjectRef},
+};
+
+/// Something that must hold, whether it does, and what was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub text: String,
+    pub holds: bool,
+    pub facts: Vec<String>,
+}
+
+/// Looks at the cluster and answers for every claim whether it holds.
+pub async fn claims(cluster: &Cluster, plan: &Plan, verify: &Verify) -> Result<Vec<Claim>, StepError> {
+    let mut claims = vec![nodes_run_the_release(cluster, verify).await?];
+    claims.extend(objects_are_as_planned(cluster, plan).await?);
+    if !verify.third_party.is_empty() {
+        claims.push(old_data_is_untouched(cluster, verify).await?);
+    }
+    claims.extend(policies_are_converted(cluster, verify).await?);
+    Ok(claims)
+}
+
+async fn nodes_run_the_release(cluster: &Cluster, verify: &Verify) -> Result<Claim, ClusterError> {
+    let namespace = verify.daemon_set.namespace.as_deref().unwrap_or_default();
+    let feed = cluster.follow_pods(namespace, &verify.selector).await?;
+    let is_new = |pod: &&Followed| pod.is_ready && !pod.is_terminating && pod.images.contains(&verify.image);
+    let (new, old): (Vec<_>, Vec<_>) = feed.pods().values().partition(is_new);
+    let wanted = wanted_pods(cluster, &verify.daemon_set).await?;
+    let mut facts = vec![format!("{} of {wanted} wanted pods are ready and run {}", new.len(), verify.image)];
+    facts.extend(old.iter().map(|pod| format!("{} on {} runs {} ({})", pod.name, pod.node, pod.images.join(", "), readiness(pod))));
+    let holds = old.is_empty() && new.len() as i64 == wanted && !new.is_empty();
+    Ok(Claim { text: format!("calico-node runs {} on every node", verify.image), holds, facts })
+}
+
+fn readiness(pod: &Followed) -> String {
+    if pod.is_ready { "ready".to_owned() } else { pod.trouble.clone().unwrap_or_else(|| "not ready".to_owned()) }
+}
+
+async fn wanted_pods(cluster: &Cluster, daemon_set: &ObjectRef) -> Result<i64, ClusterError> {
+    let body = cluster.get_raw(daemon_set).await?.unwrap_or_default();
+    Ok(body["status"]["desiredNumberScheduled"].as_i64().unwrap_or_default())
+}
+
+/// One claim for each kind of object that the plan changes, with counts.
+async fn objects_are_as_planned(cluster: &Cluster, plan: &Plan) -> Result<Vec<Claim>, ClusterError> {
+    let mut last: BTreeMap<&ObjectRef, &ObjectChange> = BTreeMap::new();
+    for change in plan.changes() {
+        last.insert(&change.object, change);
+    }
+    let objects: Vec<ObjectRef> = last.keys().map(|object| (*object).clone()).collect();
+    let live = read_all(cluster, &objects).await?;
+    let mut by_kind: BTreeMap<Kind, (usize, Vec<String>)> = BTreeMap::new();
+    for (object, change) in last {
+        let (count, wrong) = by_kind.entry(object.kind).or_default();
+        *count += 1;
+        if objects::state_of(plan, change, live.get(object)) != objects::State::Done {
+            wrong.push(format!("{object} is not as planned"));
+        }
+    }
+    let claim = |(kind, (count, wrong)): (Kind, (usize, Vec<String>))| Claim {
+        text: format!("{count} {kind} objects are as planned"),
+        holds: wrong.is_empty(),
+        facts: if wrong.is_empty() { vec![format!("{count} compared, field by field")] } else { wrong },
+    };
+    Ok(by_kind.into_iter().map(claim).collect())
+}
+
+async fn old_data_is_untouched(cluster: &Cluster, verify: &Verify) -> Result<Claim, StepError> {
+    let count = verify.third_party.len();
+    let text = format!("the {count} objects of old data are untouched");
+    match objects::check_unchanged(cluster, &verify.third_party).await {
+        Ok(()) => Ok(Claim { text, holds: true, facts: vec![format!("{count} digests equal")] }),
+        Err(StepError::SourceChanged { object }) => Ok(Claim { text, holds: false, facts: vec![format!("{object} changed")] }),
+        Err(other) => Err(other),
+    }
+}
+
+async fn policies_are_converted(cluster: &Cluster, verify: &Verify) -> Result<Vec<Claim>, ClusterError> {
+    if verify.isolated.is_empty() && verify.opened.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for live in cluster.list(Kind::NetworkPolicy, None).await? {
+        names.entry(live.namespace.unwrap_or_default()).or_default().push(live.name);
+    }
+    let has = |namespace: &String, name: &str| names.get(namespace).is_some_and(|all| all.iter().any(|one| one == name));
+    let open: Vec<String> = verify.isolated.iter().filter(|one| !has(one, "default-deny")).cloned().collect();
+    let closed: Vec<String> = verify.opened.iter().filter(|one| names.contains_key(*one)).cloned().collect();
+    let claim = |count: usize, text: &str, wrong: Vec<String>| Claim {
+        text: format!("{count} {text}"),
+        holds: wrong.is_empty(),
+        facts: if wrong.is_empty() { vec![format!("{count} namespaces looked at")] } else { wrong },
+    };
+    Ok(vec![
+        claim(verify.isolated.len(), "isolated namespaces have their default-deny", open),
+        claim(verify.opened.len(), "open namespaces have no policy left", closed),
+    ])
+}

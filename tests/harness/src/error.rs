@@ -1,0 +1,48 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ApiError;
+
+/// What the harness could not do, and on what.
+#[derive(Debug, thiserror::Error)]
+pub enum HarnessError {
+    #[error("could not {action}")]
+    Io { action: String, #[source] source: std::io::Error },
+    #[error("the servers of the control plane could not be built; `tests/control-plane/build.sh` said: {output}")]
+    Build { output: String },
+    #[error("could not make the certificates")]
+    Certificate(#[from] rcgen::Error),
+    #[error("the supervisor of the servers is gone")]
+    SupervisorGone,
+    #[error("`{server}` ended by itself; the end of its log: {log}")]
+    ServerEnded { server: &'static str, log: String },
+    #[error("{what} did not come true within {limit:?}; last seen: {last_seen}")]
+    TimedOut { what: String, limit: Duration, last_seen: String },
+    #[error("could not {action}")]
+    Api { action: String, #[source] source: ApiError },
+    #[error("etcd refused `{path}`: {message}")]
+    Etcd { path: &'static str, message: String },
+    #[error("the fixture `{}` cannot be read: {message}", path.display())]
+    Fixture { path: PathBuf, message: String },
+    #[error("the API server serves no `{kind}` of `{api_version}`")]
+    NotServed { api_version: String, kind: String },
+}
+
+pub type Result<T, E = HarnessError> = std::result::Result<T, E>;
+
+/// Names what was tried on an error that does not know it.
+pub(crate) trait Trying<T> {
+    fn trying(self, action: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Trying<T> for std::io::Result<T> {
+    fn trying(self, action: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| HarnessError::Io { action: action(), source })
+    }
+}
+
+impl<T> Trying<T> for std::result::Result<T, ApiError> {
+    fn trying(self, action: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| HarnessError::Api { action: action(), source })
+    }
+}

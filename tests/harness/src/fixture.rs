@@ -1,0 +1,108 @@
+//! Objects in files, made to fit the API server that runs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::control_plane::{ControlPlane, Kubernetes};
+use crate::discovery::Paths;
+use crate::error::{HarnessError, Result, Trying};
+use crate::parallel::for_each;
+use crate::wait::{Seen, wait_until};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Reads the objects of a file below `tests/fixtures`.
+pub fn read(file: &str) -> Result<Vec<Value>> {
+    let path = Path::new(FOLDER).join(file);
+    let text = std::fs::read_to_string(&path).trying(|| format!("read `{}`", path.display()))?;
+    parse(&path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Vec<Value>> {
+    serde_saphyr::from_multiple(text)
+        .map_err(|error| HarnessError::Fixture { path: PathBuf::from(path), message: error.to_string() })
+}
+
+impl ControlPlane {
+    /// Creates the objects, in the versions that this API server has: definitions and namespaces first.
+    pub fn create_all(&self, objects: &[Value]) -> Result<()> {
+        let objects: Vec<Value> = objects.iter().map(|object| fitted(self.kubernetes(), object)).collect();
+        let is_of = |kinds: &'static [&'static str]| move |object: &&Value| kinds.iter().any(|kind| object["kind"] == *kind);
+        let first = is_of(&["CustomResourceDefinition", "Namespace", "ServiceAccount"]);
+        let (first, rest): (Vec<&Value>, Vec<&Value>) = objects.iter().partition(first);
+        self.create_in_parallel(&first)?;
+        self.wait_for_definitions(&first)?;
+        self.create_in_parallel(&rest)
+    }
+
+    fn create_in_parallel(&self, objects: &[&Value]) -> Result<()> {
+        let mut paths = Paths::default();
+        let placed = objects.iter().map(|object| Ok((paths.collection(self.api(), object)?, *object)));
+        let placed = placed.collect::<Result<Vec<(String, &Value)>>>()?;
+        for_each(&placed, |(path, object)| {
+            let name = &object["metadata"]["name"];
+            // The manager that API servers since 1.18 record for an object made with kubectl.
+            self.api().create(&format!("{path}?fieldManager=kubectl-create"), object).trying(|| format!("create {name} in `{path}`")).map(drop)
+        })
+    }
+
+    fn wait_for_definitions(&self, objects: &[&Value]) -> Result<()> {
+        for definition in objects.iter().filter(|object| object["kind"] == "CustomResourceDefinition") {
+            self.wait_until_served(definition)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the objects of a definition can be listed, and are named in the list of kinds.
+    pub(crate) fn wait_until_served(&self, definition: &Value) -> Result<()> {
+        let spec = &definition["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let version = if spec["version"].is_string() { text(&spec["version"]) } else { text(&spec["versions"][0]["name"]) };
+        let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
+        let kinds_path = format!("/apis/{group}/{version}");
+        wait_until(&format!("`{plural}.{group}` to be served"), LIMIT, || {
+            let kinds = self.api().get(&kinds_path).unwrap_or_default();
+            let is_named = kinds["resources"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind["name"] == plural));
+            Ok(match self.api().get(&format!("{kinds_path}/{plural}")) {
+                Ok(_) if is_named => Seen::Yes(()),
+                Ok(_) => Seen::NotYet("it can be listed, but is not named".to_owned()),
+                Err(error) => Seen::NotYet(error.to_string()),
+            })
+        })
+    }
+}
+
+/// The fixtures are written as of 2017; today's API server has other versions of three kinds.
+fn fitted(kubernetes: Kubernetes, object: &Value) -> Value {
+    let mut object = object.clone();
+    match kubernetes {
+        Kubernetes::V1_8 => {}
+        Kubernetes::V1_34 => modernise(&mut object),
+    }
+    object
+}
+
+fn modernise(object: &mut Value) {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    match api_version {
+        "extensions/v1beta1" => object["apiVersion"] = json!("apps/v1"),
+        "rbac.authorization.k8s.io/v1beta1" => object["apiVersion"] = json!("rbac.authorization.k8s.io/v1"),
+        "apiextensions.k8s.io/v1beta1" => modernise_definition(object),
+        _ => {}
+    }
+}
+
+fn modernise_definition(definition: &mut Value) {
+    definition["apiVersion"] = json!("apiextensions.k8s.io/v1");
+    let spec = &mut definition["spec"];
+    let version = spec["version"].take();
+    // Objects of 2017 had no schema, so every field is kept.
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    spec["versions"] = json!([{"name": version, "served": true, "storage": true, "schema": schema}]);
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("version");
+    }
+}

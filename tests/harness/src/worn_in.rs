@@ -1,0 +1,240 @@
+//! Clusters as they are after some years with Calico: odd data, and manifests that were edited by hand.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::control_plane::{ControlPlane, Kubernetes};
+use crate::error::{Result, Trying};
+use crate::fixture;
+use crate::nodes::ready_condition;
+use crate::parallel::for_each;
+use crate::wait::{Seen, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A release of Calico that the fixtures hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Third party resources, and network policies that only count in annotated namespaces.
+    V2_2_1,
+    /// Third party resources, and network policies of today.
+    V2_4_1,
+    /// Custom resources.
+    V2_5_1,
+}
+
+/// What Calico does in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// It connects pods and enforces policy.
+    Networking,
+    /// It only enforces policy.
+    PolicyOnly,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Eight to thirteen objects of Calico and three namespaces.
+    Small,
+    /// Everything odd that is still legal: up to 77 objects of Calico and six namespaces.
+    Full,
+}
+
+/// The cluster to lay out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WornIn {
+    pub release: Release,
+    pub flavour: Flavour,
+    pub size: Size,
+}
+
+impl Release {
+    /// The release as its tag says it, for example `v2.2.1`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Release::V2_2_1 => "v2.2.1",
+            Release::V2_4_1 => "v2.4.1",
+            Release::V2_5_1 => "v2.5.1",
+        }
+    }
+
+    fn definitions(self) -> &'static [&'static str] {
+        match self {
+            Release::V2_2_1 => &["third-party-v2.2"],
+            Release::V2_4_1 => &["third-party-v2.2", "third-party-v2.4"],
+            Release::V2_5_1 => &["custom-v2.5"],
+        }
+    }
+
+    fn data(self) -> &'static [&'static str] {
+        match self {
+            Release::V2_2_1 => &["v2.2"],
+            Release::V2_4_1 => &["v2.2", "v2.4"],
+            Release::V2_5_1 => &["v2.5"],
+        }
+    }
+
+    fn obeys_every_network_policy(self) -> bool {
+        match self {
+            Release::V2_2_1 => false,
+            Release::V2_4_1 | Release::V2_5_1 => true,
+        }
+    }
+
+    /// The strategy that somebody chose; both occur.
+    fn update_strategy(self) -> Value {
+        match self {
+            Release::V2_2_1 | Release::V2_4_1 => json!({"type": "OnDelete"}),
+            Release::V2_5_1 => json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}),
+        }
+    }
+}
+
+impl Flavour {
+    fn name(self) -> &'static str {
+        match self {
+            Flavour::Networking => "networking",
+            Flavour::PolicyOnly => "policy-only",
+        }
+    }
+}
+
+impl Size {
+    fn name(self) -> &'static str {
+        match self {
+            Size::Small => "small",
+            Size::Full => "full",
+        }
+    }
+}
+
+impl WornIn {
+    /// The objects of the cluster as the files hold them.
+    pub fn objects(self) -> Result<Vec<Value>> {
+        let mut objects = Vec::new();
+        for file in self.files() {
+            objects.extend(fixture::read(&file)?);
+        }
+        Ok(objects)
+    }
+
+    fn files(self) -> Vec<String> {
+        let size = self.size.name();
+        let mut files: Vec<String> = Vec::new();
+        files.extend(self.release.definitions().iter().map(|name| format!("definitions/{name}.yaml")));
+        files.extend(self.release.data().iter().map(|name| format!("data/{name}-{size}.yaml")));
+        files.push(format!("namespaces/{size}.yaml"));
+        if self.release.obeys_every_network_policy() {
+            files.push(format!("namespaces/{size}-converted.yaml"));
+        }
+        files.push(format!("{}/{}.yaml", self.release.name(), self.flavour.name()));
+        files
+    }
+}
+
+/// Lays out the cluster, and waits until each node has a ready pod of Calico. Add the nodes first.
+pub fn worn_in(plane: &ControlPlane, cluster: &WornIn) -> Result<()> {
+    let mut objects = cluster.objects()?;
+    for object in objects.iter_mut().filter(|object| object["kind"] == "DaemonSet") {
+        match plane.kubernetes() {
+            Kubernetes::V1_34 => object["spec"]["updateStrategy"] = cluster.release.update_strategy(),
+            // The default of extensions/v1beta1 is OnDelete.
+            Kubernetes::V1_8 => {}
+        }
+    }
+    plane.create_all(&objects)?;
+    annotate_nodes(plane, cluster)?;
+    plane.wait_for_calico()
+}
+
+impl ControlPlane {
+    /// Waits until each node has exactly one pod of the DaemonSet `calico-node`, and that one ready.
+    pub fn wait_for_calico(&self) -> Result<()> {
+        wait_until("a ready pod of calico-node on each node", LIMIT, || {
+            let pods = self.calico_pods()?;
+            let nodes = self.api().list("/api/v1/nodes").trying(|| "list the nodes".to_owned())?;
+            let names = nodes.iter().filter_map(|node| node["metadata"]["name"].as_str());
+            let missing: Vec<&str> = names.filter(|node| !has_one_ready(&pods, node)).collect();
+            Ok(if missing.is_empty() { Seen::Yes(()) } else { Seen::NotYet(format!("none on {missing:?}")) })
+        })
+    }
+
+    /// The pods of the DaemonSet `calico-node`, by node.
+    pub fn calico_pods(&self) -> Result<BTreeMap<String, Vec<Value>>> {
+        let path = "/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dcalico-node";
+        let pods = self.api().list(path).trying(|| "list the pods of calico-node".to_owned())?;
+        let mut by_node: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for pod in pods {
+            let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
+            by_node.entry(node).or_default().push(pod);
+        }
+        Ok(by_node)
+    }
+}
+
+/// Whether the node has exactly one pod, which is ready and not about to go.
+pub(crate) fn has_one_ready(pods: &BTreeMap<String, Vec<Value>>, node: &str) -> bool {
+    match pods.get(node).map(Vec::as_slice) {
+        Some([pod]) => ready_condition(pod) == Some("True") && pod["metadata"]["deletionTimestamp"].is_null(),
+        Some(_) | None => false,
+    }
+}
+
+/// Calico keeps the addresses of nodes, and peers of single nodes, in annotations; no upgrade has to touch them.
+fn annotate_nodes(plane: &ControlPlane, cluster: &WornIn) -> Result<()> {
+    if cluster.flavour == Flavour::PolicyOnly {
+        return Ok(());
+    }
+    let nodes = plane.api().list("/api/v1/nodes").trying(|| "list the nodes".to_owned())?;
+    for_each(&nodes, |node| {
+        let address = node["status"]["addresses"][0]["address"].as_str().unwrap_or_default();
+        let annotations = json!({"projectcalico.org/IPv4Address": format!("{address}/24")});
+        let name = node["metadata"]["name"].as_str().unwrap_or_default();
+        let patch = json!({"metadata": {"annotations": annotations}});
+        let path = format!("/api/v1/nodes/{name}");
+        plane.api().merge_patch(&path, &patch).trying(|| format!("annotate node `{name}`")).map(drop)
+    })
+}
+
+/// A word on the command line that names no fixture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no `{word}`: {choices}")]
+pub struct UnknownWord {
+    word: String,
+    choices: &'static str,
+}
+
+fn unknown(word: &str, choices: &'static str) -> UnknownWord {
+    UnknownWord { word: word.to_owned(), choices }
+}
+
+impl FromStr for Release {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let all = [Release::V2_2_1, Release::V2_4_1, Release::V2_5_1];
+        all.into_iter().find(|release| release.name() == word).ok_or_else(|| unknown(word, "v2.2.1, v2.4.1, v2.5.1"))
+    }
+}
+
+impl FromStr for Flavour {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let all = [Flavour::Networking, Flavour::PolicyOnly];
+        all.into_iter().find(|flavour| flavour.name() == word).ok_or_else(|| unknown(word, "networking, policy-only"))
+    }
+}
+
+impl FromStr for Size {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let all = [Size::Small, Size::Full];
+        all.into_iter().find(|size| size.name() == word).ok_or_else(|| unknown(word, "small, full"))
+    }
+}
