@@ -1,1 +1,67 @@
-pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+//! The command line: parse, do, print, exit. Only this room prints, prompts, exits or reads the environment.
+
+mod arguments;
+mod backup;
+mod check;
+mod convert;
+mod discover;
+mod failure;
+mod plan;
+mod progress;
+mod resume;
+mod run;
+mod runbook;
+mod session;
+mod status;
+mod terminal;
+mod verify;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+use session::Session;
+
+/// What a command ends with: an exit code, or a failure to be told.
+type Ended = Result<u8, Failure>;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => return ExitCode::from(terminal::print_usage(&usage)),
+    };
+    terminal::set_up(&arguments.global);
+    // Two crates of the tree could bring a TLS provider each; this is the one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ExitCode::from(Failure::unexpected(&error).tell(&arguments.global)),
+    };
+    let ended = runtime.block_on(dispatch(&arguments));
+    // A thread that waits for an answer at a prompt must not keep the program.
+    runtime.shutdown_background();
+    ExitCode::from(ended.unwrap_or_else(|failure| failure.tell(&arguments.global)))
+}
+
+async fn dispatch(arguments: &Arguments) -> Ended {
+    let session = Session::new(&arguments.global);
+    match &arguments.command {
+        Command::Discover => discover::discover(&session).await,
+        Command::Check(check) => check::check(&session, check).await,
+        Command::Plan(plan) => plan::plan(&session, plan).await,
+        Command::Run(run) => run::run(&session, run).await,
+        Command::Status(status) => status::status(&session, status).await,
+        Command::Pause(pause) => status::pause(&session, pause).await,
+        Command::Resume(resume) => resume::resume(&session, resume).await,
+        Command::Backup(backup) => backup::backup(&session, backup).await,
+        Command::Verify(verify) => verify::verify(&session, verify).await,
+        Command::Convert(convert) => convert::convert(&session, convert),
+        Command::Runbook(runbook) => runbook::runbook(&session, runbook),
+        Command::Version => version::version(&session),
+        Command::Completion { shell } => Ok(terminal::print_completion(*shell, Arguments::command())),
+    }
+}

@@ -57,7 +57,17 @@ impl Cluster {
             }
         };
         let answer = self.send(method, &with_mode(path.clone(), mode), Some(&body)).await?;
-        self.live(reference.kind, &path, answer)
+        self.stored(reference, &path, answer, mode)
+    }
+
+    /// What was only tried has no resourceVersion, and with a create no lasting uid.
+    fn stored(&self, reference: &ObjectRef, path: &str, mut answer: Value, mode: Mode) -> Result<Live, ClusterError> {
+        if mode == Mode::Tried {
+            for key in ["uid", "resourceVersion"] {
+                answer["metadata"][key] = json!("tried");
+            }
+        }
+        self.live(reference.kind, path, answer)
     }
 
     /// Changes some fields of exactly the object that was read.
@@ -73,7 +83,7 @@ impl Cluster {
         patch["metadata"]["uid"] = json!(uid);
         patch["metadata"]["resourceVersion"] = json!(resource_version);
         let answer = self.send(http::Method::PATCH, &with_mode(path.clone(), mode), Some(&patch)).await?;
-        self.live(reference.kind, &path, answer)
+        self.stored(reference, &path, answer, mode)
     }
 
     /// Deletes exactly the object that was read. Servers before v1.14 compare the uid only.

@@ -16,7 +16,7 @@ pub use change::{Action, Change, ChangeError, Drift};
 pub use faults::{Faults, Phase};
 pub use files::{FileError, RunFiles};
 pub use lease::{Lease, LeaseError, current_holder};
-pub use record::{BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ensure_namespace, runs};
+pub use record::{BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, runs};
 
 use crate::{
     cluster::Cluster,

@@ -191,6 +191,12 @@ pub async fn runs(cluster: &Cluster) -> Result<Vec<RunState>, RecordError> {
     Ok(states)
 }
 
+/// Wishes for a pause; the runner sees it before its next change.
+pub async fn ask_to_pause(cluster: &Cluster, run: &str) -> Result<(), RecordError> {
+    let mut record = Record::open(cluster, run).await?;
+    record.update(|state| state.is_pause_wanted = true).await
+}
+
 /// Makes the tool's own namespace if it is not there.
 pub async fn ensure_namespace(cluster: &Cluster, faults: &Faults) -> Result<(), ClusterError> {
     let reference = ObjectRef::cluster(Kind::Namespace, NAMESPACE);

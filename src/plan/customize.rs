@@ -33,7 +33,7 @@ pub enum Preference {
 }
 
 /// What the operator said of conflicts, by `KIND/NAME:PATH`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preferences(pub BTreeMap<String, Preference>);
 
 impl Preferences {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Desired, FORMAT, Omitted, Plan, PlannedStep, Undo,
     customize::Preferences,
@@ -16,7 +18,7 @@ use crate::{
 };
 
 /// What the operator asked for, and decided beforehand.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     pub target: Option<Target>,
     pub allow_untested: bool,
@@ -32,7 +34,8 @@ pub struct Request {
 }
 
 /// Where a run shall lead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Target {
     /// The newest safe release of a line.
     Line(Minor),
@@ -99,6 +102,7 @@ pub fn make(inventory: &Inventory, catalogue: &Catalogue, runbook: &Runbook, req
         from: installed.release,
         to,
         runbook: runbook.target.to_string(),
+        request: request.clone(),
         steps: drafted.steps,
         omitted: drafted.omitted,
         findings,

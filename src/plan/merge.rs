@@ -7,14 +7,19 @@
 use serde_json::{Map, Value};
 
 use super::customize::{Conflict, Kept, Preference, Preferences};
-use crate::resource::{ObjectRef, differences};
+use crate::{
+    resource::{ObjectRef, differences},
+    runbook::Published,
+};
 
 /// The three states of an object, and what comes of them.
 pub(super) struct Merge<'a> {
     object: &'a ObjectRef,
     preferences: &'a Preferences,
-    /// Other values that the old release was published with, by path.
-    published: &'a dyn Fn(&str, &Value) -> bool,
+    /// Other values that the old release was published with.
+    published: &'a [Published],
+    /// Whether it is known what the old release shipped.
+    has_base: bool,
     pub kept: Vec<Kept>,
     pub conflicts: Vec<Conflict>,
 }
@@ -29,18 +34,30 @@ const LIST_KEYS: [(&str, &str); 6] = [
     ("imagePullSecrets", "name"),
 ];
 
+/// Fields that make sense only as a whole: parts of ours would not fit into one that people made.
+const WHOLE: [&str; 4] = [".livenessProbe", ".readinessProbe", ".lifecycle", ".affinity"];
+
 /// Fields that are not for a merge to change: immutable, or changed by a step of its own.
 const LIVE_ONLY: [&str; 4] = ["spec.selector", "spec.updateStrategy", "roleRef", "metadata.name"];
 
 impl<'a> Merge<'a> {
-    pub fn new(object: &'a ObjectRef, preferences: &'a Preferences, published: &'a dyn Fn(&str, &Value) -> bool) -> Self {
-        Self { object, preferences, published, kept: Vec::new(), conflicts: Vec::new() }
+    pub fn new(object: &'a ObjectRef, preferences: &'a Preferences, published: &'a [Published]) -> Self {
+        Self { object, preferences, published, has_base: false, kept: Vec::new(), conflicts: Vec::new() }
+    }
+
+    /// Merges a whole object.
+    pub fn object(&mut self, base: Option<&Value>, live: &Value, new: &Value) -> Value {
+        self.has_base = base.is_some();
+        self.field("", base, Some(live), Some(new)).unwrap_or_default()
     }
 
     /// Merges one field and everything below it; `None` means that the field shall not be there.
-    pub fn field(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
+    fn field(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
         if LIVE_ONLY.contains(&path) || is_same(live, new) {
             return live.or(new).cloned();
+        }
+        if base.is_none() && live.is_some() && WHOLE.iter().any(|name| path.ends_with(name)) {
+            return self.leaf(path, base, live, new);
         }
         match (live, new) {
             (Some(Value::Object(theirs)), Some(Value::Object(ours))) => {
@@ -61,18 +78,23 @@ impl<'a> Merge<'a> {
 
     /// Decides a field that has no parts.
     fn leaf(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
-        let is_as_shipped = is_same(base, live) || live.is_some_and(|value| (self.published)(path, value));
-        if is_as_shipped {
+        if is_same(base, live) || self.is_also_published(path, live) {
             return new.cloned();
         }
         match (base, live, new) {
             // Added by people, and the release does not know it; or taken away by people.
             (_, Some(theirs), None) => self.keep(path, Some(theirs)),
+            (None, Some(theirs), Some(_)) if self.has_base => self.keep(path, Some(theirs)),
             (Some(was), None, Some(ours)) if is_same(Some(was), Some(ours)) => self.keep(path, None),
             (None, None, Some(ours)) => Some(ours.clone()),
             (Some(was), Some(theirs), Some(ours)) if is_same(Some(was), Some(ours)) => self.keep(path, Some(theirs)),
             (base, live, new) => self.ask(path, base, live, new),
         }
+    }
+
+    fn is_also_published(&self, path: &str, live: Option<&Value>) -> bool {
+        let here = self.published.iter().filter(|one| one.object == *self.object && one.field == path);
+        here.into_iter().any(|one| is_same(one.value.as_ref(), live))
     }
 
     fn keep(&mut self, path: &str, live: Option<&Value>) -> Option<Value> {
@@ -196,10 +218,9 @@ mod tests {
     fn merge(base: Value, live: Value, new: Value) -> (Value, Vec<String>, Vec<String>) {
         let object = ObjectRef::namespaced(Kind::DaemonSet, "kube-system", "calico-node");
         let preferences = Preferences::default();
-        let mut merge = Merge::new(&object, &preferences, &|_, _| false);
-        let merged = merge.field("", Some(&base), Some(&live), Some(&new)).unwrap();
-        let paths = |one: Vec<String>| one;
-        let kept = paths(merge.kept.into_iter().map(|kept| kept.path).collect());
+        let mut merge = Merge::new(&object, &preferences, &[]);
+        let merged = merge.object(Some(&base), &live, &new);
+        let kept = merge.kept.into_iter().map(|kept| kept.path).collect();
         (merged, kept, merge.conflicts.into_iter().map(|conflict| conflict.path).collect())
     }
 
@@ -223,6 +244,25 @@ mod tests {
     fn a_field_that_both_changed_is_asked_for() {
         let (_, _, conflicts) = merge(json!({"a": 1}), json!({"a": 2}), json!({"a": 3}));
         assert_eq!(conflicts, ["a"]);
+    }
+
+    #[test]
+    fn a_field_that_people_added_stays_even_if_the_release_now_sets_it() {
+        let (merged, kept, conflicts) = merge(json!({}), json!({"mtu": 1450}), json!({"mtu": 1500}));
+        assert_eq!((merged, kept, conflicts), (json!({"mtu": 1450}), vec!["mtu".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn what_the_release_was_also_published_with_is_no_hand_edit() {
+        let object = ObjectRef::namespaced(Kind::DaemonSet, "kube-system", "calico-node");
+        let published = |value| Published { object: object.clone(), field: "grace".to_owned(), value };
+        let published = [published(Some(json!(10))), published(None)];
+        for live in [json!({"grace": 10}), json!({})] {
+            let preferences = Preferences::default();
+            let mut merge = Merge::new(&object, &preferences, &published);
+            let merged = merge.object(Some(&json!({"grace": 20})), &live, &json!({"grace": 5}));
+            assert_eq!((merged, merge.kept.len()), (json!({"grace": 5}), 0));
+        }
     }
 
     #[test]

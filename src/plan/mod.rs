@@ -35,6 +35,8 @@ pub struct Plan {
     pub from: Version,
     pub to: Version,
     pub runbook: String,
+    /// What the operator asked for and decided: the plan can be made again from it.
+    pub request: Request,
     pub steps: Vec<PlannedStep>,
     pub omitted: Vec<Omitted>,
     pub findings: Vec<Finding>,

@@ -1,3 +1,4 @@
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Catalogue, Release, embedded::Manifests, read::parse};
@@ -11,6 +12,34 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Manifest {
     pub objects: Vec<(ObjectRef, Document)>,
+    /// Other values that upstream published the release with.
+    pub also_published: Vec<Published>,
+}
+
+/// A value that a release had for a while, or on some servers: it is no hand edit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Published {
+    pub object: ObjectRef,
+    pub field: String,
+    /// The value; absent if the field was.
+    pub value: Option<Value>,
+}
+
+/// A row of `also-published.yaml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublishedRow {
+    flavours: Vec<Flavour>,
+    /// `KIND/NAME` of an object of the manifest.
+    object: String,
+    field: String,
+    #[serde(default)]
+    value: Option<Value>,
+    #[serde(default)]
+    absent: bool,
+    /// When or where, for people.
+    #[serde(rename = "when")]
+    _when: String,
 }
 
 impl Manifest {
@@ -35,7 +64,26 @@ pub fn target(catalogue: &Catalogue, version: Version, flavour: Flavour) -> Opti
 /// What an installed release shipped, as far as it is known.
 pub fn base(catalogue: &Catalogue, version: Version, flavour: Flavour) -> Option<Manifest> {
     let folder = &catalogue.line(version.line())?.manifests;
-    read(&format!("{folder}/{}.yaml", flavour.name()), catalogue.release(version)?)
+    let mut manifest = read(&format!("{folder}/{}.yaml", flavour.name()), catalogue.release(version)?)?;
+    manifest.also_published = also_published(folder, flavour, &manifest);
+    Some(manifest)
+}
+
+fn also_published(folder: &str, flavour: Flavour, manifest: &Manifest) -> Vec<Published> {
+    let path = format!("{folder}/also-published.yaml");
+    let Some(file) = Manifests::get(&path) else { return Vec::new() };
+    let rows: Vec<PublishedRow> =
+        parse(&String::from_utf8_lossy(&file.data)).unwrap_or_else(|error| panic!("`{path}` was read in a test: {error}"));
+    let named = |row: &PublishedRow| {
+        let objects = manifest.references().into_iter();
+        objects.into_iter().find(|object| format!("{}/{}", object.kind, object.name) == row.object)
+    };
+    let of_flavour = rows.into_iter().filter(|row| row.flavours.contains(&flavour));
+    let published = |row: PublishedRow| {
+        let object = named(&row)?;
+        Some(Published { object, field: row.field, value: row.value.filter(|_| !row.absent) })
+    };
+    of_flavour.filter_map(published).collect()
 }
 
 fn read(path: &str, release: &Release) -> Option<Manifest> {
@@ -43,7 +91,7 @@ fn read(path: &str, release: &Release) -> Option<Manifest> {
     let text = String::from_utf8_lossy(&file.data).into_owned();
     let parts = text.split("\n---\n").filter(|part| part.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')));
     let objects = parts.map(|part| object(path, part, release));
-    Some(Manifest { objects: objects.collect() })
+    Some(Manifest { objects: objects.collect(), also_published: Vec::new() })
 }
 
 fn object(path: &str, text: &str, release: &Release) -> (ObjectRef, Document) {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Catalogue, Data, Release};
 pub use embedded::{catalogue, find, names, text};
-pub use manifest::{Manifest, base, target};
+pub use manifest::{Manifest, Published, base, target};
 pub use read::{ReadError, read};
 
 use crate::{

@@ -209,9 +209,10 @@ impl Rolling<'_> {
         Ok(())
     }
 
+    /// Tells what keeps a node, once for each reason; that a pod starts is no trouble.
     fn tell_troubles(&self, unready: &[String], told: &mut BTreeMap<String, String>, voice: &Voice) {
         for node in unready {
-            let why = self.trouble(node);
+            let Some(why) = self.pod_on(node).and_then(|pod| pod.trouble.clone()) else { continue };
             if told.insert(node.clone(), why.clone()).as_ref() != Some(&why) {
                 voice.tell(Event::NodeWaiting { node: node.clone(), why });
             }
@@ -219,11 +220,14 @@ impl Rolling<'_> {
     }
 
     fn trouble(&self, node: &str) -> String {
-        let pod = self.feed.pods().values().find(|pod| pod.node == node && !pod.is_terminating);
-        match pod {
+        match self.pod_on(node) {
             None => "it has no new pod yet".to_owned(),
             Some(pod) => pod.trouble.clone().unwrap_or_else(|| format!("pod {} is not ready yet", pod.name)),
         }
+    }
+
+    fn pod_on(&self, node: &str) -> Option<&Followed> {
+        self.feed.pods().values().find(|pod| pod.node == node && !pod.is_terminating)
     }
 
     fn is_new(&self, pod: &Followed) -> bool {

@@ -58,10 +58,9 @@ fn change(
     if object.kind == Kind::CustomResourceDefinition {
         return None;
     }
-    let published = |_: &str, _: &Value| false;
-    let mut merge = Merge::new(object, &materials.request.preferences, &published);
+    let mut merge = Merge::new(object, &materials.request.preferences, &materials.base.also_published);
     let base = materials.base.get(object).map(Document::value);
-    let merged = merge.field("", base.as_ref(), Some(&live.value()), Some(&new.value()))?;
+    let merged = merge.object(base.as_ref(), &live.value(), &new.value());
     kept.append(&mut merge.kept);
     conflicts.append(&mut merge.conflicts);
     if differences(&merged, &live.value()).is_empty() {

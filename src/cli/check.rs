@@ -1,0 +1,44 @@
+use super::{
+    Ended,
+    arguments::{Check, Planning},
+    failure::Failure,
+    session::{Session, Wanted, reason},
+    terminal,
+};
+use crate::{
+    check::{self, CHECKS, Finding},
+    plan::{self, PlanError},
+    report,
+};
+
+pub async fn check(session: &Session, arguments: &Check) -> Ended {
+    if arguments.list {
+        let rows = CHECKS.iter().map(|(id, what)| vec![(*id).to_owned(), (*what).to_owned()]).collect();
+        terminal::data(&report::table(&["CHECK", "HOLDS WHEN"], rows, terminal::width()));
+        return Ok(0);
+    }
+    if let Some(unknown) = arguments.ids.iter().find(|id| !CHECKS.iter().any(|(known, _)| known == id)) {
+        return Err(Failure::usage(format!("there is no check `{unknown}`: see calico-upgrader check --list")));
+    }
+    let reasons = arguments.ignore.iter().map(|text| reason(text)).collect::<Result<_, _>>()?;
+    let mut findings = all_findings(session).await?;
+    findings.retain(|finding| arguments.ids.is_empty() || arguments.ids.contains(&finding.id));
+    check::ignore(&mut findings, &reasons);
+    let held = CHECKS.iter().filter(|(id, _)| arguments.ids.is_empty() || arguments.ids.iter().any(|wanted| wanted == id));
+    let held = held.filter(|(id, _)| !findings.iter().any(|finding| finding.id == *id)).count();
+    terminal::show(session.global.output, &findings, || format!("{}{held} checks hold, {} findings\n", report::findings(&findings), findings.len()));
+    Ok(findings.iter().filter_map(Finding::blocks).max().unwrap_or(0))
+}
+
+/// The findings of the inventory, and those that only show when a plan is made.
+async fn all_findings(session: &Session) -> Result<Vec<Finding>, Failure> {
+    let cluster = session.connect().await?;
+    let mut wanted = Wanted::read(&Planning::default())?;
+    wanted.request.allow_untested = true;
+    let inventory = session.look(&cluster, &wanted.catalogue, None).await?;
+    match plan::make(&inventory, &wanted.catalogue, &wanted.runbook, &wanted.request) {
+        Ok(plan) => Ok(plan.findings),
+        Err(PlanError::Blocked(findings)) => Ok(findings),
+        Err(other) => Err(other.into()),
+    }
+}

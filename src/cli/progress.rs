@@ -1,0 +1,194 @@
+//! The live screen of a run: a bar on a terminal, plain lines elsewhere, and NDJSON for scripts.
+
+use std::{fs::File, io::Write, sync::OnceLock, time::Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    arguments::{Global, ProgressStyle},
+    failure::Failure,
+    terminal,
+};
+use crate::{
+    engine::{Event, Voice},
+    report,
+};
+
+/// Shows the events of a run as they come.
+pub struct Screen {
+    sender: Option<mpsc::UnboundedSender<Event>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Screen {
+    pub fn start(global: &Global) -> Result<Self, Failure> {
+        let style = resolve(global);
+        let mut events = match global.events.as_deref() {
+            None => None,
+            Some("-") => Some(Sink::Stdout),
+            Some(path) => Some(Sink::File(File::create(path).map_err(|error| Failure::bad_file(path, error.to_string()))?)),
+        };
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
+        let mut lines = Lines::new(style);
+        let task = tokio::spawn(async move {
+            while let Some(event) = receiver.recv().await {
+                if let Some(sink) = &mut events {
+                    sink.write(&event);
+                }
+                lines.show(&event);
+            }
+            lines.end();
+        });
+        Ok(Self { sender: Some(sender), task })
+    }
+
+    pub fn voice(&self) -> Voice {
+        self.sender.clone().map_or_else(Voice::silent, Voice::new)
+    }
+
+    /// Shows what is left and gives the terminal back. Every voice must be gone.
+    pub async fn end(mut self) {
+        self.sender.take();
+        let _ = self.task.await;
+    }
+}
+
+enum Sink {
+    Stdout,
+    File(File),
+}
+
+impl Sink {
+    /// A full disk or a closed pipe never changes what is done.
+    fn write(&mut self, event: &Event) {
+        let mut value = serde_json::to_value(event).unwrap_or_default();
+        value["at"] = jiff::Timestamp::now().to_string().into();
+        match self {
+            Sink::Stdout => terminal::data(&format!("{value}\n")),
+            Sink::File(file) => {
+                let _ = writeln!(file, "{value}");
+            }
+        }
+    }
+}
+
+fn resolve(global: &Global) -> ProgressStyle {
+    let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    match global.progress {
+        _ if global.quiet => ProgressStyle::None,
+        ProgressStyle::Auto if terminal::is_interactive() && !is_ci => ProgressStyle::Bar,
+        ProgressStyle::Auto => ProgressStyle::Plain,
+        chosen => chosen,
+    }
+}
+
+struct Lines {
+    style: ProgressStyle,
+    bar: ProgressBar,
+    started: Instant,
+}
+
+impl Lines {
+    fn new(style: ProgressStyle) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        Self { style, bar, started: Instant::now() }
+    }
+
+    fn show(&mut self, event: &Event) {
+        match event {
+            Event::StepStarted { changes, .. } if *changes > 0 => self.open_bar(*changes as u64),
+            Event::StepProgress { done, of, .. } | Event::NodeStarted { done, of, .. } | Event::NodeDone { done, of, .. } => {
+                if self.bar.length() != Some(*of as u64) {
+                    self.open_bar(*of as u64);
+                }
+                self.bar.set_position(*done as u64);
+            }
+            _ => {}
+        }
+        if let Some(line) = self.line(event) {
+            let elapsed = report::duration(self.started.elapsed().as_secs());
+            let line = report::clean(&format!("{elapsed:>7}  {line}"));
+            match self.style {
+                ProgressStyle::Bar if !self.bar.is_hidden() => self.bar.println(line),
+                ProgressStyle::Bar | ProgressStyle::Plain | ProgressStyle::Auto => terminal::chatter_line(&line),
+                ProgressStyle::None => {}
+            }
+        }
+        if matches!(event, Event::StepDone { .. } | Event::RunStopped { .. } | Event::RunFinished { .. }) {
+            self.end();
+        }
+    }
+
+    fn open_bar(&mut self, length: u64) {
+        if self.style != ProgressStyle::Bar {
+            return;
+        }
+        self.bar.finish_and_clear();
+        static STYLE: OnceLock<BarStyle> = OnceLock::new();
+        let style = STYLE.get_or_init(|| {
+            BarStyle::with_template("         {bar:30} {pos}/{len}  {per_sec}  ETA {eta}").unwrap_or_else(|_| BarStyle::default_bar())
+        });
+        self.bar = ProgressBar::new(length).with_style(style.clone());
+    }
+
+    fn end(&mut self) {
+        self.bar.finish_and_clear();
+        self.bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    }
+
+    fn line(&self, event: &Event) -> Option<String> {
+        Some(match event {
+            Event::RunStarted { run, plan, from, to, .. } => format!("run {run} · Calico {from} → {to} · plan {plan}"),
+            Event::RunResumed { run, epoch, after } => {
+                let after = if after.is_empty() { "nothing".to_owned() } else { after.join(", ") };
+                format!("run {run} goes on (epoch {epoch}); done before: {after}")
+            }
+            Event::LockAwaited { seconds } => format!("someone holds the lock: looking up to {seconds}s whether they are alive"),
+            Event::StepStarted { step, phase, summary, .. } => format!("{phase}: {step} · {summary}"),
+            Event::Changed { verb, object, .. } if self.style != ProgressStyle::Bar => format!("  {verb} {object}"),
+            Event::Changed { .. } | Event::StepProgress { .. } => return None,
+            Event::WaitStarted { what, limit_seconds, .. } => format!("  waiting for {what}, at most {limit_seconds}s"),
+            Event::NodeStarted { node, done, of } => format!("  {node}: replacing calico-node ({done} of {of} done)"),
+            Event::NodeWaiting { node, why } => format!("  {node}: {why}"),
+            Event::NodeDone { node, seconds, done, of } => format!("  {node}: ready after {} ({done} of {of} done)", report::duration(*seconds)),
+            Event::NodeGone { node } => format!("  {node}: the node is gone, and left out"),
+            Event::Proven { claim, .. } => format!("  proven: {claim}"),
+            Event::StepDone { step, seconds } => format!("{step} done in {}", report::duration(*seconds)),
+            Event::Skipped { what, why } => format!("{what} skipped ({why})"),
+            Event::RunStopped { run, why, .. } => format!("run {run} stopped: {why}"),
+            Event::RunFinished { run, .. } => format!("run {run} finished"),
+        })
+    }
+}
+
+/// Asks the run to stop at the first signal; the second one ends the program at once, which is safe too.
+pub async fn stop_on_signals(interrupted: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return;
+    };
+    let mut is_first = true;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        if !is_first {
+            terminal::chatter_line("Ended at once. Next: calico-upgrader resume");
+            end_now();
+        }
+        is_first = false;
+        terminal::chatter_line("Stopping; once more to end at once.");
+        interrupted.cancel();
+    }
+}
+
+#[expect(clippy::exit, reason = "the second signal asks for exactly this; the journal is safe against it")]
+fn end_now() -> ! {
+    std::process::exit(130)
+}

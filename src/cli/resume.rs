@@ -1,0 +1,39 @@
+use super::{
+    Ended,
+    arguments::Resume,
+    failure::Failure,
+    progress,
+    run::{approve, drive},
+    session::Session,
+    terminal,
+};
+use crate::{cluster::Cluster, door, engine};
+
+pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
+    let home = session.home(&arguments.lease.lease_duration)?;
+    let cluster = session.connect().await?;
+    let Some(run) = find(&cluster, arguments.run.as_deref()).await? else {
+        terminal::chatter_line("No run of this cluster is unfinished: nothing to resume.");
+        return Ok(0);
+    };
+    let state = door::Record::open(&cluster, &run).await?.state;
+    terminal::chatter(&super::status::describe(&state));
+    approve(arguments.yes, "Go on?")?;
+    let progress = progress::Screen::start(&session.global)?;
+    let voice = progress.voice();
+    match engine::go_on(&home, &cluster, &run, &voice).await {
+        Ok((sealed, door)) => drive(session, &sealed, door, arguments.until.as_deref(), voice, progress).await,
+        Err(error) => {
+            drop(voice);
+            progress.end().await;
+            Err(error.into())
+        }
+    }
+}
+
+async fn find(cluster: &Cluster, named: Option<&str>) -> Result<Option<String>, Failure> {
+    match named {
+        Some(run) => Ok(Some(run.to_owned())),
+        None => Ok(engine::newest_unfinished(cluster).await?.map(|state| state.run)),
+    }
+}

@@ -1,0 +1,184 @@
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    arguments::{Global, Planning, SystemPolicies},
+    failure::Failure,
+};
+use crate::{
+    cluster::{Access, Cluster},
+    convert::SystemPolicyChoice,
+    door::Faults,
+    engine::Home,
+    inventory::{Fact, Flavour, Inventory},
+    observe,
+    plan::{Preference, Preferences, Request, Target},
+    resource::ObjectRef,
+    runbook::{self, Catalogue, Runbook},
+    version::{Minor, Version},
+};
+
+/// What the flags of one call mean.
+pub struct Session {
+    pub global: Global,
+}
+
+impl Session {
+    pub fn new(global: &Global) -> Self {
+        Self { global: global.clone() }
+    }
+
+    pub async fn connect(&self) -> Result<Cluster, Failure> {
+        let Global { kubeconfig, context, act_as, .. } = self.global.clone();
+        Ok(Cluster::connect(&Access { kubeconfig, context, act_as }).await?)
+    }
+
+    /// The directory of runs, locks and backups.
+    pub fn state(&self) -> PathBuf {
+        let home = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let default = || home("XDG_STATE_HOME").or_else(|| home("HOME").map(|home| home.join(".local/state")));
+        let place = || default().unwrap_or_else(std::env::temp_dir).join("calico-upgrader");
+        self.global.state_dir.clone().unwrap_or_else(place)
+    }
+
+    /// Where runs are kept, and under which name we hold the lock.
+    pub fn home(&self, lease: &str) -> Result<Home, Failure> {
+        let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "someone".to_owned());
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let holder = format!("{user}@{host} (pid {})", std::process::id());
+        let seconds = seconds("--lease-duration", lease)?.max(1);
+        Ok(Home { state: self.state(), holder, lease: Duration::from_secs(seconds), faults: self.faults() })
+    }
+
+    #[cfg(feature = "faults")]
+    pub fn faults(&self) -> Faults {
+        let faults = self.global.faults.clone();
+        Faults::new(faults.fault, faults.fault_record)
+    }
+
+    #[cfg(not(feature = "faults"))]
+    pub fn faults(&self) -> Faults {
+        Faults::default()
+    }
+
+    /// Looks at the cluster with everything in mind that the target's manifests hold.
+    pub async fn look(&self, cluster: &Cluster, catalogue: &Catalogue, target: Option<Version>) -> Result<Inventory, Failure> {
+        Ok(observe::inventory(cluster, catalogue, &objects_of(catalogue, target)).await?)
+    }
+}
+
+/// The objects that any flavour of the target would apply.
+fn objects_of(catalogue: &Catalogue, target: Option<Version>) -> Vec<ObjectRef> {
+    let newest = catalogue.lines.iter().map(|line| line.latest).max();
+    let manifests = [Flavour::Networking, Flavour::PolicyOnly];
+    let version = target.or(newest);
+    let manifests = manifests.into_iter().filter_map(|flavour| runbook::target(catalogue, version?, flavour));
+    let mut objects: Vec<ObjectRef> = manifests.flat_map(|manifest| manifest.references()).collect();
+    objects.sort();
+    objects.dedup();
+    objects
+}
+
+/// The target, the runbook that leads there, and what the operator decided.
+pub struct Wanted {
+    pub catalogue: Catalogue,
+    pub runbook: Runbook,
+    pub request: Request,
+}
+
+impl Wanted {
+    pub fn read(planning: &Planning) -> Result<Self, Failure> {
+        let catalogue = runbook::catalogue();
+        let target = planning.to.as_deref().map(target).transpose()?;
+        let runbook = match &planning.runbook {
+            Some(path) => super::runbook::read_file(path)?,
+            None => embedded(&catalogue, target)?,
+        };
+        Ok(Self { catalogue, runbook, request: request(planning, target)? })
+    }
+}
+
+fn embedded(catalogue: &Catalogue, target: Option<Target>) -> Result<Runbook, Failure> {
+    let newest = catalogue.lines.iter().map(|line| line.calico).max();
+    let line = match target {
+        Some(Target::Line(line)) => Some(line),
+        Some(Target::Exact(version)) => Some(version.line()),
+        None => newest,
+    };
+    let found = line.and_then(runbook::find).and_then(Result::ok);
+    found.ok_or_else(|| {
+        let wanted = line.map(|line| line.to_string()).unwrap_or_default();
+        Failure::new(16, "CU-P001", format!("no runbook leads to Calico {wanted}"))
+            .evidence([format!("runbooks lead to: {}", runbook::names().join(", "))])
+            .why("nothing was changed")
+            .now("calico-upgrader runbook list")
+    })
+}
+
+fn target(text: &str) -> Result<Target, Failure> {
+    if let Ok(line) = text.parse::<Minor>() {
+        return Ok(Target::Line(line));
+    }
+    text.parse::<Version>().map(Target::Exact).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failure> {
+    let duration = |name, text: &Option<String>| text.as_deref().map(|text| seconds(name, text)).transpose();
+    let mut preferences = Preferences::default();
+    for (fields, preference) in [(&planning.keep, Preference::Keep), (&planning.take, Preference::Take)] {
+        preferences.0.extend(fields.iter().map(|field| (field.clone(), preference)));
+    }
+    Ok(Request {
+        target,
+        allow_untested: planning.allow_untested,
+        accept_loss: planning.accept_loss.as_deref().map(read_names).transpose()?.unwrap_or_default(),
+        system_policies: planning.system_policies.map(choice),
+        preferences,
+        ignore: planning.ignore.iter().map(|text| reason(text)).collect::<Result<_, _>>()?,
+        batch: planning.batch.map(usize::from),
+        ready_within_seconds: duration("--ready-within", &planning.ready_within)?,
+        stable_for_seconds: duration("--stable-for", &planning.stable_for)?,
+    })
+}
+
+pub fn choice(choice: SystemPolicies) -> SystemPolicyChoice {
+    match choice {
+        SystemPolicies::Convert => SystemPolicyChoice::Convert,
+        SystemPolicies::Drop => SystemPolicyChoice::Drop,
+    }
+}
+
+/// Reads `ID=REASON`; a waiver without a reason is none.
+pub fn reason(text: &str) -> Result<(String, String), Failure> {
+    let wrong = || Failure::usage(format!("`--ignore {text}` needs a reason: write --ignore ID=REASON"));
+    let (id, reason) = text.split_once('=').filter(|(_, reason)| !reason.trim().is_empty()).ok_or_else(wrong)?;
+    let is_known = crate::check::CHECKS.iter().any(|(known, _)| *known == id);
+    if is_known { Ok((id.to_owned(), reason.to_owned())) } else { Err(Failure::usage(format!("there is no check `{id}`: see calico-upgrader check --list"))) }
+}
+
+fn read_names(path: &std::path::Path) -> Result<std::collections::BTreeSet<String>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::bad_file(path.display(), error.to_string()))?;
+    let names = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let names: std::collections::BTreeSet<String> = names.map(str::to_owned).collect();
+    match names.iter().find(|name| name.split('/').count() != 3) {
+        Some(wrong) => Err(Failure::bad_file(path.display(), format!("`{wrong}` is not written as KIND/NAMESPACE/NAME"))),
+        None => Ok(names),
+    }
+}
+
+/// Reads a duration such as 90s or 10m.
+pub fn seconds(flag: &str, text: &str) -> Result<u64, Failure> {
+    let span = text.parse::<jiff::SignedDuration>().ok();
+    let seconds = span.and_then(|span| u64::try_from(span.as_secs()).ok());
+    seconds.ok_or_else(|| Failure::usage(format!("`{flag} {text}` is no duration: write it like 90s or 10m")))
+}
+
+/// The release that is installed, where it is known.
+pub fn installed(inventory: &Inventory) -> Option<Version> {
+    match inventory.installs.as_slice() {
+        [install] => match &install.release {
+            Fact::Known(release) => Some(*release),
+            Fact::Unknown { .. } => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,91 @@
+use std::time::Duration;
+
+use super::{
+    Ended,
+    arguments::{OfRun, Status},
+    failure::Failure,
+    session::Session,
+    terminal,
+};
+use crate::{
+    cluster::Cluster,
+    door::{self, Record, RunPhase, RunState},
+    report,
+};
+
+/// How often a watched run is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub async fn status(session: &Session, arguments: &Status) -> Ended {
+    let cluster = session.connect().await?;
+    let mut shown = None;
+    loop {
+        let Some(state) = newest(&cluster, arguments.run.as_deref()).await? else {
+            terminal::chatter_line("No run was ever started on this cluster. Next: calico-upgrader plan");
+            return Ok(0);
+        };
+        let is_running = state.phase == RunPhase::Running;
+        if shown.as_ref() != Some(&state) {
+            terminal::show(session.global.output, &state, || describe(&state));
+            tell_holder(&cluster, is_running).await?;
+            shown = Some(state);
+        }
+        if !arguments.watch || !is_running {
+            return Ok(0);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A run that says it is running may be dead: the lock tells.
+async fn tell_holder(cluster: &Cluster, is_running: bool) -> Result<(), Failure> {
+    match door::current_holder(cluster).await? {
+        Some((holder, renewed)) => terminal::chatter_line(&format!("Lock       {} · renewed {}", report::clean(&holder), report::clean(&renewed))),
+        None if is_running => terminal::chatter_line("Lock       free: the runner is gone. Next: calico-upgrader resume"),
+        None => {}
+    }
+    Ok(())
+}
+
+/// A run in a few lines: how far it is, what is safe now, what to do next.
+pub fn describe(state: &RunState) -> String {
+    let (phase, next) = match &state.phase {
+        RunPhase::Running => ("running".to_owned(), "calico-upgrader status -w, or pause".to_owned()),
+        RunPhase::Stopped { exit, why } => (format!("stopped with exit {exit}: {why}"), format!("calico-upgrader resume {}", state.run)),
+        RunPhase::Finished { exit } => (format!("finished with exit {exit}"), format!("calico-upgrader verify {}", state.run)),
+    };
+    let backup = state.backup.as_ref().map(|backup| format!("Backup     {} on {} ({})\n", backup.path, backup.host, backup.digest.short()));
+    report::clean(&format!(
+        "Run        {} · Calico {} → {} · {phase}\nDone       {}\nIn step    {}\nNodes      {} of {} replaced\n{}Runner     {} (epoch {}) · record updated {}\nNext       {next}\n",
+        state.run,
+        state.from,
+        state.to,
+        if state.steps_done.is_empty() { "nothing yet".to_owned() } else { state.steps_done.join(", ") },
+        state.step.as_deref().unwrap_or("–"),
+        state.nodes_done,
+        state.nodes,
+        backup.unwrap_or_default(),
+        state.holder,
+        state.epoch,
+        state.updated,
+    ))
+}
+
+async fn newest(cluster: &Cluster, named: Option<&str>) -> Result<Option<RunState>, Failure> {
+    match named {
+        Some(run) => Ok(Some(Record::open(cluster, run).await?.state)),
+        None => Ok(door::runs(cluster).await?.pop()),
+    }
+}
+
+pub async fn pause(session: &Session, arguments: &OfRun) -> Ended {
+    let cluster = session.connect().await?;
+    let state = newest(&cluster, arguments.run.as_deref()).await?;
+    let Some(state) = state.filter(|state| state.phase == RunPhase::Running) else {
+        terminal::chatter_line("No run is under way: nothing to pause.");
+        return Ok(0);
+    };
+    door::ask_to_pause(&cluster, &state.run).await?;
+    terminal::chatter_line(&format!("Run {} stops before its next change and exits with 11. Next: calico-upgrader resume {}", state.run, state.run));
+    Ok(0)
+}

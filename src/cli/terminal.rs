@@ -1,0 +1,87 @@
+//! The terminal: data goes to stdout, everything else to stderr. A closed pipe never changes what is done.
+
+use std::io::{IsTerminal, Write};
+
+use anstream::ColorChoice;
+
+use super::arguments::{Choice, Global, LogFormat, Output};
+
+/// Sets colour and log as asked.
+pub fn set_up(global: &Global) {
+    match global.color {
+        Choice::Auto => {}
+        Choice::Always => ColorChoice::Always.write_global(),
+        Choice::Never => ColorChoice::Never.write_global(),
+    }
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "calico_upgrader=info,warn",
+        (false, 2) => "calico_upgrader=debug,info",
+        (false, _) => "trace",
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);
+    match global.log_format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal() && global.color != Choice::Never).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// Prints data.
+pub fn data(text: &str) {
+    let mut out = anstream::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints words for people.
+pub fn chatter(text: &str) {
+    let mut out = anstream::stderr();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints one line for people.
+pub fn chatter_line(text: &str) {
+    chatter(&format!("{text}\n"));
+}
+
+/// Prints a value as asked: in words, or as data.
+pub fn show(output: Output, value: &impl serde::Serialize, words: impl FnOnce() -> String) {
+    match output {
+        Output::Table | Output::Markdown => data(&words()),
+        Output::Json => data(&format!("{:#}\n", serde_json::to_value(value).unwrap_or_default())),
+        Output::Yaml => data(&serde_saphyr::to_string(value).unwrap_or_default()),
+    }
+}
+
+/// The width of the terminal; 100 where there is none.
+pub fn width() -> u16 {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.ok().map(|size| size.ws_col).filter(|columns| *columns >= 40).unwrap_or(100)
+}
+
+/// Answers whether someone can be asked.
+pub fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks a question that only a `y` answers with yes.
+pub fn confirm(question: &str) -> bool {
+    chatter(&format!("{question} [y/N] "));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+/// Prints help or a usage error, and answers its exit code.
+pub fn print_usage(error: &clap::Error) -> u8 {
+    let _ = error.print();
+    if error.use_stderr() { 64 } else { 0 }
+}
+
+/// Prints a completion script.
+pub fn print_completion(shell: clap_complete::Shell, mut command: clap::Command) -> u8 {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "calico-upgrader", &mut script);
+    data(&String::from_utf8_lossy(&script));
+    0
+}
