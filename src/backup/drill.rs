@@ -71,7 +71,7 @@ fn check_file(directory: &Path, entry: &Entry, documents: &mut BTreeMap<ObjectRe
             return Err(damaged(format!("line {} is not written as we write it", objects + 1)));
         }
         let name = |key: &str| body["metadata"][key].as_str().map(str::to_owned);
-        let reference = ObjectRef { kind: entry.kind, namespace: name("namespace"), name: name("name").unwrap_or_default() };
+        let reference = ObjectRef { kind: entry.kind, namespace: name("namespace").filter(|one| !one.is_empty()), name: name("name").unwrap_or_default() };
         documents.insert(reference, Document::new(body).digest());
         objects += 1;
     }

@@ -96,6 +96,10 @@ fn drop_server_fields(fields: &mut Map<String, Value>) {
         for key in SERVER_METADATA {
             metadata.remove(key);
         }
+        // Kubernetes before v1.9 writes an empty namespace into custom resources of the whole cluster.
+        if metadata.get("namespace").is_some_and(|namespace| namespace == "") {
+            metadata.remove("namespace");
+        }
         drop_server_annotations(metadata);
     }
 }
@@ -123,7 +127,7 @@ impl Live {
             observed: object.pointer("/status/observedGeneration").and_then(Value::as_i64),
         };
         Ok(Self {
-            namespace: text("namespace"),
+            namespace: text("namespace").filter(|namespace| !namespace.is_empty()),
             name: text("name").ok_or("metadata.name")?,
             uid: text("uid").ok_or("metadata.uid")?,
             resource_version: text("resourceVersion").ok_or("metadata.resourceVersion")?,
