@@ -16,6 +16,7 @@ pub async fn plan(session: &Session, arguments: &Plan) -> Ended {
     let cluster = session.connect().await?;
     let (sealed, inventory) = make(session, &cluster, &arguments.planning).await?;
     show(session, &sealed, &inventory);
+    tracing::info!(requests = cluster.requests(), "planned");
     if let Some(path) = &arguments.out {
         write(path, &sealed)?;
     }

@@ -3,8 +3,7 @@
 use std::{fs::File, io::Write, sync::OnceLock, time::Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     arguments::{Global, ProgressStyle},
@@ -164,7 +163,7 @@ impl Lines {
 }
 
 /// Asks the run to stop at the first signal; the second one ends the program at once, which is safe too.
-pub async fn stop_on_signals(interrupted: CancellationToken) {
+pub async fn stop_on_signals(switch: watch::Sender<Option<u8>>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
@@ -173,22 +172,22 @@ pub async fn stop_on_signals(interrupted: CancellationToken) {
     };
     let mut is_first = true;
     loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
+        let exit = tokio::select! {
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+            _ = hangup.recv() => 129,
+        };
         if !is_first {
             terminal::chatter_line("Ended at once. Next: calico-upgrader resume");
-            end_now();
+            end_now(exit);
         }
         is_first = false;
-        terminal::chatter_line("Stopping; once more to end at once.");
-        interrupted.cancel();
+        terminal::chatter_line("Stopping after the current change; once more to end at once.");
+        switch.send_replace(Some(exit));
     }
 }
 
 #[expect(clippy::exit, reason = "the second signal asks for exactly this; the journal is safe against it")]
-fn end_now() -> ! {
-    std::process::exit(130)
+fn end_now(exit: u8) -> ! {
+    std::process::exit(exit.into())
 }

@@ -21,7 +21,9 @@ pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
     approve(arguments.yes, "Go on?")?;
     let progress = progress::Screen::start(&session.global)?;
     let voice = progress.voice();
-    match engine::go_on(&home, &cluster, &run, &voice).await {
+    let (switch, stop) = door::Stop::new();
+    tokio::spawn(progress::stop_on_signals(switch));
+    match engine::go_on(&home, &cluster, &run, stop, &voice).await {
         Ok((sealed, door)) => drive(session, &sealed, door, arguments.until.as_deref(), voice, progress).await,
         Err(error) => {
             drop(voice);

@@ -1,7 +1,5 @@
 use std::path::Path;
 
-use tokio_util::sync::CancellationToken;
-
 use super::{
     Ended,
     arguments::{DryRun, Planning, Run},
@@ -12,7 +10,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    door::Door,
+    door::{Door, Stop},
     engine::{self, Ending, Home, Voice},
     inventory::Inventory,
     journal::{self, Progress},
@@ -149,7 +147,9 @@ pub fn approve(yes: bool, question: &str) -> Result<(), Failure> {
 async fn begin(session: &Session, home: Home, cluster: &Cluster, sealed: Sealed, inventory: &Inventory, until: Option<&str>) -> Ended {
     let progress = progress::Screen::start(&session.global)?;
     let voice = progress.voice();
-    let door = match engine::begin(&home, cluster, &sealed, inventory, &voice).await {
+    let (switch, stop) = Stop::new();
+    tokio::spawn(progress::stop_on_signals(switch));
+    let door = match engine::begin(&home, cluster, &sealed, inventory, stop, &voice).await {
         Ok(door) => door,
         Err(error) => {
             drop(voice);
@@ -163,10 +163,7 @@ async fn begin(session: &Session, home: Home, cluster: &Cluster, sealed: Sealed,
 /// Takes the steps, then tells the end and writes the report.
 pub async fn drive(session: &Session, sealed: &Sealed, door: Door, until: Option<&str>, voice: Voice, progress: progress::Screen) -> Ended {
     let (directory, run) = (door.files.directory().to_owned(), door.state().run.clone());
-    let interrupted = CancellationToken::new();
-    let signals = tokio::spawn(progress::stop_on_signals(interrupted.clone()));
-    let ended = engine::run(&sealed.plan, until, door, &voice, interrupted).await;
-    signals.abort();
+    let ended = engine::run(&sealed.plan, until, door, &voice).await;
     drop(voice);
     progress.end().await;
     write_report(session, sealed, &directory);

@@ -9,6 +9,7 @@ mod faults;
 mod files;
 mod lease;
 mod record;
+mod stop;
 
 use futures::StreamExt;
 
@@ -16,6 +17,8 @@ pub use change::{Action, Change, ChangeError, Drift};
 pub use faults::{Faults, Phase};
 pub use files::{FileError, RunFiles};
 pub use lease::{Lease, LeaseError, current_holder};
+pub use stop::Stop;
+
 pub use record::{BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, runs};
 
 use crate::{
@@ -34,6 +37,7 @@ pub struct Door {
     pub cluster: Cluster,
     pub files: RunFiles,
     pub faults: Faults,
+    pub stop: Stop,
     journal: Journal,
     record: Record,
     lease: Lease,
@@ -47,6 +51,8 @@ pub enum DoorError {
     LeaseLost,
     #[error("a pause was asked for")]
     PauseWanted,
+    #[error("a signal asked to stop")]
+    Interrupted { exit: u8 },
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error(transparent)]
@@ -59,9 +65,9 @@ pub enum DoorError {
 
 impl Door {
     /// Opens the door for a runner that holds the lock, the journal and the record.
-    pub fn new(cluster: Cluster, files: RunFiles, faults: Faults, journal: Journal, record: Record, lease: Lease) -> Self {
+    pub fn new(cluster: Cluster, files: RunFiles, faults: Faults, stop: Stop, journal: Journal, record: Record, lease: Lease) -> Self {
         let batch = record.state.reserved;
-        Self { cluster, files, faults, journal, record, lease, batch }
+        Self { cluster, files, faults, stop, journal, record, lease, batch }
     }
 
     pub fn state(&self) -> &RunState {
@@ -86,6 +92,9 @@ impl Door {
     }
 
     async fn reserve(&mut self, step: &str, note: impl Fn(&mut RunState)) -> Result<(), DoorError> {
+        if let Some(exit) = self.stop.asked() {
+            return Err(DoorError::Interrupted { exit });
+        }
         if !self.lease.is_safe() {
             return Err(DoorError::LeaseLost);
         }

@@ -20,7 +20,8 @@ pub enum Event {
     StepDone { step: String, seconds: u64 },
     Skipped { what: String, why: String },
     RunStopped { run: String, exit: u8, why: String, now: String },
-    RunFinished { run: String, exit: u8 },
+    /// `requests` are all that this process sent to the API server.
+    RunFinished { run: String, exit: u8, requests: u64 },
 }
 
 /// Where events go: an unbounded channel, so that a slow terminal never slows a run.

@@ -33,21 +33,18 @@ pub async fn run(
     until: Option<&str>,
     mut door: Door,
     voice: &Voice,
-    interrupted: tokio_util::sync::CancellationToken,
 ) -> Result<Ending, RunError> {
     let run = door.state().run.clone();
     let steps: Vec<_> = plan.steps.iter().filter(|step| !door.state().steps_done.contains(&step.name)).collect();
     let last = until.and_then(|phase| steps.iter().rposition(|step| step.phase.eq_ignore_ascii_case(phase)));
     for (index, planned) in steps.iter().enumerate() {
         let step = Step { plan, planned };
-        // Dropping a step midway is what a kill does to it, so it is safe; its last write is still read back on resume.
-        let taken = tokio::select! {
-            taken = step.take(&mut door, voice) => taken,
-            () = interrupted.cancelled() => return Ok(pause(door, voice, 130, "a signal asked to stop").await),
-        };
-        match taken {
+        match step.take(&mut door, voice).await {
             Ok(()) => {}
             Err(StepError::Door(DoorError::PauseWanted)) => return Ok(pause(door, voice, 11, "a pause was asked for").await),
+            Err(StepError::Door(DoorError::Interrupted { exit })) => {
+                return Ok(pause(door, voice, exit, "a signal asked to stop").await);
+            }
             Err(source) => return Err(stop(door, voice, &planned.name, source).await),
         }
         if last == Some(index) && index + 1 < steps.len() {
@@ -55,9 +52,10 @@ pub async fn run(
             return Ok(Ending::AfterPhase);
         }
     }
+    let cluster = door.cluster.clone();
     match door.finish(0).await {
         Ok(()) => {
-            voice.tell(Event::RunFinished { run, exit: 0 });
+            voice.tell(Event::RunFinished { run, exit: 0, requests: cluster.requests() });
             Ok(Ending::Finished)
         }
         Err(source) => Err(RunError { run, step: "finish".to_owned(), exit: 1, source: source.into() }),
@@ -92,6 +90,7 @@ fn exit_code(error: &StepError) -> u8 {
         StepError::Door(DoorError::Record(RecordError::Cluster(source))) => of_cluster(source),
         StepError::Door(DoorError::Record(_) | DoorError::Journal(_) | DoorError::File(_)) => 1,
         StepError::Door(DoorError::PauseWanted) => 11,
+        StepError::Door(DoorError::Interrupted { exit }) => *exit,
         StepError::Cluster(source) => of_cluster(source),
         StepError::Roll(_) | StepError::NotYet { .. } => 4,
         StepError::Backup(_) => 14,

@@ -10,7 +10,7 @@ use std::{
 use super::{Event, Voice};
 use crate::{
     cluster::Cluster,
-    door::{Door, Faults, current_holder, FileError, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, ensure_namespace, runs},
+    door::{Door, Faults, current_holder, FileError, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, Stop, ensure_namespace, runs},
     inventory::Inventory,
     journal::{History, Journal, JournalError, News, Progress},
     observe::ObserveError,
@@ -62,7 +62,7 @@ pub async fn newest_unfinished(cluster: &Cluster) -> Result<Option<RunState>, Re
 }
 
 /// Begins a run: nothing of it is in the cluster before, and the plan is there before anything else.
-pub async fn begin(home: &Home, cluster: &Cluster, sealed: &Sealed, inventory: &Inventory, voice: &Voice) -> Result<Door, StartError> {
+pub async fn begin(home: &Home, cluster: &Cluster, sealed: &Sealed, inventory: &Inventory, stop: Stop, voice: &Voice) -> Result<Door, StartError> {
     let guard = LocalGuard::take(home, &sealed.plan.cluster.uid)?;
     ensure_namespace(cluster, &home.faults).await.map_err(RecordError::from)?;
     let token = guard.token.clone();
@@ -83,11 +83,11 @@ pub async fn begin(home: &Home, cluster: &Cluster, sealed: &Sealed, inventory: &
     let steps = sealed.plan.steps.iter().map(|step| step.name.clone()).collect();
     let (from, to) = (sealed.plan.from.to_string(), sealed.plan.to.to_string());
     voice.tell(Event::RunStarted { run, plan: sealed.digest.short().to_owned(), from, to, steps });
-    Ok(Door::new(cluster.clone(), files, home.faults.clone(), journal, record, lease))
+    Ok(Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease))
 }
 
 /// Takes up a run from the cluster's record; the local journal goes on where this machine has it.
-pub async fn go_on(home: &Home, cluster: &Cluster, run: &str, voice: &Voice) -> Result<(Sealed, Door), StartError> {
+pub async fn go_on(home: &Home, cluster: &Cluster, run: &str, stop: Stop, voice: &Voice) -> Result<(Sealed, Door), StartError> {
     let record = Record::open(cluster, run).await?;
     if matches!(record.state.phase, RunPhase::Finished { .. }) {
         return Err(StartError::Finished { run: run.to_owned() });
@@ -114,7 +114,7 @@ pub async fn go_on(home: &Home, cluster: &Cluster, run: &str, voice: &Voice) -> 
     let files = RunFiles::open(&home.state.join("runs").join(run))?;
     let journal = take_up_journal(home, &files, &record.state, &sealed)?;
     voice.tell(Event::RunResumed { run: run.to_owned(), epoch, after: record.state.steps_done.clone() });
-    let door = Door::new(cluster.clone(), files, home.faults.clone(), journal, record, lease);
+    let door = Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease);
     Ok((sealed, door))
 }
 

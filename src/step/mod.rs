@@ -97,7 +97,7 @@ impl Step<'_> {
             Stage::UntilEstablished(names) => {
                 for name in names {
                     let reached = async || door.cluster.is_established(name).await;
-                    self.wait(format!("CustomResourceDefinition {name} to be established"), reached, voice).await?;
+                    self.wait(door, format!("CustomResourceDefinition {name} to be established"), reached, voice).await?;
                 }
                 Ok(())
             }
@@ -106,17 +106,26 @@ impl Step<'_> {
                     let live = door.cluster.get(object).await?;
                     Ok(live.is_some_and(|live| live.generation.is_observed()))
                 };
-                self.wait(format!("the controller to see the change of {object}"), reached, voice).await
+                self.wait(door, format!("the controller to see the change of {object}"), reached, voice).await
             }
             Stage::Unchanged(source) => objects::check_unchanged(&door.cluster, source).await,
         }
     }
 
     /// Looks again and again until something is so, and says what it waits for.
-    async fn wait(&self, what: String, reached: impl AsyncFn() -> Result<bool, ClusterError>, voice: &Voice) -> Result<(), StepError> {
+    async fn wait(
+        &self,
+        door: &Door,
+        what: String,
+        reached: impl AsyncFn() -> Result<bool, ClusterError>,
+        voice: &Voice,
+    ) -> Result<(), StepError> {
         let started = Instant::now();
         let mut is_told = false;
         while !reached().await? {
+            if let Some(exit) = door.stop.asked() {
+                return Err(DoorError::Interrupted { exit }.into());
+            }
             if started.elapsed() > SETTLE_LIMIT {
                 return Err(StepError::NotYet { what, waited: started.elapsed() });
             }

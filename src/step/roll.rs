@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{Step, StepError};
 use crate::{
     cluster::{Cluster, ClusterError, Followed, PodFeed},
-    door::{Action, Change, Door},
+    door::{Action, Change, Door, DoorError, Stop},
     engine::{Event, Voice},
     journal::News,
     plan::Roll,
@@ -49,6 +49,7 @@ struct Rolling<'a> {
     revision: String,
     control_plane: BTreeSet<String>,
     feed: PodFeed,
+    stop: Stop,
     done: usize,
 }
 
@@ -63,6 +64,7 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         revision: newest_revision(&cluster, roll).await?,
         control_plane: nodes.iter().filter(|node| is_control_plane(node)).map(name_of).collect(),
         feed: cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?,
+        stop: door.stop.clone(),
         done: 0,
     };
     rolling.finish_started(&nodes, door, voice).await?;
@@ -181,7 +183,7 @@ impl Rolling<'_> {
                 if since.elapsed() >= stable {
                     return Ok(());
                 }
-                self.feed.next(since + stable).await?;
+                self.news(since + stable).await?;
                 continue;
             }
             ready_since = None;
@@ -195,7 +197,15 @@ impl Rolling<'_> {
                 looked = Instant::now();
                 self.drop_gone(&mut nodes, &unready, cluster, voice).await?;
             }
-            self.feed.next((started + limit).min(looked + LOOK_AGAIN)).await?;
+            self.news((started + limit).min(looked + LOOK_AGAIN)).await?;
+        }
+    }
+
+    /// Waits for news of the pods, or for a wish to stop.
+    async fn news(&mut self, until: Instant) -> Result<(), StepError> {
+        tokio::select! {
+            news = self.feed.next(until) => Ok(news.map(drop)?),
+            exit = self.stop.wait() => Err(DoorError::Interrupted { exit }.into()),
         }
     }
 

@@ -1,0 +1,107 @@
+//! Stopping and going on: pause, signals, another machine, another runner, someone else's hands.
+
+use std::time::Duration;
+
+use harness::{Fault, Kubernetes, Release, Seen, wait_until};
+use serde_json::{Value, json};
+
+use crate::lab::{Lab, Ran, lab, small, upgrade};
+
+/// Starts a run that hangs at node-2, and waits until it does.
+fn hang_at_a_node(lab: &Lab) -> std::process::Child {
+    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
+    let run = lab.spawn(&upgrade("run"));
+    wait_until("the run to reach node-2", Duration::from_secs(60), || {
+        let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
+        Ok(if node["spec"]["unschedulable"] == true { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })
+    })
+    .unwrap();
+    run
+}
+
+#[test]
+fn a_second_runner_is_refused_with_the_holder_and_changes_nothing() {
+    for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
+        let lab = lab(kubernetes, small(Release::V2_5_1));
+        let mut first = hang_at_a_node(&lab);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let holder = format!("pid {}", first.id());
+        for state in [lab.state(), elsewhere.path()] {
+            let second = lab.command_in(state, &upgrade("resume")).output().unwrap();
+            Ran::of(second).exits(8).says(&holder);
+        }
+        lab.tool(&["status"]).exits(0).says("running").says(&holder);
+        first.kill().unwrap();
+        first.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_killed_run_goes_on_from_another_machine_with_the_record_alone() {
+    for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
+        let lab = lab(kubernetes, small(Release::V2_2_1));
+        let mut run = hang_at_a_node(&lab);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        lab.nodes().repair("node-2").unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume")).output().unwrap()).exits(0).says("done before: back-up");
+        lab.tool(&["plan", "--allow-untested", "--detailed-exitcode"]).exits(0);
+    }
+}
+
+#[test]
+fn a_paused_run_stops_before_its_next_change_and_goes_on() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let run = hang_at_a_node(&lab);
+    lab.tool(&["pause"]).exits(0).says("exits with 11");
+    lab.nodes().repair("node-2").unwrap();
+    Ran::of(run.wait_with_output().unwrap()).exits(11).says("calico-upgrader resume");
+    lab.tool(&["status"]).exits(0).says("stopped with exit 11");
+    lab.tool(&upgrade("resume")).exits(0);
+}
+
+#[test]
+fn a_terminated_run_leaves_the_lock_free_and_goes_on() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let run = hang_at_a_node(&lab);
+    let kill = std::process::Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    Ran::of(run.wait_with_output().unwrap()).exits(143).says("calico-upgrader resume");
+    lab.nodes().repair("node-2").unwrap();
+    lab.tool(&upgrade("resume")).exits(0);
+}
+
+#[test]
+fn a_run_stops_after_the_phase_that_was_named() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
+    lab.tool(&[upgrade("run"), vec!["--until", "copy data"]].concat()).exits(0);
+    let pools = lab.api().list("/apis/crd.projectcalico.org/v1/ippools").unwrap();
+    assert!(!pools.is_empty());
+    let images = lab.calico_pods().unwrap().into_values().flatten().map(|pod| pod["spec"]["containers"][0]["image"].clone());
+    assert!(images.into_iter().all(|image| image.as_str().unwrap().ends_with(":v1.2.1")));
+    lab.tool(&upgrade("resume")).exits(0);
+}
+
+#[test]
+fn what_others_change_midway_stops_the_run_with_the_three_ways() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
+    lab.tool(&[upgrade("run"), vec!["--until", "convert policies"]].concat()).exits(0);
+    let path = "/api/v1/namespaces/kube-system/configmaps/calico-config";
+    lab.api().merge_patch(path, &json!({"data": {"surprise": "yes"}})).unwrap();
+    lab.tool(&upgrade("resume")).exits(13).says("ConfigMap kube-system/calico-config").says("data.surprise");
+    assert_eq!(lab.api().get(path).unwrap()["data"]["surprise"], "yes", "a foreign change was overwritten");
+    lab.api().merge_patch(path, &json!({"data": {"surprise": null}})).unwrap();
+    lab.tool(&upgrade("resume")).exits(0);
+}
+
+#[test]
+fn old_data_that_changes_during_the_copy_stops_the_run() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
+    lab.tool(&[upgrade("run"), vec!["--until", "convert policies"]].concat()).exits(0);
+    let path = "/apis/projectcalico.org/v1/namespaces/kube-system/globalconfigs";
+    let old: Value = lab.api().list(path).unwrap().remove(0);
+    let name = old["metadata"]["name"].as_str().unwrap();
+    lab.api().merge_patch(&format!("{path}/{name}"), &json!({"spec": {"value": "changed"}})).unwrap();
+    lab.tool(&upgrade("resume")).exits(13).says(name);
+}

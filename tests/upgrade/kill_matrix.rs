@@ -1,0 +1,54 @@
+//! Kills the program at every write boundary of a small upgrade, goes on, and expects the end that an unharmed run has.
+
+use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt};
+
+use harness::{Kubernetes, Release, State, differences};
+
+use crate::lab::{Lab, Ran, lab, small, upgrade};
+
+#[test]
+fn killed_at_any_write_boundary_the_run_goes_on_to_the_same_end() {
+    let mut lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
+    let (boundaries, expected) = record(&lab);
+    assert!(boundaries.len() > 50, "the recording run passed only {} boundaries", boundaries.len());
+    for boundary in &boundaries {
+        lab.again();
+        kill_at(&lab, boundary);
+        go_on(&lab);
+        let found = differences(&expected, &upgraded(&lab));
+        assert!(found.is_empty(), "killed at {boundary}: {found:#?}");
+    }
+}
+
+/// An unharmed run: every boundary that it passed, and the state that it led to.
+fn record(lab: &Lab) -> (BTreeSet<String>, State) {
+    let file = lab.state().join("boundaries");
+    lab.tool(&[upgrade("run"), vec!["--fault-record", file.to_str().unwrap()]].concat()).exits(0);
+    let boundaries = fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect();
+    (boundaries, upgraded(lab))
+}
+
+/// The whole cluster but for the tool's own records, which tell of more runners after a kill.
+fn upgraded(lab: &Lab) -> State {
+    let mut state = lab.cluster_state().unwrap();
+    state.retain(|key, _| !key.contains("calico-upgrader"));
+    state
+}
+
+fn kill_at(lab: &Lab, boundary: &str) {
+    let killed = lab.command(&[upgrade("run"), vec!["--fault", boundary]].concat()).output().unwrap();
+    assert_eq!(killed.status.signal(), Some(9), "not killed at {boundary}: {:?}", Ran::of(killed));
+}
+
+/// A run that died before its record was in the cluster changed nothing: it is begun again.
+fn go_on(lab: &Lab) {
+    let resumed = lab.tool(&upgrade("resume")).exits(0);
+    if resumed.words.contains("nothing to resume") {
+        lab.tool(&["plan", "--allow-untested", "--system-policies", "convert"]).exits(0);
+        let state = lab.cluster_state().unwrap();
+        let is_finished = state.values().any(|object| object.to_string().contains("calico/node:v2.6.12"));
+        if !is_finished {
+            lab.tool(&upgrade("run")).exits(0);
+        }
+    }
+}

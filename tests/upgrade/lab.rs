@@ -1,0 +1,178 @@
+//! What a case works with: a worn-in cluster taken back to its start, the program, and a state directory of its own.
+
+use std::{
+    collections::BTreeMap,
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use harness::{ControlPlane, Flavour, Kubernetes, Release, Size, Snapshot, User, WornIn, worn_in};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nodes of every cluster: a control plane and two workers.
+pub const NODES: usize = 3;
+
+/// A control plane that cases share, with the clusters that were laid out on it before.
+struct Plane {
+    plane: ControlPlane,
+    empty: Snapshot,
+    worn_in: BTreeMap<String, Snapshot>,
+}
+
+/// A case's hold on a control plane.
+pub struct Lab {
+    shared: MutexGuard<'static, Option<Plane>>,
+    name: String,
+    state: TempDir,
+}
+
+pub fn small(release: Release) -> WornIn {
+    WornIn { release, flavour: Flavour::Networking, size: Size::Small }
+}
+
+/// Takes a control plane for one case, with the worn-in cluster as it was laid out.
+pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
+    static PLANES: OnceLock<[Mutex<Option<Plane>>; 2]> = OnceLock::new();
+    let planes = PLANES.get_or_init(|| [Mutex::new(None), Mutex::new(None)]);
+    let place = &planes[usize::from(kubernetes == Kubernetes::V1_8)];
+    // A case that failed leaves a cluster that the next one takes back anyway.
+    let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
+    let plane = shared.get_or_insert_with(|| start(kubernetes));
+    let name = format!("{}-{}-{}", cluster.release.name(), cluster.flavour.name(), cluster.size.name());
+    if !plane.worn_in.contains_key(&name) {
+        plane.plane.restore(&plane.empty).unwrap();
+        worn_in(&plane.plane, &cluster).unwrap();
+        let snapshot = plane.plane.snapshot().unwrap();
+        plane.worn_in.insert(name.clone(), snapshot);
+    }
+    plane.plane.restore(&plane.worn_in[&name]).unwrap();
+    Lab { shared, name, state: tempfile::tempdir().unwrap() }
+}
+
+fn start(kubernetes: Kubernetes) -> Plane {
+    let plane = ControlPlane::start(kubernetes).unwrap();
+    plane.add_node_count(NODES).unwrap();
+    let empty = plane.snapshot().unwrap();
+    Plane { plane, empty, worn_in: BTreeMap::new() }
+}
+
+impl Deref for Lab {
+    type Target = ControlPlane;
+
+    fn deref(&self) -> &ControlPlane {
+        &self.plane().plane
+    }
+}
+
+impl Lab {
+    fn plane(&self) -> &Plane {
+        self.shared.as_ref().expect("the control plane was started when the lab was taken")
+    }
+
+    /// The cluster as it was laid out.
+    pub fn start(&self) -> &Snapshot {
+        &self.plane().worn_in[&self.name]
+    }
+
+    /// Takes the cluster back to its start, with an empty state directory.
+    pub fn again(&mut self) {
+        self.restore(self.start()).unwrap();
+        self.state = tempfile::tempdir().unwrap();
+    }
+
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// The program, with the admin's kubeconfig and the state directory of this case.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_in(self.state(), arguments)
+    }
+
+    /// The same with another state directory, as on another machine.
+    pub fn command_in(&self, state: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_calico-upgrader"));
+        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("CALICO_UPGRADER_STATE_DIR", state);
+        command.env("CALICO_UPGRADER_STABLE_FOR", "0s").env("CALICO_UPGRADER_READY_WITHIN", "30s");
+        command.env("NO_COLOR", "1").env("CALICO_UPGRADER_LEASE_DURATION", "2s").stdin(Stdio::null());
+        command.env_remove("CI").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn tool(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs the program as another user of the cluster.
+    pub fn tool_as(&self, user: User, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).env("KUBECONFIG", self.kubeconfig_for(user)).output().unwrap())
+    }
+
+    /// Starts the program and goes on beside it.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    /// The directory of the only run of this case.
+    pub fn run_directory(&self) -> PathBuf {
+        let runs: Vec<_> = std::fs::read_dir(self.state().join("runs")).unwrap().flatten().collect();
+        assert_eq!(runs.len(), 1, "one run was expected");
+        runs[0].path()
+    }
+
+    /// Every change that the journal of the only run names, in its order.
+    pub fn journalled_changes(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.run_directory().join("journal.jsonl")).unwrap();
+        let entries = text.lines().map(|line| serde_json::from_str::<Value>(line.split('\t').next().unwrap()).unwrap());
+        let intended: Vec<Value> = entries.filter(|entry| entry["kind"] == "intended").collect();
+        let changes = intended.iter().flat_map(|entry| entry["changes"].as_array().unwrap());
+        changes.map(|change| change["label"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// The flags that take a worn-in cluster to v2.6 without a question and without waiting longer than needed.
+pub fn upgrade(verb: &str) -> Vec<&str> {
+    let mut arguments = vec![verb];
+    if verb == "run" {
+        arguments.extend(["--to", "v2.6", "--allow-untested", "--system-policies", "convert"]);
+    }
+    arguments.push("--yes");
+    arguments
+}
+
+/// What a call of the program gave.
+#[derive(Debug)]
+pub struct Ran {
+    pub exit: Option<i32>,
+    pub data: String,
+    pub words: String,
+}
+
+impl Ran {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { exit: output.status.code(), data: text(output.stdout), words: text(output.stderr) }
+    }
+
+    /// Holds the exit code against the expected one, and shows what was said if it differs.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.exit, Some(code), "stdout:\n{}\nstderr:\n{}", self.data, self.words);
+        self
+    }
+
+    /// Holds that the words name something.
+    #[track_caller]
+    pub fn says(self, what: &str) -> Self {
+        assert!(self.words.contains(what) || self.data.contains(what), "`{what}` is not in\n{}\n{}", self.data, self.words);
+        self
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap()
+    }
+}

@@ -1,0 +1,11 @@
+//! The whole program against real control planes: worn-in clusters, dry runs, kills, faults, bad input.
+//!
+//! One control plane of each Kubernetes version serves all cases, one after the other; each case starts from a snapshot.
+//! Needs the feature `faults`, which `make test` switches on.
+
+mod interruptions;
+mod kill_matrix;
+mod lab;
+mod refusals;
+mod rolls;
+mod upgrades;
