@@ -56,10 +56,9 @@ impl Lease {
     ///
     /// `dead` are the names of earlier holders whose death the local lock proves.
     pub async fn acquire(cluster: &Cluster, holder: &str, dead: &[String], local: File, duration: Duration) -> Result<Self, LeaseError> {
-        let started = boot_milliseconds();
-        let live = take(cluster, holder, dead, duration).await?;
+        let (live, sent_at) = take(cluster, holder, dead, duration).await?;
         let health =
-            Arc::new(Health { is_lost: AtomicBool::new(false), renewed_at: AtomicU64::new(started), duration });
+            Arc::new(Health { is_lost: AtomicBool::new(false), renewed_at: AtomicU64::new(sent_at), duration });
         let renewal = tokio::spawn(keep_renewing(cluster.clone(), holder.to_owned(), live, Arc::clone(&health)));
         Ok(Self { cluster: cluster.clone(), holder: holder.to_owned(), renewal, health, _local: local })
     }
@@ -98,7 +97,8 @@ pub async fn current_holder(cluster: &Cluster) -> Result<Option<(String, String)
     Ok(live.map(|live| (holder_of(&live), renewed(&live))).filter(|(holder, _)| !holder.is_empty()))
 }
 
-async fn take(cluster: &Cluster, holder: &str, dead: &[String], duration: Duration) -> Result<Live, LeaseError> {
+/// Takes the lock object, and answers when that was sent, by the boot clock.
+async fn take(cluster: &Cluster, holder: &str, dead: &[String], duration: Duration) -> Result<(Live, u64), LeaseError> {
     let reference = lock_reference(cluster);
     let body = lock_body(cluster, holder, duration);
     let precondition = match cluster.get(&reference).await? {
@@ -106,8 +106,9 @@ async fn take(cluster: &Cluster, holder: &str, dead: &[String], duration: Durati
         Some(live) if holder_of(&live).is_empty() || dead.contains(&holder_of(&live)) => unchanged(&live),
         Some(live) => unchanged(&watch_it_expire(cluster, &reference, live).await?),
     };
+    let sent_at = boot_milliseconds();
     match cluster.store(&reference, &body, &precondition, Mode::Real).await {
-        Ok(live) => Ok(live),
+        Ok(live) => Ok((live, sent_at)),
         Err(ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. }) => Err(held_by_whom(cluster, &reference).await?),
         Err(other) => Err(other.into()),
     }

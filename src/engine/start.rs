@@ -97,6 +97,22 @@ pub async fn go_on(home: &Home, cluster: &Cluster, run: &str, stop: Stop, voice:
     }
     let guard = LocalGuard::take(home, &record.state.cluster)?;
     let lease = take_lease(home, cluster, guard, voice).await?;
+    match take_up(home, cluster, run).await {
+        Ok((sealed, record, journal, files)) => {
+            let (epoch, after) = (record.state.epoch, record.state.steps_done.clone());
+            voice.tell(Event::RunResumed { run: run.to_owned(), epoch, after });
+            let door = Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease);
+            Ok((sealed, door))
+        }
+        Err(error) => {
+            let _ = lease.release().await;
+            Err(error)
+        }
+    }
+}
+
+/// Makes sure that the run can go on, and only then becomes its holder.
+async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, Record, Journal, RunFiles), StartError> {
     // Read again: the runner before us may have written until the lease was ours.
     let mut record = Record::open(cluster, run).await?;
     let sealed = record.plan().await?;
@@ -104,18 +120,17 @@ pub async fn go_on(home: &Home, cluster: &Cluster, run: &str, stop: Stop, voice:
         let what = "its plan has another digest than the record".to_owned();
         return Err(RecordError::Damaged { run: run.to_owned(), what }.into());
     }
+    let files = RunFiles::open(&home.state.join("runs").join(run))?;
     let epoch = record.state.epoch + 1;
+    let mut journal = take_up_journal(home, &files, &record.state, epoch, &sealed)?;
     let holder = home.holder.clone();
     record
         .update(|state| {
             (state.epoch, state.holder, state.phase, state.is_pause_wanted) = (epoch, holder.clone(), RunPhase::Running, false);
         })
         .await?;
-    let files = RunFiles::open(&home.state.join("runs").join(run))?;
-    let journal = take_up_journal(home, &files, &record.state, &sealed)?;
-    voice.tell(Event::RunResumed { run: run.to_owned(), epoch, after: record.state.steps_done.clone() });
-    let door = Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease);
-    Ok((sealed, door))
+    journal.append(vec![News::Resumed { holder: home.holder.clone() }])?;
+    Ok((sealed, record, journal, files))
 }
 
 async fn take_lease(home: &Home, cluster: &Cluster, guard: LocalGuard, voice: &Voice) -> Result<Lease, StartError> {
@@ -154,26 +169,25 @@ fn first_state(home: &Home, sealed: &Sealed, run: &str, inventory: &Inventory) -
 }
 
 /// Opens the journal of this machine, or starts one where the run was on another.
-fn take_up_journal(home: &Home, files: &RunFiles, state: &RunState, sealed: &Sealed) -> Result<Journal, StartError> {
+fn take_up_journal(home: &Home, files: &RunFiles, state: &RunState, epoch: u64, sealed: &Sealed) -> Result<Journal, StartError> {
     let path = files.path("journal.jsonl");
     let run = || state.run.clone();
-    let mut journal = match continued_journal(&path, state)? {
+    let journal = match continued_journal(&path, state, epoch)? {
         Some(journal) => journal,
         None => {
-            set_aside(&path, state.epoch)?;
+            set_aside(&path, epoch)?;
             files.write("plan.json", sealed.to_text().as_bytes(), &home.faults)?;
-            let mut journal = Journal::create(&path, state.epoch)?;
+            let mut journal = Journal::create(&path, epoch)?;
             let (plan, cluster) = (state.plan.clone(), state.cluster.clone());
             journal.append(vec![News::Started { run: run(), plan, cluster }])?;
             journal
         }
     };
-    journal.append(vec![News::Resumed { holder: home.holder.clone() }])?;
     Ok(journal)
 }
 
 /// The local journal, if it knows the newest entry that the cluster's record knows; else another machine was the last.
-fn continued_journal(path: &Path, state: &RunState) -> Result<Option<Journal>, StartError> {
+fn continued_journal(path: &Path, state: &RunState, epoch: u64) -> Result<Option<Journal>, StartError> {
     if !path.exists() {
         return Ok(None);
     }
@@ -182,7 +196,7 @@ fn continued_journal(path: &Path, state: &RunState) -> Result<Option<Journal>, S
     if progress.plan.as_ref().is_some_and(|plan| *plan != state.plan) || progress.finished.is_some() {
         return Err(StartError::OtherPlan { run: state.run.clone() });
     }
-    let (journal, _) = Journal::go_on(path, state.epoch)?;
+    let (journal, _) = Journal::go_on(path, epoch)?;
     let knows = state.chain.is_empty() || journal.chain() == state.chain || entries.iter().any(|entry| entry.prev == state.chain);
     Ok((knows && !entries.is_empty()).then_some(journal))
 }

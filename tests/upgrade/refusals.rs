@@ -9,12 +9,14 @@ use crate::lab::{Lab, lab, small, upgrade};
 /// Makes the cluster odd, runs the upgrade, and holds the exit code, the words, and that nothing changed.
 #[track_caller]
 fn refuses(lab: &Lab, exit: i32, words: &[&str]) {
+    // What was made odd settles first.
+    lab.snapshot().unwrap();
     let before = lab.resource_versions().unwrap();
     let mut ran = lab.tool(&upgrade("run")).exits(exit);
     for word in words {
         ran = ran.says(word);
     }
-    assert_eq!(lab.resource_versions().unwrap(), before, "a refused run changed something");
+    assert!(lab.resource_versions().unwrap() == before, "a refused run changed something");
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn a_dry_run_changes_nothing_and_names_exactly_what_the_run_does() {
         let lab = lab(kubernetes, small(release));
         let before = lab.resource_versions().unwrap();
         let promised = promised_changes(&lab);
-        assert_eq!(lab.resource_versions().unwrap(), before, "a dry run changed something");
+        assert!(lab.resource_versions().unwrap() == before, "a dry run changed something");
         lab.tool(&upgrade("run")).exits(0);
         assert_eq!(lab.journalled_changes(), promised);
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq::RequestBuilder;
-use ureq::typestate::WithBody;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::typestate::WithBody;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const BEFORE_AGAIN: Duration = Duration::from_millis(20);
@@ -25,7 +25,9 @@ pub struct Api {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("status {status}: {message}")]
 pub struct ApiError {
+    /// The HTTP status, or 0 if no answer came.
     pub status: u16,
+    /// What the API server, or the connection, said.
     pub message: String,
 }
 
@@ -85,9 +87,12 @@ impl Api {
 
     /// Deletes the object, and leaves what it owns to the garbage collector.
     pub fn delete(&self, path: &str) -> Result<Value, ApiError> {
-        let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
-        // 1.8 does not understand the policy in the query, so it goes in the body.
-        self.call(|| self.send(self.agent.delete(self.url(path)).force_send_body(), "application/json", &options))
+        self.delete_with(path, json!({"propagationPolicy": "Background"}))
+    }
+
+    /// Deletes a pod without waiting for its kubelet.
+    pub fn delete_at_once(&self, path: &str) -> Result<Value, ApiError> {
+        self.delete_with(path, json!({"gracePeriodSeconds": 0}))
     }
 
     /// Deletes the object, or finds that it is not there.
@@ -96,6 +101,13 @@ impl Api {
             Err(error) if !error.is_not_found() => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    fn delete_with(&self, path: &str, mut options: Value) -> Result<Value, ApiError> {
+        options["kind"] = json!("DeleteOptions");
+        options["apiVersion"] = json!("v1");
+        // 1.8 does not understand all options in the query, so they go in the body.
+        self.call(|| self.send(self.agent.delete(self.url(path)).force_send_body(), "application/json", &options))
     }
 
     fn send(&self, request: RequestBuilder<WithBody>, content_type: &str, body: &Value) -> Answer {

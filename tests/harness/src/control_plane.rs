@@ -23,12 +23,16 @@ const START_ATTEMPTS: usize = 3;
 /// A version of Kubernetes that can be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kubernetes {
+    /// A version of today.
     V1_34,
     /// The version that upstream tested the upgrade to Calico 2.6 on.
     V1_8,
 }
 
 impl Kubernetes {
+    /// All versions, newest first.
+    pub const ALL: [Kubernetes; 2] = [Kubernetes::V1_34, Kubernetes::V1_8];
+
     /// The name of the part that `build.sh` makes.
     pub(crate) fn part(self) -> &'static str {
         match self {

@@ -48,6 +48,12 @@ impl Etcd {
         Ok((values, revisions))
     }
 
+    /// The revision of the whole store, which grows with each write.
+    pub fn revision(&self) -> Result<u64> {
+        let answer = self.post("/v3/kv/range", &json!({"key": encoded(FIRST.as_bytes()), "count_only": true}))?;
+        Ok(number(&answer["header"]["revision"]))
+    }
+
     /// Reads when each key was last written, at one revision.
     pub fn read_revisions(&self) -> Result<Revisions> {
         let mut revisions = Revisions::new();

@@ -19,7 +19,9 @@ mod snapshot;
 mod stages;
 mod supervisor;
 mod users;
+pub mod variation;
 mod wait;
+mod words;
 mod worn_in;
 
 pub use api::{Api, ApiError};
@@ -31,4 +33,5 @@ pub use servers::Server;
 pub use snapshot::Snapshot;
 pub use users::User;
 pub use wait::{Seen, wait_until};
-pub use worn_in::{Flavour, Release, Size, UnknownWord, WornIn, worn_in};
+pub use words::UnknownWord;
+pub use worn_in::{Flavour, Release, Size, WornIn, worn_in};

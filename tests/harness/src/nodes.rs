@@ -69,9 +69,12 @@ impl ControlPlane {
             let pods = api.list("/api/v1/pods").trying(|| "list the pods".to_owned())?;
             let left: Vec<&Value> = pods.iter().filter(|pod| pod["spec"]["nodeName"] == name).collect();
             for pod in &left {
-                // The garbage collector of pods only looks every 20 s.
+                // The garbage collector of pods takes most of a minute.
                 let path = format!("/api/v1/namespaces/{}/pods/{}", text(pod, "namespace"), text(pod, "name"));
-                let _ = api.delete_if_present(&path);
+                match api.delete_at_once(&path) {
+                    Err(error) if !error.is_not_found() => return Err(error).trying(|| format!("delete `{path}`")),
+                    Ok(_) | Err(_) => {}
+                }
             }
             Ok(if left.is_empty() { Seen::Yes(()) } else { Seen::NotYet(format!("{} left", left.len())) })
         })

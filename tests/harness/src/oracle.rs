@@ -88,7 +88,13 @@ fn key(resource: &Resource, object: &Value) -> String {
 }
 
 const OF_METADATA: [&str; 8] = [
-    "resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink", "deletionTimestamp",
+    "resourceVersion",
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "selfLink",
+    "deletionTimestamp",
     "deletionGracePeriodSeconds",
 ];
 

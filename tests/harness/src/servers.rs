@@ -12,9 +12,13 @@ use crate::users;
 /// One process of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Server {
+    /// The store.
     Etcd,
+    /// The only door to the store.
     ApiServer,
+    /// The controllers of DaemonSets, namespaces, garbage and the rest.
     ControllerManager,
+    /// It gives pods their nodes.
     Scheduler,
     /// The simulated kubelets.
     Kubelets,
@@ -88,21 +92,24 @@ impl Setup<'_> {
     fn etcd(&self) -> Vec<String> {
         let client = self.ports.etcd_endpoint();
         let peer = format!("http://127.0.0.1:{}", self.ports.etcd_peer);
-        command(self.binaries.etcd(), [
-            "--name=harness".to_owned(),
-            format!("--data-dir={}", self.file("etcd")),
-            format!("--listen-client-urls={client}"),
-            format!("--advertise-client-urls={client}"),
-            format!("--listen-peer-urls={peer}"),
-            format!("--initial-advertise-peer-urls={peer}"),
-            format!("--initial-cluster=harness={peer}"),
-            "--enable-v2".to_owned(),
-            // Nothing here outlives the test, so nothing needs to reach the disk.
-            "--unsafe-no-fsync".to_owned(),
-            // A whole snapshot goes back in one transaction.
-            "--max-txn-ops=100000".to_owned(),
-            "--max-request-bytes=33554432".to_owned(),
-        ])
+        command(
+            self.binaries.etcd(),
+            [
+                "--name=harness".to_owned(),
+                format!("--data-dir={}", self.file("etcd")),
+                format!("--listen-client-urls={client}"),
+                format!("--advertise-client-urls={client}"),
+                format!("--listen-peer-urls={peer}"),
+                format!("--initial-advertise-peer-urls={peer}"),
+                format!("--initial-cluster=harness={peer}"),
+                "--enable-v2".to_owned(),
+                // Nothing here outlives the test, so nothing needs to reach the disk.
+                "--unsafe-no-fsync".to_owned(),
+                // A whole snapshot goes back in one transaction.
+                "--max-txn-ops=100000".to_owned(),
+                "--max-request-bytes=33554432".to_owned(),
+            ],
+        )
     }
 
     fn api_server(&self) -> Vec<String> {
@@ -175,13 +182,16 @@ impl Setup<'_> {
     }
 
     fn kubelets(&self) -> Vec<String> {
-        command(self.binaries.kwok(), [
-            format!("--kubeconfig={}", self.file(KUBECONFIG)),
-            format!("--config={}", self.file(STAGES)),
-            "--manage-all-nodes=true".to_owned(),
-            // No leases, so that a cluster at rest writes nothing.
-            "--node-lease-duration-seconds=0".to_owned(),
-        ])
+        command(
+            self.binaries.kwok(),
+            [
+                format!("--kubeconfig={}", self.file(KUBECONFIG)),
+                format!("--config={}", self.file(STAGES)),
+                "--manage-all-nodes=true".to_owned(),
+                // No leases, so that a cluster at rest writes nothing.
+                "--node-lease-duration-seconds=0".to_owned(),
+            ],
+        )
     }
 
     fn file(&self, name: &str) -> String {

@@ -41,10 +41,6 @@ impl Supervisor {
         &self.folder
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Starts a server and returns its process id.
     pub fn start_server(&mut self, server: Server, command: &[String]) -> Result<u32> {
         let name = server.name();

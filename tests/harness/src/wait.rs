@@ -6,7 +6,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(15);
 
 /// What a look at the world found: what was waited for, or what is still missing.
 pub enum Seen<T> {
+    /// It is there.
     Yes(T),
+    /// It is not, and this was seen in its place.
     NotYet(String),
 }
 

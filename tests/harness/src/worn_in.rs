@@ -1,7 +1,6 @@
 //! Clusters as they are after some years with Calico: odd data, and manifests that were edited by hand.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use crate::nodes::ready_condition;
 use crate::parallel::for_each;
 use crate::wait::{Seen, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// A release of Calico that the fixtures hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +46,18 @@ pub enum Size {
 /// The cluster to lay out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WornIn {
+    /// The release of Calico that it runs.
     pub release: Release,
+    /// What Calico does in it.
     pub flavour: Flavour,
+    /// How much there is in it.
     pub size: Size,
 }
 
 impl Release {
+    /// All releases, oldest first.
+    pub const ALL: [Release; 3] = [Release::V2_2_1, Release::V2_4_1, Release::V2_5_1];
+
     /// The release as its tag says it, for example `v2.2.1`.
     pub fn name(self) -> &'static str {
         match self {
@@ -85,6 +90,13 @@ impl Release {
         }
     }
 
+    fn keeps_peers_of_nodes(self) -> bool {
+        match self {
+            Release::V2_2_1 => false,
+            Release::V2_4_1 | Release::V2_5_1 => true,
+        }
+    }
+
     /// The strategy that somebody chose; both occur.
     fn update_strategy(self) -> Value {
         match self {
@@ -95,7 +107,11 @@ impl Release {
 }
 
 impl Flavour {
-    fn name(self) -> &'static str {
+    /// Both flavours.
+    pub const ALL: [Flavour; 2] = [Flavour::Networking, Flavour::PolicyOnly];
+
+    /// The flavour as the files name it.
+    pub fn name(self) -> &'static str {
         match self {
             Flavour::Networking => "networking",
             Flavour::PolicyOnly => "policy-only",
@@ -104,7 +120,11 @@ impl Flavour {
 }
 
 impl Size {
-    fn name(self) -> &'static str {
+    /// Both sizes.
+    pub const ALL: [Size; 2] = [Size::Small, Size::Full];
+
+    /// The size as the files name it.
+    pub fn name(self) -> &'static str {
         match self {
             Size::Small => "small",
             Size::Full => "full",
@@ -192,49 +212,38 @@ fn annotate_nodes(plane: &ControlPlane, cluster: &WornIn) -> Result<()> {
     let nodes = plane.api().list("/api/v1/nodes").trying(|| "list the nodes".to_owned())?;
     for_each(&nodes, |node| {
         let address = node["status"]["addresses"][0]["address"].as_str().unwrap_or_default();
-        let annotations = json!({"projectcalico.org/IPv4Address": format!("{address}/24")});
         let name = node["metadata"]["name"].as_str().unwrap_or_default();
+        let mut annotations = json!({"projectcalico.org/IPv4Address": format!("{address}/24")});
+        if cluster.release.keeps_peers_of_nodes() {
+            annotations["peer.bgp.projectcalico.org/172-16-9-1"] =
+                json!("{\"ip\":\"172.16.9.1\",\"as_num\":\"64520\"}");
+        }
         let patch = json!({"metadata": {"annotations": annotations}});
         let path = format!("/api/v1/nodes/{name}");
         plane.api().merge_patch(&path, &patch).trying(|| format!("annotate node `{name}`")).map(drop)
     })
 }
 
-/// A word on the command line that names no fixture.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no `{word}`: {choices}")]
-pub struct UnknownWord {
-    word: String,
-    choices: &'static str,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn unknown(word: &str, choices: &'static str) -> UnknownWord {
-    UnknownWord { word: word.to_owned(), choices }
-}
-
-impl FromStr for Release {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        let all = [Release::V2_2_1, Release::V2_4_1, Release::V2_5_1];
-        all.into_iter().find(|release| release.name() == word).ok_or_else(|| unknown(word, "v2.2.1, v2.4.1, v2.5.1"))
+    fn kinds(release: Release, size: Size) -> std::collections::BTreeSet<String> {
+        let objects = WornIn { release, flavour: Flavour::Networking, size }.objects().unwrap();
+        let of_calico = |object: &&Value| object["apiVersion"].as_str().unwrap().contains("projectcalico.org");
+        objects.iter().filter(of_calico).map(|object| object["kind"].as_str().unwrap().to_owned()).collect()
     }
-}
 
-impl FromStr for Flavour {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        let all = [Flavour::Networking, Flavour::PolicyOnly];
-        all.into_iter().find(|flavour| flavour.name() == word).ok_or_else(|| unknown(word, "networking, policy-only"))
+    #[test]
+    fn calico_2_2_keeps_nothing_but_pools_and_settings() {
+        for size in Size::ALL {
+            assert_eq!(kinds(Release::V2_2_1, size), ["GlobalConfig", "IpPool"].map(str::to_owned).into());
+        }
     }
-}
 
-impl FromStr for Size {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        let all = [Size::Small, Size::Full];
-        all.into_iter().find(|size| size.name() == word).ok_or_else(|| unknown(word, "small, full"))
+    #[test]
+    fn a_full_cluster_of_calico_2_4_keeps_every_kind_of_third_party_resource() {
+        let all = ["GlobalBgpConfig", "GlobalBgpPeer", "GlobalConfig", "IpPool", "SystemNetworkPolicy"];
+        assert_eq!(kinds(Release::V2_4_1, Size::Full), all.map(str::to_owned).into());
     }
 }
