@@ -67,7 +67,7 @@ fn check_file(directory: &Path, entry: &Entry, documents: &mut BTreeMap<ObjectRe
     let mut objects = 0;
     for line in text.lines() {
         let body: Value = serde_json::from_str(line).map_err(|error| damaged(error.to_string()))?;
-        if body.to_string() != line {
+        if body.to_string().as_str() != line {
             return Err(damaged(format!("line {} is not written as we write it", objects + 1)));
         }
         let name = |key: &str| body["metadata"][key].as_str().map(str::to_owned);

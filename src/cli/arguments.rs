@@ -185,6 +185,28 @@ pub struct Planning {
     pub stable_for: Option<String>,
 }
 
+impl Planning {
+    /// Names a flag that was given here and not by the environment, if there is one.
+    pub fn first_flag(&self) -> Option<&'static str> {
+        let given = [
+            ("--to", self.to.is_some()),
+            ("--runbook", self.runbook.is_some()),
+            ("--allow-untested", self.allow_untested),
+            ("--accept-loss", self.accept_loss.is_some()),
+            ("--system-policies", self.system_policies.is_some()),
+            ("--keep", !self.keep.is_empty()),
+            ("--take", !self.take.is_empty()),
+            ("--ignore", !self.ignore.is_empty()),
+            ("--batch", self.batch.is_some()),
+            ("--ready-within", self.ready_within.is_some()),
+            ("--stable-for", self.stable_for.is_some()),
+        ];
+        let variable = |flag: &str| format!("CALICO_UPGRADER_{}", flag[2..].replace('-', "_").to_uppercase());
+        let typed = |(flag, is_given): &(&str, bool)| *is_given && std::env::var_os(variable(flag)).is_none();
+        given.into_iter().find(typed).map(|(flag, _)| flag)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SystemPolicies {
     Convert,
@@ -206,7 +228,7 @@ pub struct Plan {
 #[derive(Debug, Args)]
 pub struct Run {
     /// A plan that was saved with `plan --out`; it runs only if the cluster is still as it was
-    #[arg(value_name = "PLAN", conflicts_with = "to")]
+    #[arg(value_name = "PLAN")]
     pub plan: Option<PathBuf>,
     #[command(flatten)]
     pub planning: Planning,

@@ -193,7 +193,7 @@ impl From<StartError> for Failure {
             StartError::Unfinished { run } => Self::new(3, "CU-E009", what)
                 .why("its changes are half made; nothing was changed now")
                 .now(format!("calico-upgrader resume {run}")),
-            StartError::Finished { .. } => Self::new(0, "CU-E010", what).now("calico-upgrader verify"),
+            StartError::Finished { .. } => Self::new(3, "CU-E010", what).why("there is nothing left to do").now("calico-upgrader verify"),
             StartError::OtherCluster { .. } => Self::new(13, "CU-E013", what).why("nothing was changed").now("check the context"),
         }
     }

@@ -21,10 +21,17 @@ pub async fn plan(session: &Session, arguments: &Plan) -> Ended {
         write(path, &sealed)?;
     }
     if session.global.output == Output::Table && !sealed.plan.is_empty() {
-        let what = arguments.out.as_ref().map_or(format!("--to {}", sealed.plan.to), |path| path.display().to_string());
+        let what = arguments.out.as_ref().map_or_else(same_flags, |path| path.display().to_string());
         terminal::chatter_line(&format!("Next       calico-upgrader run {what} --dry-run"));
     }
     Ok(if arguments.detailed_exitcode && !sealed.plan.is_empty() { 2 } else { 0 })
+}
+
+/// The flags of this call, to be copied behind `run`.
+fn same_flags() -> String {
+    let only_of_plan = |word: &String| word == "plan" || word == "--detailed-exitcode";
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !only_of_plan(word)).collect();
+    words.join(" ")
 }
 
 /// Looks at the cluster and makes the plan.

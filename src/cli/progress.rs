@@ -127,7 +127,7 @@ impl Lines {
         self.bar.finish_and_clear();
         static STYLE: OnceLock<BarStyle> = OnceLock::new();
         let style = STYLE.get_or_init(|| {
-            BarStyle::with_template("         {bar:30} {pos}/{len}  {per_sec}  ETA {eta}").unwrap_or_else(|_| BarStyle::default_bar())
+            BarStyle::with_template("         {bar:30} {pos}/{len}  ETA {eta}").unwrap_or_else(|_| BarStyle::default_bar())
         });
         self.bar = ProgressBar::new(length).with_style(style.clone());
     }

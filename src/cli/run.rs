@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::{
     Ended,
-    arguments::{DryRun, Planning, Run},
+    arguments::{DryRun, Run},
     failure::Failure,
     plan, progress,
     session::Session,
@@ -17,15 +17,18 @@ use crate::{
     plan::{Desired, Sealed, Stage},
     report,
     resource::Kind,
-    step,
+    runbook, step,
 };
 
 pub async fn run(session: &Session, arguments: &Run) -> Ended {
     let home = session.home(&arguments.lease.lease_duration)?;
     let saved = arguments.plan.as_deref().map(read_plan).transpose()?;
+    if let Some(flag) = saved.as_ref().and_then(|_| arguments.planning.first_flag()) {
+        return Err(Failure::usage(format!("a saved plan runs as it was reviewed: {flag} can only be given to `plan`")));
+    }
     let cluster = session.connect().await?;
     let (sealed, inventory) = match saved {
-        Some(saved) => confirm_unchanged(session, &cluster, saved, &arguments.planning).await?,
+        Some(saved) => confirm_unchanged(session, &cluster, saved).await?,
         None => plan::make(session, &cluster, &arguments.planning).await?,
     };
     if let Some(mode) = arguments.dry_run {
@@ -48,14 +51,14 @@ fn read_plan(path: &Path) -> Result<Sealed, Failure> {
 }
 
 /// Plans again with the choices of the saved plan: the same plan must come out, or the cluster has changed since.
-async fn confirm_unchanged(session: &Session, cluster: &Cluster, saved: Sealed, planning: &Planning) -> Result<(Sealed, Inventory), Failure> {
-    let wanted = super::session::Wanted::read(&Planning { to: Some(saved.plan.to.to_string()), ..planning.clone() })?;
-    let inventory = session.look(cluster, &wanted.catalogue, None).await?;
+async fn confirm_unchanged(session: &Session, cluster: &Cluster, saved: Sealed) -> Result<(Sealed, Inventory), Failure> {
+    let catalogue = runbook::catalogue();
+    let inventory = session.look(cluster, &catalogue, None).await?;
     if inventory.cluster.uid != saved.plan.cluster.uid {
         let failure = Failure::new(13, "CU-E013", "the plan is of another cluster");
         return Err(failure.evidence([format!("plan: {}; here: {}", saved.plan.cluster.server, inventory.cluster.server)]).why("nothing was changed").now("check the context"));
     }
-    let again = crate::plan::make(&inventory, &wanted.catalogue, &wanted.runbook, &saved.plan.request)?;
+    let again = crate::plan::make(&inventory, &catalogue, &saved.plan.runbook, &saved.plan.request)?;
     if again == saved.plan {
         return Ok((saved, inventory));
     }

@@ -45,7 +45,13 @@ async fn of_plan(cluster: &Cluster, plan: &Plan) -> Result<Vec<Claim>, Failure> 
 async fn of_release(session: &Session, cluster: &Cluster) -> Result<Vec<Claim>, Failure> {
     let catalogue = runbook::catalogue();
     let inventory = session.look(cluster, &catalogue, None).await?;
-    let release = installed(&inventory).map(|release| release.to_string());
+    let release = installed(&inventory);
+    if release.is_none_or(|release| runbook::find(release.line()).is_none()) {
+        let failure = Failure::new(3, "CU-E006", "there is no run to verify, and no runbook for the installed release");
+        let known = format!("runbooks lead to: {}", runbook::names().join(", "));
+        return Err(failure.evidence([known]).now("calico-upgrader discover, or plan --to v2.6"));
+    }
+    let release = release.map(|release| release.to_string());
     let (sealed, _) = super::plan::make(session, cluster, &Planning { to: release.clone(), allow_untested: true, ..Planning::default() }).await?;
     let facts = sealed.plan.changes().map(|change| format!("{} {}", change.verb(), change.object));
     let text = format!("Calico {} is as it ships, but for settings made by hand", release.unwrap_or_default());

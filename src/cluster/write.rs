@@ -99,9 +99,13 @@ impl Cluster {
         if self.kubernetes >= Version::new(1, 14, 0) && !resource_version.is_empty() {
             preconditions["resourceVersion"] = json!(resource_version);
         }
-        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+        let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
             "preconditions": preconditions});
-        self.send(http::Method::DELETE, &with_mode(path, mode), Some(&options)).await.map(drop)
+        // The server reads the options from the body or from the query, and with a body the query counts for nothing.
+        if mode == Mode::Tried {
+            options["dryRun"] = json!(["All"]);
+        }
+        self.send(http::Method::DELETE, &path, Some(&options)).await.map(drop)
     }
 }
 

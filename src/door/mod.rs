@@ -42,6 +42,7 @@ pub struct Door {
     record: Record,
     lease: Lease,
     batch: u64,
+    is_midway: bool,
 }
 
 /// Why a change did not go through.
@@ -67,7 +68,12 @@ impl Door {
     /// Opens the door for a runner that holds the lock, the journal and the record.
     pub fn new(cluster: Cluster, files: RunFiles, faults: Faults, stop: Stop, journal: Journal, record: Record, lease: Lease) -> Self {
         let batch = record.state.reserved;
-        Self { cluster, files, faults, stop, journal, record, lease, batch }
+        Self { cluster, files, faults, stop, journal, record, lease, batch, is_midway: false }
+    }
+
+    /// Holds back a wish to pause while something is half done that must not stay so, like a node that is cordoned.
+    pub fn hold_pause(&mut self, is_midway: bool) {
+        self.is_midway = is_midway;
     }
 
     pub fn state(&self) -> &RunState {
@@ -110,7 +116,7 @@ impl Door {
             .await?;
         self.faults.at(&format!("{step}/reserve-{next}"), Phase::Acked);
         self.batch = next;
-        if self.record.state.is_pause_wanted { Err(DoorError::PauseWanted) } else { Ok(()) }
+        if self.record.state.is_pause_wanted && !self.is_midway { Err(DoorError::PauseWanted) } else { Ok(()) }
     }
 
     async fn send_all(&self, step: &str, changes: Vec<Change>) -> (Vec<Settled>, Option<ChangeError>) {

@@ -183,10 +183,15 @@ impl Record {
 /// Lists the states of all runs that the cluster has records of, newest change last.
 pub async fn runs(cluster: &Cluster) -> Result<Vec<RunState>, RecordError> {
     let secrets = cluster.list_selected(Kind::Secret, Some(NAMESPACE), "calico-upgrader/part=record").await?;
-    let mut states = secrets
-        .iter()
-        .map(|live| from_secret::<RunState>(&live.name, live, "record"))
-        .collect::<Result<Vec<_>, _>>()?;
+    let read = |live: &Live| match from_secret::<RunState>(&live.name, live, "record") {
+        Ok(state) => Some(state),
+        Err(error) => {
+            // One damaged record must not hide the others.
+            tracing::warn!(%error, "a run record is left out");
+            None
+        }
+    };
+    let mut states: Vec<RunState> = secrets.iter().filter_map(read).collect();
     states.sort_by(|one, other| one.updated.cmp(&other.updated));
     Ok(states)
 }

@@ -48,7 +48,7 @@ pub async fn run(
             Err(source) => return Err(stop(door, voice, &planned.name, source).await),
         }
         if last == Some(index) && index + 1 < steps.len() {
-            pause(door, voice, 11, &format!("phase `{}` is done, and the run was to go no further", planned.phase)).await;
+            pause(door, voice, 0, &format!("phase `{}` is done, and the run was to go no further", planned.phase)).await;
             return Ok(Ending::AfterPhase);
         }
     }

@@ -101,7 +101,7 @@ pub fn make(inventory: &Inventory, catalogue: &Catalogue, runbook: &Runbook, req
         flavour: installed.flavour,
         from: installed.release,
         to,
-        runbook: runbook.target.to_string(),
+        runbook: runbook.clone(),
         request: request.clone(),
         steps: drafted.steps,
         omitted: drafted.omitted,

@@ -18,6 +18,7 @@ pub use seal::{Sealed, SealError};
 use crate::{
     check::Finding,
     inventory::{ClusterFacts, Flavour},
+    runbook::Runbook,
     resource::{Difference, Digest, Document, ObjectRef, differences},
     version::Version,
 };
@@ -34,7 +35,8 @@ pub struct Plan {
     pub flavour: Flavour,
     pub from: Version,
     pub to: Version,
-    pub runbook: String,
+    /// The runbook that the plan was made from, whole: it may have come from a file.
+    pub runbook: Runbook,
     /// What the operator asked for and decided: the plan can be made again from it.
     pub request: Request,
     pub steps: Vec<PlannedStep>,

@@ -20,7 +20,7 @@ pub fn plan(plan: &Plan, digest: &str, inventory: &Inventory, width: u16) -> Str
         out.push_str(&format!("Calico {} runs on every node already, and every object is as it ships. Nothing to do.\n", plan.to));
         return out;
     }
-    out.push_str(&format!("Path       {} ──▶ {}      1 hop, runbook {}\n", plan.from, plan.to, plan.runbook));
+    out.push_str(&format!("Path       {} ──▶ {}      1 hop, runbook {}\n", plan.from, plan.to, plan.runbook.target));
     let rows = plan.steps.iter().enumerate().map(|(index, step)| row(index, step, inventory));
     out.push_str(&table(&["#", "PHASE", "WHAT", "CHANGES", "UNDO"], rows.collect(), width));
     for omitted in &plan.omitted {

@@ -1,4 +1,4 @@
-use super::Runbook;
+use super::{Parameters, Runbook, StepKind};
 
 /// The text is no runbook.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,22 @@ pub fn read(text: &str) -> Result<Runbook, ReadError> {
             return Err(plain(format!("step `{}` has no `when`, so it would never be taken", step.name)));
         }
     }
+    let kind = |step: Option<&super::RunbookStep>| step.map(|step| step.step);
+    if kind(runbook.steps.first()) != Some(StepKind::BackUp) || kind(runbook.steps.last()) != Some(StepKind::Verify) {
+        return Err(plain("the first step must be a back-up and the last one a verify".to_owned()));
+    }
+    for step in &runbook.steps {
+        check_durations(&step.parameters).map_err(|what| plain(format!("step `{}`: {what}", step.name)))?;
+    }
     Ok(runbook)
+}
+
+fn check_durations(parameters: &Parameters) -> Result<(), String> {
+    let Parameters { batch: _, ready_within, stable_for_networking, stable_for_policy_only } = parameters;
+    for text in [ready_within, stable_for_networking, stable_for_policy_only].into_iter().flatten() {
+        text.parse::<jiff::SignedDuration>().map_err(|_| format!("`{text}` is no duration: write it like 90s or 10m"))?;
+    }
+    Ok(())
 }
 
 pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ReadError> {
@@ -35,8 +50,8 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Rea
         ReadError {
             suggestion: suggestion(&message),
             message,
-            line: location.map(|at| at.line() as u64),
-            column: location.map(|at| at.column() as u64),
+            line: location.map(|at| at.line()),
+            column: location.map(|at| at.column()),
         }
     })
 }

@@ -78,13 +78,13 @@ impl Rolling<'_> {
         let unready = self.feed.pods().values().filter(|pod| self.is_new(pod) && !pod.is_ready).map(|pod| pod.node.clone());
         let started: BTreeSet<String> = cordoned.chain(unready).collect();
         let (rolled, waiting): (Vec<_>, Vec<_>) = started.into_iter().partition(|node| !self.has_old_pod(node));
+        self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         if !rolled.is_empty() {
             self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
             self.uncordon(&rolled, door).await?;
         }
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
         tracing::debug!(?waiting, "cordoned by us, not replaced yet");
-        self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         Ok(())
     }
 
@@ -117,11 +117,13 @@ impl Rolling<'_> {
             voice.tell(Event::NodeStarted { node: node.clone(), done: self.done, of });
         }
         self.cordon(&nodes, door).await?;
+        door.hold_pause(true);
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
         self.wait_for(&nodes, &door.cluster.clone(), voice).await?;
         self.done += nodes.len();
         self.uncordon(&nodes, door).await?;
+        door.hold_pause(false);
         let seconds = started.elapsed().as_secs();
         for node in nodes {
             door.note(News::Waited { step: self.step.to_owned(), what: format!("calico-node on {node}"), seconds })?;

@@ -3,6 +3,8 @@
 //! One control plane of each Kubernetes version serves all cases, one after the other; each case starts from a snapshot.
 //! Needs the feature `faults`, which `make test` switches on.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
 mod interruptions;
 mod kill_matrix;
 mod lab;

@@ -105,7 +105,11 @@ fn isolated_namespaces_stay_isolated_and_dormant_policies_never_wake() {
 
 #[test]
 fn a_dry_run_changes_nothing_and_names_exactly_what_the_run_does() {
-    for (kubernetes, release) in [(Kubernetes::V1_34, Release::V2_4_1), (Kubernetes::V1_8, Release::V2_2_1)] {
+    for (kubernetes, release) in [
+        (Kubernetes::V1_34, Release::V2_2_1),
+        (Kubernetes::V1_34, Release::V2_4_1),
+        (Kubernetes::V1_8, Release::V2_2_1),
+    ] {
         let lab = lab(kubernetes, small(release));
         let before = lab.resource_versions().unwrap();
         let promised = promised_changes(&lab);

@@ -1,0 +1,49 @@
+# The ways in. `make` alone lists them.
+
+KUBERNETES ?= 1.34
+RELEASE ?= v2.2.1
+FLAVOUR ?= networking
+NODES ?= 12
+export KUBERNETES RELEASE
+
+LAB = cargo run --locked -q -p harness --bin lab --
+MINOR = sed -n 's/^[^0-9]*1\.\([0-9]*\).*/\1/p'
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint bench clean need-rust need-go
+
+help: ## List what make can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: need-rust ## Build the program: target/release/calico-upgrader
+	cargo build --release --locked
+
+demo: need-rust need-go ## Upgrade a worn-in cluster before your eyes (KUBERNETES=1.34|1.8 RELEASE=v2.2.1|v2.4.1|v2.5.1 FLAVOUR=networking|policy-only NODES=12)
+	cargo build --locked
+	$(LAB) --kubernetes $(KUBERNETES) --release $(RELEASE) --flavour $(FLAVOUR) --nodes $(NODES) --size full -- tests/demo.sh
+
+test: need-rust need-go ## Run every test, on real control planes that are built once and kept
+	tests/control-plane/build.sh
+	cargo test --workspace --features faults --locked
+
+lint: need-rust ## Hold the sources against clippy, and the dependencies against deny.toml
+	cargo clippy --workspace --all-targets --features faults --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo deny: skipped (cargo-deny is not installed)"; fi
+
+bench: need-rust need-go ## Measure
+	cargo bench --locked
+
+clean: ## Remove what was built and the files of demos; the control planes stay in the cache
+	cargo clean
+	rm -rf target/demo
+
+need-rust:
+	@missing=; \
+	minor=$$(rustc --version 2>/dev/null | $(MINOR)); \
+	[ "$${minor:-0}" -ge 89 ] || missing="Rust 1.89 or newer (apt-get install curl; curl -sSf https://sh.rustup.rs | sh)"; \
+	command -v cc >/dev/null || missing="$${missing:+$$missing, }a C compiler (apt-get install gcc libc6-dev)"; \
+	[ -z "$$missing" ] || { echo "make: missing: $$missing" >&2; exit 1; }
+
+need-go:
+	@minor=$$(go version 2>/dev/null | $(MINOR)); [ "$${minor:-0}" -ge 26 ] || { echo 'make: missing: Go 1.26 or newer, since Debian has an older one' \
+	'(mkdir -p ~/.local; curl -L https://go.dev/dl/go1.26.8.linux-$$(dpkg --print-architecture).tar.gz | tar -xzC ~/.local; export PATH=~/.local/go/bin:$$PATH)' >&2; exit 1; }
