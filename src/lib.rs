@@ -8,7 +8,7 @@
 //! | `version`, `resource`, `inventory` | the nouns: releases, objects, what is known of a cluster |
 //! | `convert`, `check`, `runbook`, `plan` | decisions, pure: no client, no file, no clock |
 //! | `cluster`, `backup` | hands: the Kubernetes API, archives |
-//! | `observe`, `step`, `door`, `journal`, `engine` | work: look, take steps, change, remember, run |
+//! | `event`, `journal`, `door`, `observe`, `step`, `engine` | work: tell, remember, change, look, take steps, run |
 //! | `report`, `cli` | the door to people |
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod convert;
 pub mod door;
 pub mod engine;
+pub mod event;
 pub mod inventory;
 pub mod journal;
 pub mod observe;

@@ -11,7 +11,7 @@ use super::{
     terminal,
 };
 use crate::{
-    engine::{Event, Voice},
+    event::{Event, Voice},
     report,
 };
 

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     cluster::Cluster,
     door::{Door, Stop},
-    engine::{self, Ending, Home, Voice},
+    engine::{self, Ending, Home},
+    event::Voice,
     inventory::Inventory,
     journal::{self, Progress},
     plan::{Desired, Sealed, Stage},

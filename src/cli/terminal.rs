@@ -36,7 +36,35 @@ pub fn data(text: &str) {
 /// Prints words for people.
 pub fn chatter(text: &str) {
     let mut out = anstream::stderr();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(paint(text).as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a screen: data that people read, with the words that matter in colour where there is colour.
+fn screen(text: &str) {
+    data(&paint(text));
+}
+
+/// Colours the words at the start of lines that tell how things are. Colour never carries meaning alone, and `anstream` takes
+/// it away where nobody can see it.
+fn paint(text: &str) -> String {
+    use owo_colors::OwoColorize;
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let start = line.trim_start();
+        let (indent, word_end) = (line.len() - start.len(), start.find([' ', ']', ':']).map_or(start.len(), |end| end + 1));
+        let (word, rest) = start.split_at(word_end.min(start.trim_end().len()));
+        let painted = match word.trim_end_matches([' ', ':']) {
+            word if word.starts_with("error[") || word == "BROKEN" => word.red().bold().to_string(),
+            word if word.starts_with("warning[") || word == "WARN" => word.yellow().to_string(),
+            "holds" | "proven" => word.green().to_string(),
+            "Next" | "now" => word.cyan().to_string(),
+            _ => word.to_owned(),
+        };
+        out.push_str(&line[..indent]);
+        out.push_str(&painted);
+        out.push_str(rest);
+    }
+    out
 }
 
 /// Prints one line for people.
@@ -47,7 +75,8 @@ pub fn chatter_line(text: &str) {
 /// Prints a value as asked: in words, or as data.
 pub fn show(output: Output, value: &impl serde::Serialize, words: impl FnOnce() -> String) {
     match output {
-        Output::Table | Output::Markdown => data(&words()),
+        Output::Table => screen(&words()),
+        Output::Markdown => data(&words()),
         Output::Json => data(&format!("{:#}\n", serde_json::to_value(value).unwrap_or_default())),
         Output::Yaml => data(&serde_saphyr::to_string(value).unwrap_or_default()),
     }
@@ -84,4 +113,17 @@ pub fn print_completion(shell: clap_complete::Shell, mut command: clap::Command)
     clap_complete::generate(shell, &mut command, "calico-upgrader", &mut script);
     data(&String::from_utf8_lossy(&script));
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_all_that_painting_adds() {
+        let plain = "error[CU-E001]: a\n  now       b\n\n   \nholds   c\n  proven: d\nplain";
+        let painted = paint(plain);
+        assert_ne!(painted, plain);
+        assert_eq!(anstream::adapter::strip_str(&painted).to_string(), plain);
+    }
 }

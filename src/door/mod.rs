@@ -185,20 +185,24 @@ impl Door {
     pub async fn stop(mut self, exit: u8, why: &str) {
         let noted = self.journal.append(vec![News::Stopped { exit, why: why.to_owned() }]);
         let phase = RunPhase::Stopped { exit, why: why.to_owned() };
-        let recorded = self.close(phase).await;
-        if let Err(error) = noted.map_err(DoorError::from).and(recorded) {
+        let recorded = self.record_phase(phase).await;
+        let released = self.release().await;
+        if let Err(error) = noted.map_err(DoorError::from).and(recorded).and(released) {
             tracing::warn!(%error, "the stop could not be recorded everywhere");
         }
     }
 
     /// Records that the run is over, then gives the lock back.
+    ///
+    /// The cluster's record comes first: it decides what can be resumed.
     pub async fn finish(mut self, exit: u8) -> Result<(), DoorError> {
+        self.record_phase(RunPhase::Finished { exit }).await?;
         self.journal.append(vec![News::Finished { exit }])?;
         self.faults.at("run/finished", Phase::Logged);
-        self.close(RunPhase::Finished { exit }).await
+        self.release().await
     }
 
-    async fn close(mut self, phase: RunPhase) -> Result<(), DoorError> {
+    async fn record_phase(&mut self, phase: RunPhase) -> Result<(), DoorError> {
         let chain = self.journal.chain().to_owned();
         self.record
             .update(|state| {
@@ -208,6 +212,10 @@ impl Door {
             })
             .await?;
         self.faults.at("run/closed", Phase::Acked);
+        Ok(())
+    }
+
+    async fn release(self) -> Result<(), DoorError> {
         Ok(self.lease.release().await.map_err(RecordError::from)?)
     }
 }

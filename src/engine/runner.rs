@@ -4,7 +4,7 @@ use crate::{
     step::{Step, StepError},
 };
 
-use super::{Event, Voice};
+use crate::event::{Event, Voice};
 
 /// How a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Event, Voice};
+use crate::event::{Event, Voice};
 use crate::{
     cluster::Cluster,
     door::{Door, Faults, current_holder, FileError, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, Stop, ensure_namespace, runs},

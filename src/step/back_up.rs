@@ -4,7 +4,7 @@ use super::{Step, StepError, backup_directory};
 use crate::{
     backup::{self, BackupError, Drilled},
     door::{BackupPlace, Door},
-    engine::{Event, Voice},
+    event::{Event, Voice},
     journal::News,
     plan::Plan,
     resource::ObjectRef,

@@ -22,7 +22,7 @@ use crate::{
     backup::BackupError,
     cluster::ClusterError,
     door::{BackupPlace, Door, DoorError, Drift},
-    engine::{Event, Voice},
+    event::{Event, Voice},
     journal::News,
     plan::{Desired, Plan, PlannedStep, Stage},
     resource::ObjectRef,

@@ -6,7 +6,7 @@ use super::{Step, StepError};
 use crate::{
     cluster::Cluster,
     door::{Action, BATCH, Change, Door, Drift},
-    engine::{Event, Voice},
+    event::{Event, Voice},
     observe::read_all,
     plan::{ObjectChange, Plan},
     resource::{Digest, Document, Kind, Live, ObjectRef, differences},

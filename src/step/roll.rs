@@ -16,7 +16,7 @@ use super::{Step, StepError};
 use crate::{
     cluster::{Cluster, ClusterError, Followed, PodFeed},
     door::{Action, Change, Door, DoorError, Stop},
-    engine::{Event, Voice},
+    event::{Event, Voice},
     journal::News,
     plan::Roll,
     resource::{Kind, Live, ObjectRef},

@@ -63,7 +63,8 @@ fn system_policies_need_a_decision() {
 
 #[test]
 fn installs_that_are_not_ours_to_change_are_named() {
-    let cases: [(fn(&harness::ControlPlane) -> harness::Result<()>, i32, &str); 4] = [
+    type MakeOdd = fn(&harness::ControlPlane) -> harness::Result<()>;
+    let cases: [(MakeOdd, i32, &str); 4] = [
         (variation::second_install, 3, "CU-C002"),
         (variation::operator_install, 16, "CU-C003"),
         (variation::no_calico, 3, "CU-C001"),

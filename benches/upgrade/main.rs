@@ -1,0 +1,61 @@
+//! What the program costs, held against a bare client that does the same on the same servers in the same run.
+//!
+//! `cargo bench` measures everything, `cargo bench -- plan` only what is named. Everything runs on 127.0.0.1.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is all that a benchmark does")]
+
+mod copy;
+mod figure;
+mod measure;
+mod plan;
+mod roll;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use figure::{Figure, table};
+use measure::Result;
+
+type Bench = (&'static str, fn() -> Result<Vec<Figure>>);
+
+const BENCHES: [Bench; 3] = [("plan", plan::measure), ("copy", copy::measure), ("roll", roll::measure)];
+
+fn main() -> ExitCode {
+    // cargo adds `--bench` by itself.
+    let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if let Some(unknown) = names.iter().find(|name| BENCHES.iter().all(|(known, _)| known != name)) {
+        eprintln!("there is no benchmark `{unknown}`: there are {}", BENCHES.map(|(known, _)| known).join(", "));
+        return ExitCode::FAILURE;
+    }
+    match measure_all(&names) {
+        Ok(figures) => {
+            println!("\n{}", table(&figures));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("the benchmarks stopped: {error}{}", causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure_all(names: &[String]) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (name, measure) in BENCHES {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            let started = Instant::now();
+            figures.extend(measure()?);
+            note(&format!("{name} is measured, after {:.0} s", started.elapsed().as_secs_f64()));
+        }
+    }
+    Ok(figures)
+}
+
+/// Says on stderr how far the benchmarks are.
+fn note(words: &str) {
+    eprintln!("{words}");
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source()).map(|cause| format!(": {cause}")).collect()
+}

@@ -1,0 +1,65 @@
+//! Replacing calico-node on 200 simulated nodes, one after the other.
+
+use std::time::{Duration, Instant};
+
+use harness::{ControlPlane, Flavour, HarnessError, Kubernetes, Release, Seen, Size, WornIn, wait_until, worn_in};
+use serde_json::Value;
+
+use crate::figure::{Aim, Figure};
+use crate::measure::{Result, run_program};
+use crate::note;
+
+const NODES: usize = 200;
+const PODS: &str = "/api/v1/namespaces/kube-system/pods";
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Measures what the controllers and simulated kubelets need alone, then the program on the same nodes.
+pub fn measure() -> Result<Vec<Figure>> {
+    let plane = ControlPlane::start(Kubernetes::V1_34)?;
+    plane.add_node_count(NODES)?;
+    worn_in(&plane, &WornIn { release: Release::V2_5_1, flavour: Flavour::Networking, size: Size::Small })?;
+    note(&format!("roll: {NODES} nodes run calico-node"));
+    let bare = roll_bare(&plane)?;
+    note("roll: the bare loop is measured");
+    let run = ["run", "--to", "v2.6", "--allow-untested", "--stable-for", "0s", "--batch", "1", "--yes"];
+    let run = run_program(&plane, &run)?;
+    let rolled = run.events.iter().filter(|event| event["event"] == "node-done").count();
+    if rolled != NODES {
+        return Err(format!("{rolled} of {NODES} nodes were rolled").into());
+    }
+    Ok(vec![
+        Figure::new("roll: time", " s", run.seconds_of("roll-nodes")?, Aim::TimesBare(1.2)).beside(bare),
+        Figure::new("roll: requests per node", "", run.requests()? / NODES as f64, Aim::AtMost(8.0)),
+        Figure::new("roll: memory", " MB", run.peak, Aim::AtMost(64.0)),
+    ])
+}
+
+/// Deletes the pods one after the other, and waits for each until its successor is ready.
+fn roll_bare(plane: &ControlPlane) -> Result<f64> {
+    let pods = plane.calico_pods()?;
+    let started = Instant::now();
+    for (node, pods) in &pods {
+        let [pod] = pods.as_slice() else { return Err(format!("`{node}` has {} pods", pods.len()).into()) };
+        let (name, uid) = (pod["metadata"]["name"].as_str().unwrap_or_default(), &pod["metadata"]["uid"]);
+        plane.api().delete(&format!("{PODS}/{name}"))?;
+        wait_for_successor(plane, node, uid)?;
+    }
+    Ok(started.elapsed().as_secs_f64())
+}
+
+fn wait_for_successor(plane: &ControlPlane, node: &str, uid: &Value) -> Result<()> {
+    // The server answers this from memory.
+    let path = format!("{PODS}?resourceVersion=0&labelSelector=k8s-app%3Dcalico-node&fieldSelector=spec.nodeName%3D{node}");
+    wait_until(&format!("a new pod on `{node}`"), LIMIT, || {
+        let refused = |source| HarnessError::Api { action: format!("list the pods of `{node}`"), source };
+        let pods = plane.api().list(&path).map_err(refused)?;
+        let is_new = |pod: &&Value| pod["metadata"]["uid"] != *uid && is_ready(pod);
+        Ok(if pods.iter().any(|pod| is_new(&pod)) { Seen::Yes(()) } else { Seen::NotYet(format!("{} pods", pods.len())) })
+    })?;
+    Ok(())
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}

@@ -1,0 +1,105 @@
+//! The rules of the house, read from the sources: which room may use which, and who may touch what.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The rooms from the nouns up: each uses only those before it.
+const ROOMS: [&str; 17] = [
+    "version", "resource", "inventory", "convert", "check", "runbook", "plan", "cluster", "backup", "event", "journal",
+    "door", "observe", "step", "engine", "report", "cli",
+];
+
+/// Rooms that decide: the same values in give the same values out.
+const PURE: [&str; 7] = ["version", "resource", "inventory", "convert", "check", "runbook", "plan"];
+
+/// Every source of the program without its tests, by room.
+fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {
+    let mut rooms: BTreeMap<String, Vec<(PathBuf, String)>> = BTreeMap::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the sources can be listed").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = fs::read_to_string(&path).expect("a source is text");
+                let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
+                let place = path.strip_prefix(&root).expect("it is below the root");
+                let room = place.iter().next().and_then(|name| Path::new(name).file_stem()).expect("it has a name");
+                rooms.entry(room.to_string_lossy().into_owned()).or_default().push((path, code));
+            }
+        }
+    }
+    rooms
+}
+
+/// Lists the places outside the allowed rooms where one of the words stands.
+fn trespasses(words: &[&str], allowed: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (room, files) in sources() {
+        for (path, code) in files.iter().filter(|_| !allowed.contains(&room.as_str())) {
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let bad = lines.filter(|line| words.iter().any(|word| line.contains(word)));
+            found.extend(bad.map(|line| format!("{}: {}", path.display(), line.trim())));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_room_is_known_and_uses_only_those_below_it() {
+    for (room, files) in sources() {
+        if ["main", "lib"].contains(&room.as_str()) {
+            continue;
+        }
+        let place = ROOMS.iter().position(|known| *known == room).unwrap_or_else(|| panic!("`{room}` is no known room"));
+        for (path, code) in files {
+            for above in &ROOMS[place + 1..] {
+                for way in [format!("crate::{above}"), format!("\n    {above}::")] {
+                    assert!(!code.contains(&way), "{} uses `{above}`, which stands above it", path.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn decisions_know_no_client_no_file_and_no_clock() {
+    let words = ["async ", ".await", "std::fs", "std::env", "File::", "Instant", "SystemTime", "Timestamp::now", "tokio"];
+    let impure: Vec<&str> = ROOMS.into_iter().filter(|room| !PURE.contains(room)).chain(["main", "lib"]).collect();
+    assert_eq!(trespasses(&words, &impure), Vec::<String>::new());
+}
+
+#[test]
+fn the_kubernetes_client_stays_in_its_room() {
+    assert_eq!(trespasses(&["use kube::", " kube::", "k8s_openapi"], &["cluster"]), Vec::<String>::new());
+}
+
+#[test]
+fn only_the_door_changes_the_cluster() {
+    assert_eq!(trespasses(&["cluster.store(", "cluster.merge(", "cluster.delete("], &["door"]), Vec::<String>::new());
+}
+
+#[test]
+fn only_the_door_and_the_journal_write_files_of_a_run() {
+    let words = ["fs::write(", "File::create", "OpenOptions", "OFlags::CREATE", "fs::rename", "fs::remove"];
+    // `engine` opens the local lock and sets an older journal aside; `cli` writes what the operator asked for by name.
+    assert_eq!(trespasses(&words, &["door", "journal", "engine", "cli"]), Vec::<String>::new());
+}
+
+#[test]
+fn only_the_command_line_prints_asks_exits_and_reads_the_environment() {
+    let words = ["println!", "eprintln!", "std::env", "stdin()", "stdout()", "stderr()", "process::exit", "clap::", "indicatif"];
+    assert_eq!(trespasses(&words, &["cli"]), Vec::<String>::new());
+}
+
+#[test]
+fn no_source_grows_past_what_can_be_read_in_one_go() {
+    for (path, code) in sources().into_values().flatten() {
+        assert!(code.lines().count() <= 400, "{} has {} lines", path.display(), code.lines().count());
+    }
+}
