@@ -1,4 +1,4 @@
-//! Reads and prints addresses as Go did when Calico v2 was built (Go 1.8).
+//! Reads and prints addresses as Go does.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -93,9 +93,12 @@ pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 fn parse_v4(text: &str) -> Option<Ipv4Addr> {
-    // Leading zeros were decimal then: `010` is ten.
-    let octets =
-        text.split('.').map(|octet| decimal(octet, 255)?.try_into().ok()).collect::<Option<Vec<u8>>>()?;
+    // `010` was ten to Go 1.8, is an error to Go since 1.17, and eight to the C library: such text is not guessed at.
+    let octet = |text: &str| {
+        let is_plain = text == "0" || !text.starts_with('0');
+        is_plain.then(|| decimal(text, 255)?.try_into().ok())?
+    };
+    let octets = text.split('.').map(octet).collect::<Option<Vec<u8>>>()?;
     Some(<[u8; 4]>::try_from(octets).ok()?.into())
 }
 
@@ -134,10 +137,8 @@ fn groups(text: &str) -> Option<Vec<u16>> {
 }
 
 fn group(text: &str) -> Option<u16> {
-    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    u16::from_str_radix(without_leading_zeros(text)?, 16).ok()
+    let is_group = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_group.then(|| u16::from_str_radix(text, 16).ok())?
 }
 
 /// Reads decimal digits, with nothing else around them, up to `largest`.
@@ -164,14 +165,12 @@ mod tests {
     #[test]
     fn text_that_go_accepts_is_printed_as_go_prints_it() {
         for (text, printed) in [
-            ("010.1.0.0/16", "10.1.0.0/16"),
             ("10.0.0.0/016", "10.0.0.0/16"),
             ("10.1.2.3", "10.1.2.3/32"),
             ("10.29.1.5/16", "10.29.1.5/16"),
             ("FD00:0:0:1::/64", "fd00:0:0:1::/64"),
             ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1/128"),
             ("1:0:2:3:4:5:6:7/128", "1:0:2:3:4:5:6:7/128"),
-            ("00001:2:3:4:5:6:7::/112", "1:2:3:4:5:6:7:0/112"),
             ("::1.2.3.4", "::102:304/128"),
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
             ("::ffff:a00:1", "10.0.0.1/32"),
@@ -197,6 +196,9 @@ mod tests {
             "10.0.0.0.0/8",
             "256.0.0.0/8",
             "10..0.0/8",
+            "010.1.0.0/16",
+            "00.0.0.0/8",
+            "00001:2:3:4:5:6:7::/112",
             "fd00::/129",
             "fd00:::/64",
             "1::2::3",

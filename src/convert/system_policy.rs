@@ -1,6 +1,6 @@
 //! Converts a system network policy, on request only: `SystemNetworkPolicy` becomes `GlobalNetworkPolicy`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::draft::{Draft, Refusal};
 use super::go_json::Expected;
@@ -39,7 +39,7 @@ fn as_global_policy(old: &OldObject) -> Result<Draft, Refusal> {
     }
     let mut draft = Draft::new(NewKind::GlobalNetworkPolicy, name, old.spec());
     draft.notes.push(format!("calicoctl showed it as `{PREFIX}{}` before", draft.name));
-    draft.notes.extend(direction_note(old));
+    draft.notes.extend(keep_both_directions(old, &mut draft.spec));
     draft.notes.extend(old.lost_texts_notes());
     Ok(draft)
 }
@@ -61,22 +61,16 @@ fn check_shape(old: &OldObject) -> Result<(), Refusal> {
 }
 
 // Calico v2.6 gives a policy without `types` the directions that it has rules for, or ingress if it has none
-// (libcalico-go v1.7.3 lib/converter/policy.go). Before, a policy always isolated both.
-fn direction_note(old: &OldObject) -> Option<String> {
+// (libcalico-go v1.7.3 lib/converter/policy.go). Before, a policy always isolated both, so both are written down; else a
+// conversion would open what was closed. A policy before DNAT has no egress in either release.
+fn keep_both_directions(old: &OldObject, spec: &mut Value) -> Option<String> {
     let fields = old.fields();
-    let has_rules = |name: &str| {
-        fields.values(name).last().and_then(Value::as_array).is_some_and(|rules| !rules.is_empty())
-    };
-    let open = match (has_rules("ingress"), has_rules("egress")) {
-        (true, true) => return None,
-        (true, false) | (false, false) => "egress",
-        (false, true) => "ingress",
-    };
-    fields.values("types").next().is_none().then(|| {
-        format!(
-            "it isolated both directions; from Calico v2.6 on it leaves {open} open unless `types` names both"
-        )
-    })
+    let is_before_dnat = fields.values("preDNAT").last().is_some_and(|flag| *flag == true);
+    if is_before_dnat || fields.values("types").next().is_some() {
+        return None;
+    }
+    spec.as_object_mut()?.insert("types".to_owned(), json!(["ingress", "egress"]));
+    Some("`types` names both directions, which the policy isolated before and Calico v2.6 would open".to_owned())
 }
 
 #[cfg(test)]
@@ -84,7 +78,6 @@ mod tests {
     use super::super::convert_third_party_resources;
     use super::super::test_objects::system_policy;
     use super::*;
-    use serde_json::json;
 
     fn convert_with(choice: Option<SystemPolicyChoice>, old: Value) -> super::super::Conversion {
         convert_third_party_resources(&[old], choice)
@@ -105,7 +98,8 @@ mod tests {
         assert_eq!(converted.verdicts[0].outcome, Outcome::Converted);
         assert_eq!(converted.objects[0].name, "deny-x");
         assert_eq!(converted.objects[0].body["kind"], "GlobalNetworkPolicy");
-        assert_eq!(converted.objects[0].body["spec"], spec);
+        let both = json!({"order": 100, "selector": "role == 'x'", "ingress": [{"action": "deny"}], "types": ["ingress", "egress"]});
+        assert_eq!(converted.objects[0].body["spec"], both);
     }
 
     #[test]
@@ -134,15 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn a_direction_that_opens_in_v2_6_is_noted() {
-        let notes = |spec| {
-            convert_with(Some(SystemPolicyChoice::Convert), system_policy("a", spec)).verdicts[0]
-                .notes
-                .join("\n")
+    fn what_was_closed_in_both_directions_stays_closed() {
+        let types = |spec| {
+            let converted = convert_with(Some(SystemPolicyChoice::Convert), system_policy("a", spec));
+            converted.objects[0].body["spec"]["types"].clone()
         };
-        assert!(notes(json!({"ingress": [{}]})).contains("leaves egress open"));
-        assert!(notes(json!({"egress": [{}]})).contains("leaves ingress open"));
-        assert!(!notes(json!({"ingress": [{}], "types": ["ingress", "egress"]})).contains("open"));
-        assert!(!notes(json!({"ingress": [{}], "egress": [{}]})).contains("open"));
+        assert_eq!(types(json!({"ingress": [{}]})), json!(["ingress", "egress"]));
+        assert_eq!(types(json!({})), json!(["ingress", "egress"]));
+        assert_eq!(types(json!({"ingress": [{}], "types": ["ingress"]})), json!(["ingress"]));
+        assert_eq!(types(json!({"ingress": [{}], "preDNAT": true})), Value::Null);
     }
 }

@@ -58,9 +58,10 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Rea
 
 /// Finds the known key nearest to an unknown one, from serde's list of what it expected.
 fn suggestion(message: &str) -> Option<String> {
-    let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (unknown, known) = words.split_first().filter(|_| message.contains("unknown"))?;
-    let nearest = known.iter().map(|word| (strsim::damerau_levenshtein(unknown, word), *word)).min()?;
+    let (before, expected) = message.split_once("expected")?;
+    let unknown = before.split_once("unknown")?.1.split('`').nth(1)?;
+    let known = expected.split([' ', ',', '`']).filter(|word| !["", "one", "of", "at", "line", "column"].contains(word));
+    let nearest = known.map(|word| (strsim::damerau_levenshtein(unknown, word), word)).min()?;
     (nearest.0 <= 3).then(|| nearest.1.to_owned())
 }
 
