@@ -26,7 +26,8 @@ test: need-rust need-go ## Run every test, on real control planes that are built
 	tests/control-plane/build.sh
 	cargo test --workspace --features faults --locked
 
-lint: need-rust ## Hold the sources against clippy, and the dependencies against deny.toml
+lint: need-rust ## Hold the sources against rustfmt and clippy, and the dependencies against deny.toml
+	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features faults --locked -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo deny: skipped (cargo-deny is not installed)"; fi
 

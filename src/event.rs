@@ -4,24 +4,89 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    RunStarted { run: String, plan: String, from: String, to: String, steps: Vec<String> },
-    RunResumed { run: String, epoch: u64, after: Vec<String> },
-    LockAwaited { seconds: u64 },
-    StepStarted { step: String, phase: String, summary: String, changes: usize },
+    RunStarted {
+        run: String,
+        plan: String,
+        from: String,
+        to: String,
+        steps: Vec<String>,
+    },
+    RunResumed {
+        run: String,
+        epoch: u64,
+        after: Vec<String>,
+    },
+    LockAwaited {
+        seconds: u64,
+    },
+    StepStarted {
+        step: String,
+        phase: String,
+        summary: String,
+        changes: usize,
+    },
     /// Some of a step's changes are made.
-    StepProgress { step: String, done: usize, of: usize },
-    Changed { step: String, verb: String, object: String },
-    WaitStarted { step: String, what: String, limit_seconds: u64 },
-    NodeStarted { node: String, done: usize, of: usize },
-    NodeWaiting { node: String, why: String },
-    NodeDone { node: String, seconds: u64, done: usize, of: usize },
-    NodeGone { node: String },
-    Proven { step: String, claim: String },
-    StepDone { step: String, seconds: u64 },
-    Skipped { what: String, why: String },
-    RunStopped { run: String, exit: u8, why: String, now: String },
+    StepProgress {
+        step: String,
+        done: usize,
+        of: usize,
+    },
+    Changed {
+        step: String,
+        verb: String,
+        object: String,
+    },
+    WaitStarted {
+        step: String,
+        what: String,
+        limit_seconds: u64,
+    },
+    NodeStarted {
+        node: String,
+        done: usize,
+        of: usize,
+    },
+    NodeWaiting {
+        node: String,
+        why: String,
+    },
+    NodeDone {
+        node: String,
+        seconds: u64,
+        done: usize,
+        of: usize,
+    },
+    /// A runner before us replaced it; looked at again, it is ready.
+    NodeFound {
+        node: String,
+    },
+    NodeGone {
+        node: String,
+    },
+    Proven {
+        step: String,
+        claim: String,
+    },
+    StepDone {
+        step: String,
+        seconds: u64,
+    },
+    Skipped {
+        what: String,
+        why: String,
+    },
+    RunStopped {
+        run: String,
+        exit: u8,
+        why: String,
+        now: String,
+    },
     /// `requests` are all that this process sent to the API server.
-    RunFinished { run: String, exit: u8, requests: u64 },
+    RunFinished {
+        run: String,
+        exit: u8,
+        requests: u64,
+    },
 }
 
 /// Where events go: an unbounded channel, so that a slow terminal never slows a run.

@@ -36,6 +36,8 @@ pub struct ClusterFacts {
     pub server: String,
     pub kubernetes: Version,
     pub has_leases: bool,
+    /// Whether it has CustomResourceDefinitions at all: Kubernetes v1.6 has not.
+    pub has_definitions: bool,
     pub can_try_writes: bool,
 }
 

@@ -8,8 +8,23 @@ use std::{
 
 /// The rooms from the nouns up: each uses only those before it.
 const ROOMS: [&str; 17] = [
-    "version", "resource", "inventory", "convert", "check", "runbook", "plan", "cluster", "backup", "event", "journal",
-    "door", "observe", "step", "engine", "report", "cli",
+    "version",
+    "resource",
+    "inventory",
+    "convert",
+    "check",
+    "runbook",
+    "plan",
+    "cluster",
+    "backup",
+    "event",
+    "journal",
+    "door",
+    "observe",
+    "step",
+    "engine",
+    "report",
+    "cli",
 ];
 
 /// Rooms that decide: the same values in give the same values out.
@@ -56,7 +71,8 @@ fn every_room_is_known_and_uses_only_those_below_it() {
         if ["main", "lib"].contains(&room.as_str()) {
             continue;
         }
-        let place = ROOMS.iter().position(|known| *known == room).unwrap_or_else(|| panic!("`{room}` is no known room"));
+        let place =
+            ROOMS.iter().position(|known| *known == room).unwrap_or_else(|| panic!("`{room}` is no known room"));
         for (path, code) in files {
             for above in &ROOMS[place + 1..] {
                 for way in [format!("crate::{above}"), format!("\n    {above}::")] {
@@ -69,7 +85,8 @@ fn every_room_is_known_and_uses_only_those_below_it() {
 
 #[test]
 fn decisions_know_no_client_no_file_and_no_clock() {
-    let words = ["async ", ".await", "std::fs", "std::env", "File::", "Instant", "SystemTime", "Timestamp::now", "tokio"];
+    let words =
+        ["async ", ".await", "std::fs", "std::env", "File::", "Instant", "SystemTime", "Timestamp::now", "tokio"];
     let impure: Vec<&str> = ROOMS.into_iter().filter(|room| !PURE.contains(room)).chain(["main", "lib"]).collect();
     assert_eq!(trespasses(&words, &impure), Vec::<String>::new());
 }
@@ -93,7 +110,17 @@ fn only_the_door_and_the_journal_write_files_of_a_run() {
 
 #[test]
 fn only_the_command_line_prints_asks_exits_and_reads_the_environment() {
-    let words = ["println!", "eprintln!", "std::env", "stdin()", "stdout()", "stderr()", "process::exit", "clap::", "indicatif"];
+    let words = [
+        "println!",
+        "eprintln!",
+        "std::env",
+        "stdin()",
+        "stdout()",
+        "stderr()",
+        "process::exit",
+        "clap::",
+        "indicatif",
+    ];
     assert_eq!(trespasses(&words, &["cli"]), Vec::<String>::new());
 }
 

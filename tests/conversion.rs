@@ -144,11 +144,7 @@ fn assert_nothing_is_lost(input: &[Value], conversion: &Conversion) {
         assert!(!verdict.reason.is_empty(), "{}", verdict.source);
         let has_object = match verdict.outcome {
             Outcome::Converted | Outcome::Conflict => true,
-            Outcome::Dropped
-            | Outcome::Rejected
-            | Outcome::Invalid
-            | Outcome::Ignored
-            | Outcome::Undecided => false,
+            Outcome::Dropped | Outcome::Rejected | Outcome::Invalid | Outcome::Ignored | Outcome::Undecided => false,
         };
         assert_eq!(verdict.target.is_some(), has_object, "{}: {}", verdict.source, verdict.reason);
         accounted.extend(verdict.target.clone());

@@ -48,7 +48,8 @@ fn lay_out(plane: &ControlPlane) -> Result<()> {
     // The controllers write into every new namespace; while they do, they take the processor.
     wait_until("the controllers to be through with the namespaces", LIMIT, || {
         let path = "/api/v1/configmaps?fieldSelector=metadata.name%3Dkube-root-ca.crt";
-        let found = plane.api().list(path).map_err(|source| HarnessError::Api { action: format!("list `{path}`"), source })?;
+        let found =
+            plane.api().list(path).map_err(|source| HarnessError::Api { action: format!("list `{path}`"), source })?;
         Ok(if found.len() > NAMESPACES { Seen::Yes(()) } else { Seen::NotYet(format!("{} done", found.len())) })
     })?;
     Ok(())

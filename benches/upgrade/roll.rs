@@ -49,12 +49,17 @@ fn roll_bare(plane: &ControlPlane) -> Result<f64> {
 
 fn wait_for_successor(plane: &ControlPlane, node: &str, uid: &Value) -> Result<()> {
     // The server answers this from memory.
-    let path = format!("{PODS}?resourceVersion=0&labelSelector=k8s-app%3Dcalico-node&fieldSelector=spec.nodeName%3D{node}");
+    let path =
+        format!("{PODS}?resourceVersion=0&labelSelector=k8s-app%3Dcalico-node&fieldSelector=spec.nodeName%3D{node}");
     wait_until(&format!("a new pod on `{node}`"), LIMIT, || {
         let refused = |source| HarnessError::Api { action: format!("list the pods of `{node}`"), source };
         let pods = plane.api().list(&path).map_err(refused)?;
         let is_new = |pod: &&Value| pod["metadata"]["uid"] != *uid && is_ready(pod);
-        Ok(if pods.iter().any(|pod| is_new(&pod)) { Seen::Yes(()) } else { Seen::NotYet(format!("{} pods", pods.len())) })
+        Ok(if pods.iter().any(|pod| is_new(&pod)) {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(format!("{} pods", pods.len()))
+        })
     })?;
     Ok(())
 }

@@ -49,7 +49,10 @@ const PARTS: [Kind; 6] = [
 
 /// Reads all of Calico's data, all namespaces and policies, and the given objects of the install.
 pub async fn collect(cluster: &Cluster, uid: &str, objects: &[ObjectRef]) -> Result<Archive, ClusterError> {
-    let mut archive = Archive { manifest: Manifest { format: FORMAT, cluster: uid.to_owned(), files: Vec::new() }, files: Vec::new() };
+    let mut archive = Archive {
+        manifest: Manifest { format: FORMAT, cluster: uid.to_owned(), files: Vec::new() },
+        files: Vec::new(),
+    };
     for kind in WHOLE.into_iter().chain(Kind::THIRD_PARTY).chain(Kind::CUSTOM) {
         let lines = cluster.list_lines(kind).await?;
         archive.add(kind, lines);
@@ -73,7 +76,13 @@ impl Archive {
         let objects = lines.len();
         let content = lines.into_iter().map(|line| line + "\n").collect::<String>();
         let file = format!("{}.ndjson.zst", file_stem(kind));
-        let entry = Entry { kind, file: file.clone(), objects, bytes: content.len() as u64, sha256: Digest::of(content.as_bytes()) };
+        let entry = Entry {
+            kind,
+            file: file.clone(),
+            objects,
+            bytes: content.len() as u64,
+            sha256: Digest::of(content.as_bytes()),
+        };
         let packed = zstd::encode_all(content.as_bytes(), 3).expect("memory can be written to");
         self.manifest.files.push(entry);
         self.files.push((file, packed));

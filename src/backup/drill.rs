@@ -37,8 +37,8 @@ pub struct Drilled {
 pub fn read_manifest(directory: &Path) -> Result<Manifest, BackupError> {
     let path = directory.join(MANIFEST);
     let text = read_capped(&path, MANIFEST_LIMIT)?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| BackupError::Manifest { path: path.clone(), what: error.to_string() })?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|error| BackupError::Manifest { path: path.clone(), what: error.to_string() })?;
     if manifest.format != FORMAT {
         return Err(BackupError::Manifest { path, what: format!("it has format {}", manifest.format) });
     }
@@ -71,11 +71,19 @@ fn check_file(directory: &Path, entry: &Entry, documents: &mut BTreeMap<ObjectRe
             return Err(damaged(format!("line {} is not written as we write it", objects + 1)));
         }
         let name = |key: &str| body["metadata"][key].as_str().map(str::to_owned);
-        let reference = ObjectRef { kind: entry.kind, namespace: name("namespace").filter(|one| !one.is_empty()), name: name("name").unwrap_or_default() };
+        let reference = ObjectRef {
+            kind: entry.kind,
+            namespace: name("namespace").filter(|one| !one.is_empty()),
+            name: name("name").unwrap_or_default(),
+        };
         documents.insert(reference, Document::new(body).digest());
         objects += 1;
     }
-    if objects == entry.objects { Ok(()) } else { Err(damaged(format!("it holds {objects} objects instead of {}", entry.objects))) }
+    if objects == entry.objects {
+        Ok(())
+    } else {
+        Err(damaged(format!("it holds {objects} objects instead of {}", entry.objects)))
+    }
 }
 
 fn unpack(path: &Path, bytes: u64) -> Result<Vec<u8>, BackupError> {

@@ -6,7 +6,20 @@ const SHOWN: usize = 10;
 
 /// The state of the cluster around Calico.
 pub(super) fn findings(inventory: &Inventory) -> Vec<Finding> {
-    [rights(inventory), nodes_ready(inventory), pods_ready(inventory), terminating(inventory)].into_iter().flatten().collect()
+    [definitions(inventory), rights(inventory), nodes_ready(inventory), pods_ready(inventory), terminating(inventory)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn definitions(inventory: &Inventory) -> Option<Finding> {
+    let kubernetes = inventory.cluster.kubernetes;
+    let finding =
+        Finding::new("CU-C012", Severity::Final { exit: BLOCKED }, "the API server has no CustomResourceDefinitions");
+    let why = "Calico v2.5 and later keep their data in custom resources, which came with Kubernetes v1.7";
+    let now = "upgrade Kubernetes to v1.7 first, and no further";
+    let evidence = [format!("Kubernetes {kubernetes} serves no apiextensions.k8s.io")];
+    (!inventory.cluster.has_definitions).then(|| finding.evidence(evidence).why(why).now(now))
 }
 
 fn rights(inventory: &Inventory) -> Option<Finding> {
@@ -17,7 +30,9 @@ fn rights(inventory: &Inventory) -> Option<Finding> {
     let title = format!("{} rights that a run needs are missing", missing.len());
     // A plan and a dry run need none of them.
     let finding = Finding::new("CU-C006", Severity::Advisory, title).evidence(missing.iter().cloned());
-    Some(finding.why("a run would stop midway").now("plan with these rights, run with an account that may do the above"))
+    Some(
+        finding.why("a run would stop midway").now("plan with these rights, run with an account that may do the above"),
+    )
 }
 
 fn nodes_ready(inventory: &Inventory) -> Option<Finding> {
@@ -32,7 +47,8 @@ fn nodes_ready(inventory: &Inventory) -> Option<Finding> {
 
 fn pods_ready(inventory: &Inventory) -> Option<Finding> {
     let pods = inventory.nodes.iter().filter_map(|node| Some((node, node.pod.as_ref()?)));
-    let bad: Vec<_> = pods.filter(|(_, pod)| !pod.is_ready).map(|(node, pod)| format!("{} on {}", pod.name, node.name)).collect();
+    let bad: Vec<_> =
+        pods.filter(|(_, pod)| !pod.is_ready).map(|(node, pod)| format!("{} on {}", pod.name, node.name)).collect();
     let title = format!("calico-node is not ready on {} nodes", bad.len());
     let finding = Finding::new("CU-C008", Severity::Mandatory { exit: BLOCKED }, title);
     let why = "an upgrade of a Calico that is ill already cannot be told from an upgrade that made it ill";
@@ -41,7 +57,8 @@ fn pods_ready(inventory: &Inventory) -> Option<Finding> {
 }
 
 fn terminating(inventory: &Inventory) -> Option<Finding> {
-    let names: Vec<_> = inventory.namespaces.iter().filter(|one| one.is_terminating).map(|one| one.name.clone()).collect();
+    let names: Vec<_> =
+        inventory.namespaces.iter().filter(|one| one.is_terminating).map(|one| one.name.clone()).collect();
     let title = format!("{} namespaces are being deleted and will be skipped", names.len());
     let finding = Finding::new("CU-C009", Severity::Advisory, title);
     let why = "nothing can be created in them, and their policies go with them";

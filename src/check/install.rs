@@ -61,12 +61,18 @@ fn unsupported(install: &Install) -> Option<Finding> {
     let what = match (install.datastore.known(), install.flavour.known()) {
         (Some(Datastore::Etcd), _) => "the etcd datastore",
         (_, Some(Flavour::Canal)) => "canal (Calico with flannel)",
-        _ if install.daemon_set.namespace.as_deref() != Some("kube-system") || install.daemon_set.name != "calico-node" => {
+        _ if install.daemon_set.namespace.as_deref() != Some("kube-system")
+            || install.daemon_set.name != "calico-node" =>
+        {
             "a DaemonSet that is not kube-system/calico-node"
         }
         _ => return None,
     };
     let title = format!("{} uses {what}, which this version cannot upgrade", install.daemon_set);
     let finding = Finding::new("CU-C005", Severity::Final { exit: NO_PATH }, title);
-    Some(finding.why("its steps are not part of this version").now("follow the procedure of the Calico v2.6 documentation by hand"))
+    Some(
+        finding
+            .why("its steps are not part of this version")
+            .now("follow the procedure of the Calico v2.6 documentation by hand"),
+    )
 }

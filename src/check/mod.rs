@@ -104,6 +104,6 @@ pub const CHECKS: [(&str, &str); 13] = [
     ("CU-C009", "no namespace is being deleted"),
     ("CU-C010", "the isolation of every namespace can be read"),
     ("CU-C011", "all of Calico's data can be converted without loss"),
-    ("CU-C012", "the API server serves the old data"),
+    ("CU-C012", "the API server serves the old data, and can hold the new"),
     ("CU-C013", "every hand-made change can be told from the release's own"),
 ];

@@ -47,7 +47,12 @@ async fn create(session: &Session, out: Option<PathBuf>) -> Ended {
 
 fn verify(directory: &std::path::Path) -> Ended {
     let Drilled { manifest, digest, .. } = backup::drill(directory)?;
-    let text = format!("{} objects in {} files were read back and are whole\n{}  {digest}\n", manifest.objects(), manifest.files.len(), directory.display());
+    let text = format!(
+        "{} objects in {} files were read back and are whole\n{}  {digest}\n",
+        manifest.objects(),
+        manifest.files.len(),
+        directory.display()
+    );
     terminal::data(&text);
     Ok(0)
 }
@@ -56,16 +61,24 @@ fn list(session: &Session) -> Ended {
     let mut rows = Vec::new();
     for directory in directories(session) {
         if let Ok(manifest) = backup::read_manifest(&directory) {
-            rows.push(vec![directory.display().to_string(), manifest.objects().to_string(), manifest.digest().short().to_owned()]);
+            rows.push(vec![
+                directory.display().to_string(),
+                manifest.objects().to_string(),
+                manifest.digest().short().to_owned(),
+            ]);
         }
     }
-    terminal::show(session.global.output, &rows, || report::table(&["BACKUP", "OBJECTS", "DIGEST"], rows.clone(), terminal::width()));
+    terminal::show(session.global.output, &rows, || {
+        report::table(&["BACKUP", "OBJECTS", "DIGEST"], rows.clone(), terminal::width())
+    });
     Ok(0)
 }
 
 /// The backups made by hand, and those of runs.
 fn directories(session: &Session) -> Vec<PathBuf> {
-    let below = |name: &str| std::fs::read_dir(session.state().join(name)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let below = |name: &str| {
+        std::fs::read_dir(session.state().join(name)).into_iter().flatten().flatten().map(|entry| entry.path())
+    };
     let mut all: Vec<PathBuf> = below("backups").chain(below("runs").map(|run| run.join("backup"))).collect();
     all.sort();
     all
@@ -79,6 +92,13 @@ fn find(session: &Session, name: &str) -> PathBuf {
 }
 
 fn words(manifest: &Manifest) -> String {
-    let row = |entry: &backup::Entry| vec![entry.kind.to_string(), entry.objects.to_string(), entry.bytes.to_string(), entry.sha256.short().to_owned()];
+    let row = |entry: &backup::Entry| {
+        vec![
+            entry.kind.to_string(),
+            entry.objects.to_string(),
+            entry.bytes.to_string(),
+            entry.sha256.short().to_owned(),
+        ]
+    };
     report::table(&["KIND", "OBJECTS", "BYTES", "SHA256"], manifest.files.iter().map(row).collect(), terminal::width())
 }

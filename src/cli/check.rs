@@ -24,9 +24,12 @@ pub async fn check(session: &Session, arguments: &Check) -> Ended {
     let mut findings = all_findings(session).await?;
     findings.retain(|finding| arguments.ids.is_empty() || arguments.ids.contains(&finding.id));
     check::ignore(&mut findings, &reasons);
-    let held = CHECKS.iter().filter(|(id, _)| arguments.ids.is_empty() || arguments.ids.iter().any(|wanted| wanted == id));
+    let held =
+        CHECKS.iter().filter(|(id, _)| arguments.ids.is_empty() || arguments.ids.iter().any(|wanted| wanted == id));
     let held = held.filter(|(id, _)| !findings.iter().any(|finding| finding.id == *id)).count();
-    terminal::show(session.global.output, &findings, || format!("{}{held} checks hold, {} findings\n", report::findings(&findings), findings.len()));
+    terminal::show(session.global.output, &findings, || {
+        format!("{}{held} checks hold, {} findings\n", report::findings(&findings), findings.len())
+    });
     Ok(findings.iter().filter_map(Finding::blocks).max().unwrap_or(0))
 }
 

@@ -23,10 +23,14 @@ pub fn convert(session: &Session, arguments: &Convert) -> Ended {
     tell(session, arguments, &conversion)?;
     let blocking = conversion.blocking().count();
     if blocking > 0 && !arguments.partial {
-        return Err(Failure::new(17, "CU-C011", format!("{blocking} of {} objects cannot be converted as they are", conversion.verdicts.len()))
-            .evidence(conversion.blocking().take(10).map(line))
-            .why("nothing was written, so that nothing is lost without a word")
-            .now("repair the objects, or take what can be converted with --partial"));
+        return Err(Failure::new(
+            17,
+            "CU-C011",
+            format!("{blocking} of {} objects cannot be converted as they are", conversion.verdicts.len()),
+        )
+        .evidence(conversion.blocking().take(10).map(line))
+        .why("nothing was written, so that nothing is lost without a word")
+        .now("repair the objects, or take what can be converted with --partial"));
     }
     let bodies: Vec<&Value> = conversion.objects.iter().map(|object| &object.body).collect();
     let text = format!("{:#}\n", serde_json::to_value(bodies).unwrap_or_default());
@@ -57,7 +61,12 @@ fn read(file: &str) -> Result<Vec<Value>, Failure> {
 
 fn tell(session: &Session, arguments: &Convert, conversion: &Conversion) -> Result<(), Failure> {
     let mut text: String = conversion.verdicts.iter().map(|verdict| report::clean(&line(verdict)) + "\n").collect();
-    text.push_str(&format!("{} objects, {} converted, {} to be decided\n", conversion.verdicts.len(), conversion.objects.len(), conversion.blocking().count()));
+    text.push_str(&format!(
+        "{} objects, {} converted, {} to be decided\n",
+        conversion.verdicts.len(),
+        conversion.objects.len(),
+        conversion.blocking().count()
+    ));
     match &arguments.report {
         Some(directory) => {
             let files = RunFiles::open(directory)?;
@@ -72,7 +81,10 @@ fn tell(session: &Session, arguments: &Convert, conversion: &Conversion) -> Resu
 }
 
 fn line(verdict: &Verdict) -> String {
-    let outcome = serde_json::to_value(verdict.outcome).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+    let outcome = serde_json::to_value(verdict.outcome)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default();
     let target = verdict.target.as_ref().map(|target| format!(" → {target}")).unwrap_or_default();
     let notes = if verdict.notes.is_empty() { String::new() } else { format!(" ({})", verdict.notes.join("; ")) };
     format!("{outcome:<10}{}{target}: {}{notes}", verdict.source, verdict.reason)

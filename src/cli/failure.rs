@@ -31,7 +31,15 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(exit: u8, code: &'static str, what: impl Into<String>) -> Self {
-        Self { exit, code, what: what.into(), evidence: Vec::new(), why: String::new(), now: String::new(), findings: Vec::new() }
+        Self {
+            exit,
+            code,
+            what: what.into(),
+            evidence: Vec::new(),
+            why: String::new(),
+            now: String::new(),
+            findings: Vec::new(),
+        }
     }
 
     pub fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
@@ -50,7 +58,10 @@ impl Failure {
     }
 
     pub fn unexpected(error: &(dyn Error + 'static)) -> Self {
-        Self::new(1, "CU-E001", error.to_string()).evidence(causes(error)).why("this was not foreseen").now("run again with -vv and look at the log")
+        Self::new(1, "CU-E001", error.to_string())
+            .evidence(causes(error))
+            .why("this was not foreseen")
+            .now("run again with -vv and look at the log")
     }
 
     /// A wrong flag or argument.
@@ -112,7 +123,9 @@ impl From<ClusterError> for Failure {
             let now = "kubectl config current-context; kubectl auth can-i --list";
             return Self::new(15, "CU-E015", error.to_string()).evidence(evidence).why("nothing was changed").now(now);
         }
-        Self::new(1, "CU-E002", error.to_string()).evidence(evidence).why("the API server answered otherwise than expected")
+        Self::new(1, "CU-E002", error.to_string())
+            .evidence(evidence)
+            .why("the API server answered otherwise than expected")
     }
 }
 
@@ -120,10 +133,12 @@ impl From<ObserveError> for Failure {
     fn from(error: ObserveError) -> Self {
         match error {
             ObserveError::Cluster(error) => error.into(),
-            ObserveError::MayNotRead { missing } => Self::new(15, "CU-E016", format!("{} rights to read are missing", missing.len()))
-                .evidence(missing)
-                .why("what cannot be read cannot be planned for; nothing was changed")
-                .now("use an account that may do the above"),
+            ObserveError::MayNotRead { missing } => {
+                Self::new(15, "CU-E016", format!("{} rights to read are missing", missing.len()))
+                    .evidence(missing)
+                    .why("what cannot be read cannot be planned for; nothing was changed")
+                    .now("use an account that may do the above")
+            }
             ObserveError::NoKubeSystem => Self::new(3, "CU-E003", error.to_string()).now("check the context"),
         }
     }
@@ -135,9 +150,12 @@ impl From<PlanError> for Failure {
         let what = error.to_string();
         match error {
             PlanError::Blocked(findings) => {
-                let blocking: Vec<Finding> = findings.into_iter().filter(|finding| finding.blocks().is_some()).collect();
+                let blocking: Vec<Finding> =
+                    findings.into_iter().filter(|finding| finding.blocks().is_some()).collect();
                 let failure = Self::new(exit, "CU-E004", format!("{} findings block the upgrade", blocking.len()));
-                let mut failure = failure.why("nothing was changed").now("act on the findings above, then run the same command again");
+                let mut failure = failure
+                    .why("nothing was changed")
+                    .now("act on the findings above, then run the same command again");
                 failure.findings = blocking;
                 failure
             }
@@ -159,7 +177,10 @@ impl From<FileError> for Failure {
 impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Self {
         let evidence = causes(&error);
-        Self::new(14, "CU-E014", error.to_string()).evidence(evidence).why("what cannot be read back is no backup").now("calico-upgrader backup create")
+        Self::new(14, "CU-E014", error.to_string())
+            .evidence(evidence)
+            .why("what cannot be read back is no backup")
+            .now("calico-upgrader backup create")
     }
 }
 
@@ -168,8 +189,12 @@ impl From<RecordError> for Failure {
         let (what, evidence) = (error.to_string(), causes(&error));
         match error {
             RecordError::Cluster(error) => error.into(),
-            RecordError::Lost { .. } => Self::new(8, "CU-E008", what).why("only one runner may write").now("calico-upgrader status"),
-            RecordError::Damaged { .. } => Self::new(65, "CU-E066", what).evidence(evidence).why("a run goes on only from a record that is whole"),
+            RecordError::Lost { .. } => {
+                Self::new(8, "CU-E008", what).why("only one runner may write").now("calico-upgrader status")
+            }
+            RecordError::Damaged { .. } => {
+                Self::new(65, "CU-E066", what).evidence(evidence).why("a run goes on only from a record that is whole")
+            }
             RecordError::Missing { .. } => Self::new(65, "CU-E067", what).now("calico-upgrader status"),
         }
     }
@@ -180,21 +205,29 @@ impl From<StartError> for Failure {
         let (what, evidence) = (error.to_string(), causes(&error));
         match error {
             StartError::LocallyHeld { .. } | StartError::Lease(LeaseError::Held { .. }) => {
-                Self::new(8, "CU-E008", what).why("two runners would undo each other's work; nothing was changed").now("calico-upgrader status -w")
+                Self::new(8, "CU-E008", what)
+                    .why("two runners would undo each other's work; nothing was changed")
+                    .now("calico-upgrader status -w")
             }
             StartError::Lease(LeaseError::Cluster(error)) => error.into(),
             StartError::Record(error) => error.into(),
             StartError::File(error) => error.into(),
             StartError::Observe(error) => error.into(),
-            StartError::Journal(_) | StartError::History { .. } | StartError::OtherPlan { .. } => Self::new(65, "CU-E068", what)
-                .evidence(evidence)
-                .why("the journal on this machine cannot be relied upon; the run record in the cluster can")
-                .now("go on from another state directory: calico-upgrader resume --state-dir DIR"),
+            StartError::Journal(_) | StartError::History { .. } | StartError::OtherPlan { .. } => {
+                Self::new(65, "CU-E068", what)
+                    .evidence(evidence)
+                    .why("the journal on this machine cannot be relied upon; the run record in the cluster can")
+                    .now("go on from another state directory: calico-upgrader resume --state-dir DIR")
+            }
             StartError::Unfinished { run } => Self::new(3, "CU-E009", what)
                 .why("its changes are half made; nothing was changed now")
                 .now(format!("calico-upgrader resume {run}")),
-            StartError::Finished { .. } => Self::new(3, "CU-E010", what).why("there is nothing left to do").now("calico-upgrader verify"),
-            StartError::OtherCluster { .. } => Self::new(13, "CU-E013", what).why("nothing was changed").now("check the context"),
+            StartError::Finished { .. } => {
+                Self::new(3, "CU-E010", what).why("there is nothing left to do").now("calico-upgrader verify")
+            }
+            StartError::OtherCluster { .. } => {
+                Self::new(13, "CU-E013", what).why("nothing was changed").now("check the context")
+            }
         }
     }
 }
@@ -203,7 +236,10 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let now = format!("calico-upgrader resume {}", error.run);
         let (what, evidence, hint) = told(&error.source);
-        let why = format!("run {} stopped in step {}; what was done is recorded, nothing else was touched. {hint}", error.run, error.step);
+        let why = format!(
+            "run {} stopped in step {}; what was done is recorded, nothing else was touched. {hint}",
+            error.run, error.step
+        );
         Self::new(error.exit, code_of(error.exit), what).evidence(evidence).why(why.trim_end()).now(now)
     }
 }
@@ -229,10 +265,14 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
             (error.to_string(), lines("stored", differences), "A webhook or an admission plug-in changes what is sent.")
         }
         StepError::NotProven(claims) => {
-            let facts = claims.iter().flat_map(|claim| [format!("does not hold: {}", claim.text)].into_iter().chain(claim.facts.clone()));
+            let facts = claims
+                .iter()
+                .flat_map(|claim| [format!("does not hold: {}", claim.text)].into_iter().chain(claim.facts.clone()));
             (error.to_string(), facts.collect(), "The upgrade itself is done.")
         }
-        StepError::Roll(RollError::NotReady { .. }) => (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well."),
+        StepError::Roll(RollError::NotReady { .. }) => {
+            (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well.")
+        }
         other => (other.to_string(), causes(other), ""),
     }
 }
@@ -243,7 +283,8 @@ fn drifted(drift: &Drift) -> (String, Vec<String>, &'static str) {
 }
 
 fn lines(what: &str, differences: &[Difference]) -> Vec<String> {
-    let text = |value: &Option<serde_json::Value>| value.as_ref().map_or("nothing".to_owned(), serde_json::Value::to_string);
+    let text =
+        |value: &Option<serde_json::Value>| value.as_ref().map_or("nothing".to_owned(), serde_json::Value::to_string);
     let line = |one: &Difference| format!("{what}: {}: {} is now {}", one.path, text(&one.wanted), text(&one.found));
     differences.iter().take(12).map(line).collect()
 }

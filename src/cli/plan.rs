@@ -54,7 +54,8 @@ pub fn show(session: &Session, sealed: &Sealed, inventory: &Inventory) {
 /// Writes a plan that the operator asked for: readable by its owner alone, and never over another file's link.
 fn write(path: &std::path::Path, sealed: &Sealed) -> Result<(), Failure> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| Failure::usage("--out needs a file name"))?;
+    let name =
+        path.file_name().and_then(|name| name.to_str()).ok_or_else(|| Failure::usage("--out needs a file name"))?;
     let files = crate::door::RunFiles::open(parent)?;
     Ok(files.write(name, sealed.to_text().as_bytes(), &crate::door::Faults::default())?)
 }

@@ -27,7 +27,9 @@ impl Screen {
         let mut events = match global.events.as_deref() {
             None => None,
             Some("-") => Some(Sink::Stdout),
-            Some(path) => Some(Sink::File(File::create(path).map_err(|error| Failure::bad_file(path, error.to_string()))?)),
+            Some(path) => {
+                Some(Sink::File(File::create(path).map_err(|error| Failure::bad_file(path, error.to_string()))?))
+            }
         };
         let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
         let mut lines = Lines::new(style);
@@ -98,7 +100,9 @@ impl Lines {
     fn show(&mut self, event: &Event) {
         match event {
             Event::StepStarted { changes, .. } if *changes > 0 => self.open_bar(*changes as u64),
-            Event::StepProgress { done, of, .. } | Event::NodeStarted { done, of, .. } | Event::NodeDone { done, of, .. } => {
+            Event::StepProgress { done, of, .. }
+            | Event::NodeStarted { done, of, .. }
+            | Event::NodeDone { done, of, .. } => {
                 if self.bar.length() != Some(*of as u64) {
                     self.open_bar(*of as u64);
                 }
@@ -110,7 +114,7 @@ impl Lines {
             let elapsed = report::duration(self.started.elapsed().as_secs());
             let line = report::clean(&format!("{elapsed:>7}  {line}"));
             match self.style {
-                ProgressStyle::Bar if !self.bar.is_hidden() => self.bar.println(line),
+                ProgressStyle::Bar if !self.bar.is_hidden() => self.bar.suspend(|| terminal::chatter_line(&line)),
                 ProgressStyle::Bar | ProgressStyle::Plain | ProgressStyle::Auto => terminal::chatter_line(&line),
                 ProgressStyle::None => {}
             }
@@ -127,7 +131,8 @@ impl Lines {
         self.bar.finish_and_clear();
         static STYLE: OnceLock<BarStyle> = OnceLock::new();
         let style = STYLE.get_or_init(|| {
-            BarStyle::with_template("         {bar:30} {pos}/{len}  ETA {eta}").unwrap_or_else(|_| BarStyle::default_bar())
+            BarStyle::with_template("         {bar:30} {pos}/{len}  ETA {eta}")
+                .unwrap_or_else(|_| BarStyle::default_bar())
         });
         self.bar = ProgressBar::new(length).with_style(style.clone());
     }
@@ -144,14 +149,19 @@ impl Lines {
                 let after = if after.is_empty() { "nothing".to_owned() } else { after.join(", ") };
                 format!("run {run} goes on (epoch {epoch}); done before: {after}")
             }
-            Event::LockAwaited { seconds } => format!("someone holds the lock: looking up to {seconds}s whether they are alive"),
+            Event::LockAwaited { seconds } => {
+                format!("someone holds the lock: looking up to {seconds}s whether they are alive")
+            }
             Event::StepStarted { step, phase, summary, .. } => format!("{phase}: {step} · {summary}"),
             Event::Changed { verb, object, .. } if self.style != ProgressStyle::Bar => format!("  {verb} {object}"),
             Event::Changed { .. } | Event::StepProgress { .. } => return None,
             Event::WaitStarted { what, limit_seconds, .. } => format!("  waiting for {what}, at most {limit_seconds}s"),
             Event::NodeStarted { node, done, of } => format!("  {node}: replacing calico-node ({done} of {of} done)"),
             Event::NodeWaiting { node, why } => format!("  {node}: {why}"),
-            Event::NodeDone { node, seconds, done, of } => format!("  {node}: ready after {} ({done} of {of} done)", report::duration(*seconds)),
+            Event::NodeDone { node, seconds, done, of } => {
+                format!("  {node}: ready after {} ({done} of {of} done)", report::duration(*seconds))
+            }
+            Event::NodeFound { node } => format!("  {node}: replaced before the stop; looked at again, it is ready"),
             Event::NodeGone { node } => format!("  {node}: the node is gone, and left out"),
             Event::Proven { claim, .. } => format!("  proven: {claim}"),
             Event::StepDone { step, seconds } => format!("{step} done in {}", report::duration(*seconds)),

@@ -25,7 +25,9 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
     let home = session.home(&arguments.lease.lease_duration)?;
     let saved = arguments.plan.as_deref().map(read_plan).transpose()?;
     if let Some(flag) = saved.as_ref().and_then(|_| arguments.planning.first_flag()) {
-        return Err(Failure::usage(format!("a saved plan runs as it was reviewed: {flag} can only be given to `plan`")));
+        return Err(Failure::usage(format!(
+            "a saved plan runs as it was reviewed: {flag} can only be given to `plan`"
+        )));
     }
     let cluster = session.connect().await?;
     let (sealed, inventory) = match saved {
@@ -48,16 +50,25 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
 /// Reads a saved plan and checks its seal.
 fn read_plan(path: &Path) -> Result<Sealed, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::bad_file(path.display(), error.to_string()))?;
-    Sealed::read(&text).map_err(|error| Failure::bad_file(path.display(), error.to_string()).now("make it again: calico-upgrader plan --out FILE"))
+    Sealed::read(&text).map_err(|error| {
+        Failure::bad_file(path.display(), error.to_string()).now("make it again: calico-upgrader plan --out FILE")
+    })
 }
 
 /// Plans again with the choices of the saved plan: the same plan must come out, or the cluster has changed since.
-async fn confirm_unchanged(session: &Session, cluster: &Cluster, saved: Sealed) -> Result<(Sealed, Inventory), Failure> {
+async fn confirm_unchanged(
+    session: &Session,
+    cluster: &Cluster,
+    saved: Sealed,
+) -> Result<(Sealed, Inventory), Failure> {
     let catalogue = runbook::catalogue();
     let inventory = session.look(cluster, &catalogue, None).await?;
     if inventory.cluster.uid != saved.plan.cluster.uid {
         let failure = Failure::new(13, "CU-E013", "the plan is of another cluster");
-        return Err(failure.evidence([format!("plan: {}; here: {}", saved.plan.cluster.server, inventory.cluster.server)]).why("nothing was changed").now("check the context"));
+        return Err(failure
+            .evidence([format!("plan: {}; here: {}", saved.plan.cluster.server, inventory.cluster.server)])
+            .why("nothing was changed")
+            .now("check the context"));
     }
     let again = crate::plan::make(&inventory, &catalogue, &saved.plan.runbook, &saved.plan.request)?;
     if again == saved.plan {
@@ -87,7 +98,8 @@ async fn dry_run(session: &Session, cluster: &Cluster, sealed: &Sealed, mode: Dr
             if let Stage::Changes(changes) = stage {
                 for change in step::pending(cluster, &sealed.plan, changes).await.map_err(unforeseen)? {
                     // Objects of a definition that is only to be created, and a second change of one object, cannot be tried yet.
-                    let can_be_tried = !Kind::CUSTOM.contains(&change.object.kind) || cluster.serves(change.object.kind);
+                    let can_be_tried =
+                        !Kind::CUSTOM.contains(&change.object.kind) || cluster.serves(change.object.kind);
                     if is_tried && can_be_tried {
                         change.try_out(cluster).await.map_err(|error| Failure::unexpected(&error))?;
                     }
@@ -96,7 +108,9 @@ async fn dry_run(session: &Session, cluster: &Cluster, sealed: &Sealed, mode: Dr
             }
         }
         if let Desired::Roll(roll) = &planned.desired {
-            moves.extend(step::planned_moves(cluster, roll).await?.into_iter().map(|label| (planned.name.clone(), label)));
+            moves.extend(
+                step::planned_moves(cluster, roll).await?.into_iter().map(|label| (planned.name.clone(), label)),
+            );
             moves.extend(roll.then.iter().map(|change| (planned.name.clone(), format!("replace {}", change.object))));
         }
     }
@@ -134,7 +148,10 @@ fn may_run(inventory: &Inventory) -> Result<(), Failure> {
         return Ok(());
     }
     let failure = Failure::new(15, "CU-C006", format!("{} rights that a run needs are missing", missing.len()));
-    Err(failure.evidence(missing.iter().cloned()).why("a run would stop midway; nothing was changed").now("use an account that may do the above"))
+    Err(failure
+        .evidence(missing.iter().cloned())
+        .why("a run would stop midway; nothing was changed")
+        .now("use an account that may do the above"))
 }
 
 pub fn approve(yes: bool, question: &str) -> Result<(), Failure> {
@@ -143,12 +160,21 @@ pub fn approve(yes: bool, question: &str) -> Result<(), Failure> {
     }
     let refused = |what: &str| Failure::new(10, "CU-E012", what).why("nothing was changed");
     if !terminal::is_interactive() {
-        return Err(refused("there is no terminal to ask on, and --yes was not given").now("review the plan, then add --yes"));
+        return Err(
+            refused("there is no terminal to ask on, and --yes was not given").now("review the plan, then add --yes")
+        );
     }
     if terminal::confirm(question) { Ok(()) } else { Err(refused("the run was not approved")) }
 }
 
-async fn begin(session: &Session, home: Home, cluster: &Cluster, sealed: Sealed, inventory: &Inventory, until: Option<&str>) -> Ended {
+async fn begin(
+    session: &Session,
+    home: Home,
+    cluster: &Cluster,
+    sealed: Sealed,
+    inventory: &Inventory,
+    until: Option<&str>,
+) -> Ended {
     let progress = progress::Screen::start(&session.global)?;
     let voice = progress.voice();
     let (switch, stop) = Stop::new();
@@ -165,16 +191,29 @@ async fn begin(session: &Session, home: Home, cluster: &Cluster, sealed: Sealed,
 }
 
 /// Takes the steps, then tells the end and writes the report.
-pub async fn drive(session: &Session, sealed: &Sealed, door: Door, until: Option<&str>, voice: Voice, progress: progress::Screen) -> Ended {
+pub async fn drive(
+    session: &Session,
+    sealed: &Sealed,
+    door: Door,
+    until: Option<&str>,
+    voice: Voice,
+    progress: progress::Screen,
+) -> Ended {
     let (directory, run) = (door.files.directory().to_owned(), door.state().run.clone());
     let ended = engine::run(&sealed.plan, until, door, &voice).await;
     drop(voice);
     progress.end().await;
     write_report(session, sealed, &directory);
-    terminal::chatter_line(&format!("Kept in    {} (plan.json, journal.jsonl, backup/, report.txt)", directory.display()));
+    terminal::chatter_line(&format!(
+        "Kept in    {} (plan.json, journal.jsonl, backup/, report.txt)",
+        directory.display()
+    ));
     match ended {
         Ok(Ending::Finished) => {
-            terminal::chatter_line(&format!("Calico {} runs on every node. Next: calico-upgrader verify {run}", sealed.plan.to));
+            terminal::chatter_line(&format!(
+                "Calico {} runs on every node. Next: calico-upgrader verify {run}",
+                sealed.plan.to
+            ));
             Ok(0)
         }
         Ok(Ending::AfterPhase) => Ok(0),

@@ -18,22 +18,36 @@ pub fn runbook(session: &Session, arguments: &Arguments) -> Ended {
         RunbookAction::Show { name } => show(name)?,
         RunbookAction::Lint { file } => {
             let read = read_file(file)?;
-            terminal::chatter_line(&format!("{} leads to Calico {} in {} steps", file.display(), read.target, read.steps.len()));
+            terminal::chatter_line(&format!(
+                "{} leads to Calico {} in {} steps",
+                file.display(),
+                read.target,
+                read.steps.len()
+            ));
         }
     }
     Ok(0)
 }
 
 fn list(session: &Session) {
-    let books: Vec<Runbook> = runbook::names().iter().filter_map(|name| runbook::find(name.parse().ok()?)?.ok()).collect();
+    let books: Vec<Runbook> =
+        runbook::names().iter().filter_map(|name| runbook::find(name.parse().ok()?)?.ok()).collect();
     terminal::show(session.global.output, &books, || {
-        let row = |book: &Runbook| vec![book.target.to_string(), format!("{} – {}", book.from.at_least, book.from.at_most), book.steps.len().to_string(), book.source.clone()];
+        let row = |book: &Runbook| {
+            vec![
+                book.target.to_string(),
+                format!("{} – {}", book.from.at_least, book.from.at_most),
+                book.steps.len().to_string(),
+                book.source.clone(),
+            ]
+        };
         report::table(&["TO", "FROM", "STEPS", "SOURCE"], books.iter().map(row).collect(), terminal::width())
     });
 }
 
 fn show(name: &str) -> Result<(), Failure> {
-    let missing = || Failure::usage(format!("there is no runbook `{name}`; there are: {}", runbook::names().join(", ")));
+    let missing =
+        || Failure::usage(format!("there is no runbook `{name}`; there are: {}", runbook::names().join(", ")));
     terminal::data(&runbook::text(name).ok_or_else(missing)?);
     Ok(())
 }

@@ -42,7 +42,10 @@ impl Session {
 
     /// Where runs are kept, and under which name we hold the lock.
     pub fn home(&self, lease: &str) -> Result<Home, Failure> {
-        let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "someone".to_owned());
+        let user = ["USER", "LOGNAME"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok())
+            .unwrap_or_else(|| "someone".to_owned());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let holder = format!("{user}@{host} (pid {})", std::process::id());
         let seconds = seconds("--lease-duration", lease)?.max(1);
@@ -61,7 +64,12 @@ impl Session {
     }
 
     /// Looks at the cluster with everything in mind that the target's manifests hold.
-    pub async fn look(&self, cluster: &Cluster, catalogue: &Catalogue, target: Option<Version>) -> Result<Inventory, Failure> {
+    pub async fn look(
+        &self,
+        cluster: &Cluster,
+        catalogue: &Catalogue,
+        target: Option<Version>,
+    ) -> Result<Inventory, Failure> {
         Ok(observe::inventory(cluster, catalogue, &objects_of(catalogue, target)).await?)
     }
 }
@@ -152,7 +160,11 @@ pub fn reason(text: &str) -> Result<(String, String), Failure> {
     let wrong = || Failure::usage(format!("`--ignore {text}` needs a reason: write --ignore ID=REASON"));
     let (id, reason) = text.split_once('=').filter(|(_, reason)| !reason.trim().is_empty()).ok_or_else(wrong)?;
     let is_known = crate::check::CHECKS.iter().any(|(known, _)| *known == id);
-    if is_known { Ok((id.to_owned(), reason.to_owned())) } else { Err(Failure::usage(format!("there is no check `{id}`: see calico-upgrader check --list"))) }
+    if is_known {
+        Ok((id.to_owned(), reason.to_owned()))
+    } else {
+        Err(Failure::usage(format!("there is no check `{id}`: see calico-upgrader check --list")))
+    }
 }
 
 fn read_names(path: &std::path::Path) -> Result<std::collections::BTreeSet<String>, Failure> {
@@ -160,7 +172,9 @@ fn read_names(path: &std::path::Path) -> Result<std::collections::BTreeSet<Strin
     let names = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let names: std::collections::BTreeSet<String> = names.map(str::to_owned).collect();
     match names.iter().find(|name| name.split('/').count() != 3) {
-        Some(wrong) => Err(Failure::bad_file(path.display(), format!("`{wrong}` is not written as KIND/NAMESPACE/NAME"))),
+        Some(wrong) => {
+            Err(Failure::bad_file(path.display(), format!("`{wrong}` is not written as KIND/NAMESPACE/NAME")))
+        }
         None => Ok(names),
     }
 }

@@ -40,8 +40,14 @@ pub async fn status(session: &Session, arguments: &Status) -> Ended {
 /// A run that says it is running may be dead: the lock tells.
 async fn tell_holder(cluster: &Cluster, is_running: bool) -> Result<(), Failure> {
     match door::current_holder(cluster).await? {
-        Some((holder, renewed)) => terminal::chatter_line(&format!("Lock       {} · renewed {}", report::clean(&holder), report::clean(&renewed))),
-        None if is_running => terminal::chatter_line("Lock       free: the runner is gone. Next: calico-upgrader resume"),
+        Some((holder, renewed)) => terminal::chatter_line(&format!(
+            "Lock       {} · renewed {}",
+            report::clean(&holder),
+            report::clean(&renewed)
+        )),
+        None if is_running => {
+            terminal::chatter_line("Lock       free: the runner is gone. Next: calico-upgrader resume")
+        }
         None => {}
     }
     Ok(())
@@ -51,10 +57,17 @@ async fn tell_holder(cluster: &Cluster, is_running: bool) -> Result<(), Failure>
 pub fn describe(state: &RunState) -> String {
     let (phase, next) = match &state.phase {
         RunPhase::Running => ("running".to_owned(), "calico-upgrader status -w, or pause".to_owned()),
-        RunPhase::Stopped { exit, why } => (format!("stopped with exit {exit}: {why}"), format!("calico-upgrader resume {}", state.run)),
-        RunPhase::Finished { exit } => (format!("finished with exit {exit}"), format!("calico-upgrader verify {}", state.run)),
+        RunPhase::Stopped { exit, why } => {
+            (format!("stopped with exit {exit}: {why}"), format!("calico-upgrader resume {}", state.run))
+        }
+        RunPhase::Finished { exit } => {
+            (format!("finished with exit {exit}"), format!("calico-upgrader verify {}", state.run))
+        }
     };
-    let backup = state.backup.as_ref().map(|backup| format!("Backup     {} on {} ({})\n", backup.path, backup.host, backup.digest.short()));
+    let backup = state
+        .backup
+        .as_ref()
+        .map(|backup| format!("Backup     {} on {} ({})\n", backup.path, backup.host, backup.digest.short()));
     report::clean(&format!(
         "Run        {} · Calico {} → {} · {phase}\nDone       {}\nIn step    {}\nNodes      {} of {} replaced\n{}Runner     {} (epoch {}) · record updated {}\nNext       {next}\n",
         state.run,
@@ -86,6 +99,9 @@ pub async fn pause(session: &Session, arguments: &OfRun) -> Ended {
         return Ok(0);
     };
     door::ask_to_pause(&cluster, &state.run).await?;
-    terminal::chatter_line(&format!("Run {} stops before its next change and exits with 11. Next: calico-upgrader resume {}", state.run, state.run));
+    terminal::chatter_line(&format!(
+        "Run {} stops before its next change and exits with 11. Next: calico-upgrader resume {}",
+        state.run, state.run
+    ));
     Ok(0)
 }

@@ -36,12 +36,42 @@ pub fn data(text: &str) {
 /// Prints words for people.
 pub fn chatter(text: &str) {
     let mut out = anstream::stderr();
-    let _ = out.write_all(paint(text).as_bytes()).and_then(|()| out.flush());
+    let text = fold(text, columns(std::io::stderr()));
+    let _ = out.write_all(paint(&text).as_bytes()).and_then(|()| out.flush());
 }
 
 /// Prints a screen: data that people read, with the words that matter in colour where there is colour.
 fn screen(text: &str) {
-    data(&paint(text));
+    data(&paint(&fold(text, columns(std::io::stdout()))));
+}
+
+/// Breaks lines that a terminal is too narrow for, and sets what follows under the words of the first line.
+fn fold(text: &str, columns: Option<u16>) -> String {
+    let Some(columns) = columns.map(usize::from) else { return text.to_owned() };
+    let fold_line = |line: &str| {
+        let start = line.len() - line.trim_start().len();
+        let label = line[start..]
+            .find("  ")
+            .map_or(0, |gap| gap + line[start + gap..].len() - line[start + gap..].trim_start().len());
+        let indent = " ".repeat((start + label).min(columns / 3));
+        let options = textwrap::Options::new(columns)
+            .subsequent_indent(&indent)
+            .word_separator(textwrap::WordSeparator::AsciiSpace);
+        textwrap::wrap(line, options).join("\n")
+    };
+    let fits = |line: &str| line.chars().count() <= columns;
+    let folded = text.split_inclusive('\n').map(|line| match line.strip_suffix('\n') {
+        Some(line) if !fits(line) => fold_line(line) + "\n",
+        None if !fits(line) => fold_line(line),
+        Some(_) | None => line.to_owned(),
+    });
+    folded.collect()
+}
+
+/// The width of a terminal; `None` where there is none.
+fn columns(stream: impl std::os::fd::AsFd) -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(size.ws_col).filter(|columns| *columns >= 40)
 }
 
 /// Colours the words at the start of lines that tell how things are. Colour never carries meaning alone, and `anstream` takes
@@ -51,7 +81,8 @@ fn paint(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let start = line.trim_start();
-        let (indent, word_end) = (line.len() - start.len(), start.find([' ', ']', ':']).map_or(start.len(), |end| end + 1));
+        let (indent, word_end) =
+            (line.len() - start.len(), start.find([' ', ']', ':']).map_or(start.len(), |end| end + 1));
         let (word, rest) = start.split_at(word_end.min(start.trim_end().len()));
         let painted = match word.trim_end_matches([' ', ':']) {
             word if word.starts_with("error[") || word == "BROKEN" => word.red().bold().to_string(),
@@ -84,8 +115,7 @@ pub fn show(output: Output, value: &impl serde::Serialize, words: impl FnOnce() 
 
 /// The width of the terminal; 100 where there is none.
 pub fn width() -> u16 {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    size.ok().map(|size| size.ws_col).filter(|columns| *columns >= 40).unwrap_or(100)
+    columns(std::io::stdout()).unwrap_or(100)
 }
 
 /// Answers whether someone can be asked.
@@ -118,6 +148,14 @@ pub fn print_completion(shell: clap_complete::Shell, mut command: clap::Command)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_too_long_for_a_terminal_is_set_under_its_words() {
+        let line = "  evidence  one two three four five six seven eight nine ten eleven\n";
+        let folded = fold(line, Some(45));
+        assert_eq!(folded, "  evidence  one two three four five six seven\n            eight nine ten eleven\n");
+        assert_eq!(fold(line, None), line);
+    }
 
     #[test]
     fn colour_is_all_that_painting_adds() {

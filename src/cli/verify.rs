@@ -1,4 +1,10 @@
-use super::{Ended, arguments::{OfRun, Planning}, failure::Failure, session::{Session, installed}, terminal};
+use super::{
+    Ended,
+    arguments::{OfRun, Planning},
+    failure::Failure,
+    session::{Session, installed},
+    terminal,
+};
 use crate::{
     cluster::Cluster,
     door::{self, Record},
@@ -52,7 +58,12 @@ async fn of_release(session: &Session, cluster: &Cluster) -> Result<Vec<Claim>, 
         return Err(failure.evidence([known]).now("calico-upgrader discover, or plan --to v2.6"));
     }
     let release = release.map(|release| release.to_string());
-    let (sealed, _) = super::plan::make(session, cluster, &Planning { to: release.clone(), allow_untested: true, ..Planning::default() }).await?;
+    let (sealed, _) = super::plan::make(
+        session,
+        cluster,
+        &Planning { to: release.clone(), allow_untested: true, ..Planning::default() },
+    )
+    .await?;
     let facts = sealed.plan.changes().map(|change| format!("{} {}", change.verb(), change.object));
     let text = format!("Calico {} is as it ships, but for settings made by hand", release.unwrap_or_default());
     Ok(vec![Claim { text, holds: sealed.plan.is_empty(), facts: facts.collect() }])

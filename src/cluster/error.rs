@@ -37,7 +37,9 @@ impl ClusterError {
     pub(super) fn of(method: &http::Method, path: &str, source: kube::Error) -> Self {
         let path = path.to_owned();
         match source {
-            kube::Error::Api(status) => Self::of_status(method, path, status.code, &status.reason, status.message.clone()),
+            kube::Error::Api(status) => {
+                Self::of_status(method, path, status.code, &status.reason, status.message.clone())
+            }
             other => Self::Unreachable { path, source: Box::new(other) },
         }
     }
@@ -69,7 +71,11 @@ impl ClusterError {
     pub fn is_about_access(&self) -> bool {
         matches!(
             self,
-            Self::Config { .. } | Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unauthorized { .. } | Self::Forbidden { .. }
+            Self::Config { .. }
+                | Self::Unreachable { .. }
+                | Self::TimedOut { .. }
+                | Self::Unauthorized { .. }
+                | Self::Forbidden { .. }
         )
     }
 }

@@ -96,7 +96,12 @@ impl Cluster {
     async fn read(&self, path: &str) -> Result<Value, ClusterError> {
         use backon::{ExponentialBuilder, Retryable};
         (|| self.send(http::Method::GET, path, None))
-            .retry(ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_max_times(5).with_jitter())
+            .retry(
+                ExponentialBuilder::default()
+                    .with_min_delay(Duration::from_millis(200))
+                    .with_max_times(5)
+                    .with_jitter(),
+            )
             .when(ClusterError::is_worth_a_retry)
             .await
     }

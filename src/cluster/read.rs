@@ -13,9 +13,10 @@ const LIST_TRIES: usize = 5;
 pub type Raw = Value;
 
 impl Cluster {
-    /// Reads one object; `None` only if the server says that it is not there.
+    /// Reads one object; `None` only if the server says that it is not there, or has no such kind.
     pub async fn get(&self, reference: &ObjectRef) -> Result<Option<Live>, ClusterError> {
-        let path = self.place(reference.kind)?.object(reference);
+        let Ok(place) = self.place(reference.kind) else { return Ok(None) };
+        let path = place.object(reference);
         match self.read(&path).await {
             Ok(body) => self.live(reference.kind, &path, body).map(Some),
             Err(ClusterError::NotFound { .. }) => Ok(None),
@@ -38,7 +39,12 @@ impl Cluster {
     }
 
     /// Lists the objects of a kind that a label selector picks.
-    pub async fn list_selected(&self, kind: Kind, namespace: Option<&str>, selector: &str) -> Result<Vec<Live>, ClusterError> {
+    pub async fn list_selected(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<Live>, ClusterError> {
         let read = |body| self.live(kind, kind.name(), body);
         self.collect(kind, namespace, selector, read).await.map(|(found, _)| found)
     }

@@ -23,7 +23,11 @@ impl Resource {
     }
 
     fn prefix(&self) -> String {
-        if self.group.is_empty() { format!("/api/{}", self.version) } else { format!("/apis/{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        }
     }
 
     /// The path of a kind's objects, of all namespaces or of one.
@@ -127,7 +131,9 @@ pub(super) fn candidates(kind: Kind) -> Vec<Resource> {
         Kind::Deployment => {
             (&[("apps", "v1"), ("apps", "v1beta2"), ("apps", "v1beta1"), ("extensions", "v1beta1")], "deployments")
         }
-        Kind::ControllerRevision => (&[("apps", "v1"), ("apps", "v1beta2"), ("apps", "v1beta1")], "controllerrevisions"),
+        Kind::ControllerRevision => {
+            (&[("apps", "v1"), ("apps", "v1beta2"), ("apps", "v1beta1")], "controllerrevisions")
+        }
         Kind::NetworkPolicy => (&[("networking.k8s.io", "v1"), ("extensions", "v1beta1")], "networkpolicies"),
         Kind::ClusterRole => (&RBAC, "clusterroles"),
         Kind::ClusterRoleBinding => (&RBAC, "clusterrolebindings"),

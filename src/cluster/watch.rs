@@ -101,7 +101,9 @@ impl PodFeed {
             "{collection}?watch=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={revision}&labelSelector={selector}"
         );
         self.cluster.count_request();
-        let request = http::Request::get(&path).body(Vec::new()).map_err(|source| ClusterError::Path { path: path.clone(), source })?;
+        let request = http::Request::get(&path)
+            .body(Vec::new())
+            .map_err(|source| ClusterError::Path { path: path.clone(), source })?;
         match self.cluster.client.request_events::<Value>(request).await {
             Ok(events) => Ok(Box::pin(events)),
             Err(source) => Err(ClusterError::of(&http::Method::GET, &path, source)),
@@ -154,5 +156,8 @@ fn trouble(body: &Value) -> Option<String> {
         }
     }
     let placed = condition(body, "PodScheduled").filter(|condition| condition["status"] == "False")?;
-    Some(format!("not placed: {}", placed["message"].as_str().or(placed["reason"].as_str()).unwrap_or("no reason given")))
+    Some(format!(
+        "not placed: {}",
+        placed["message"].as_str().or(placed["reason"].as_str()).unwrap_or("no reason given")
+    ))
 }

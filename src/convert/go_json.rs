@@ -91,8 +91,7 @@ pub(super) struct SpecFields<'a>(Vec<(&'a str, &'a Value)>);
 impl<'a> SpecFields<'a> {
     // The API server keeps third-party objects as maps and sends their keys sorted.
     pub fn of(fields: Option<&'a Map<String, Value>>) -> Self {
-        let mut fields: Vec<_> =
-            fields.into_iter().flatten().map(|(key, value)| (key.as_str(), value)).collect();
+        let mut fields: Vec<_> = fields.into_iter().flatten().map(|(key, value)| (key.as_str(), value)).collect();
         fields.sort_by_key(|(key, _)| *key);
         Self(fields)
     }
@@ -100,10 +99,7 @@ impl<'a> SpecFields<'a> {
     /// Lists the values that Go decodes into the field `name`, the deciding one last.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &'a Value> {
         // A null leaves what the field held before.
-        self.0
-            .iter()
-            .filter(move |(key, value)| is_key_of(key, name) && !value.is_null())
-            .map(|(_, value)| *value)
+        self.0.iter().filter(move |(key, value)| is_key_of(key, name) && !value.is_null()).map(|(_, value)| *value)
     }
 
     /// Checks every value that Go decodes into the field `name`, and gives the deciding one.

@@ -11,8 +11,7 @@ pub(super) struct Network {
 }
 
 const V4_LINK_LOCAL: Network = Network { address: IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), prefix: 16 };
-const V6_LINK_LOCAL: Network =
-    Network { address: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), prefix: 10 };
+const V6_LINK_LOCAL: Network = Network { address: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), prefix: 10 };
 
 impl Network {
     /// Reads a CIDR, or an address as the network of that one address.
@@ -34,12 +33,9 @@ impl Network {
     /// Gives the same network with its host bits cleared.
     pub fn masked(self) -> Self {
         let host_bits = width(self.address) - self.prefix;
-        let cleared =
-            number(self.address).checked_shr(host_bits).unwrap_or(0).checked_shl(host_bits).unwrap_or(0);
+        let cleared = number(self.address).checked_shr(host_bits).unwrap_or(0).checked_shl(host_bits).unwrap_or(0);
         let address = match self.address {
-            IpAddr::V4(_) => {
-                Ipv4Addr::from_bits(u32::try_from(cleared).expect("an IPv4 address has 32 bits")).into()
-            }
+            IpAddr::V4(_) => Ipv4Addr::from_bits(u32::try_from(cleared).expect("an IPv4 address has 32 bits")).into(),
             IpAddr::V6(_) => Ipv6Addr::from_bits(cleared).into(),
         };
         Self { address, prefix: self.prefix }
@@ -87,9 +83,7 @@ pub(super) fn parse_cidr(text: &str) -> Option<Network> {
 
 /// Reads an address; a mapped one becomes IPv4.
 pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
-    parse_v4(text)
-        .map(IpAddr::V4)
-        .or_else(|| parse_v6(text).map(|address| IpAddr::V6(address).to_canonical()))
+    parse_v4(text).map(IpAddr::V4).or_else(|| parse_v6(text).map(|address| IpAddr::V6(address).to_canonical()))
 }
 
 fn parse_v4(text: &str) -> Option<Ipv4Addr> {
@@ -127,8 +121,7 @@ fn groups(text: &str) -> Option<Vec<u16>> {
         None if text.contains('.') => (None, Some(text)),
         Some(_) | None => (Some(text), None),
     };
-    let mut groups: Vec<u16> =
-        hexadecimal.map_or(Some(Vec::new()), |text| text.split(':').map(group).collect())?;
+    let mut groups: Vec<u16> = hexadecimal.map_or(Some(Vec::new()), |text| text.split(':').map(group).collect())?;
     if let Some(dotted) = dotted {
         let bits = parse_v4(dotted)?.to_bits();
         groups.extend([(bits >> 16) as u16, bits as u16]);
@@ -223,9 +216,7 @@ mod tests {
     fn overlap_with_link_local_is_seen_from_either_side() {
         let overlaps = |text: &str| Network::parse(text).unwrap().link_local_overlap().is_some();
         assert!(
-            ["0.0.0.0/0", "169.0.0.0/8", "169.254.7.0/24", "::/0", "fe80:1::/64", "febf::1"]
-                .into_iter()
-                .all(overlaps)
+            ["0.0.0.0/0", "169.0.0.0/8", "169.254.7.0/24", "::/0", "fe80:1::/64", "febf::1"].into_iter().all(overlaps)
         );
         assert!(!["169.253.0.0/16", "169.255.0.0/16", "fec0::/10", "fd00::/8"].into_iter().any(overlaps));
     }

@@ -25,9 +25,7 @@ use draft::{Draft, Refusal};
 use old_object::{OldKind, OldObject};
 use settle::{Judged, settle};
 
-pub use outcome::{
-    Conversion, NewKind, NewObject, Outcome, SourceObject, SystemPolicyChoice, TargetObject, Verdict,
-};
+pub use outcome::{Conversion, NewKind, NewObject, Outcome, SourceObject, SystemPolicyChoice, TargetObject, Verdict};
 pub use policy::{
     ExistingPolicy, NamespacePhase, NamespacePolicies, PolicyConversion, conversion_for, is_default_deny,
 };
@@ -93,9 +91,7 @@ mod tests {
     #[test]
     fn a_hundred_pools_give_a_hundred_pools_in_a_fixed_order() {
         let pools: Vec<Value> = (0..100)
-            .map(|number| {
-                pool(&format!("10-{number}-0-0-16"), &format!(r#"{{"cidr":"10.{number}.0.0/16"}}"#))
-            })
+            .map(|number| pool(&format!("10-{number}-0-0-16"), &format!(r#"{{"cidr":"10.{number}.0.0/16"}}"#)))
             .collect();
         let forward = convert_third_party_resources(&pools, None);
         let backward = convert_third_party_resources(&pools.iter().rev().cloned().collect::<Vec<_>>(), None);

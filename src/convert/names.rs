@@ -6,9 +6,8 @@ use super::go_net::{Network, parse_address, parse_cidr};
 
 /// Answers whether an old pool's name has the form of a CIDR; Calico skipped the others.
 pub(super) fn is_network_name(name: &str) -> bool {
-    name.rsplit_once('-').is_some_and(|(address, prefix)| {
-        parse_cidr(&format!("{}/{prefix}", dashes_undone(address))).is_some()
-    })
+    name.rsplit_once('-')
+        .is_some_and(|(address, prefix)| parse_cidr(&format!("{}/{prefix}", dashes_undone(address))).is_some())
 }
 
 /// Reads the address that an old peer's name stands for.
@@ -79,9 +78,7 @@ mod tests {
 
     #[test]
     fn a_pool_name_is_a_cidr_whose_last_dash_is_the_slash() {
-        for name in
-            ["10-0-0-0-8", "fd80-24e2-f998-72d6---64", "2001-db8-1-2-3-4-5-0-112", "---0", "10.0.0.0-8"]
-        {
+        for name in ["10-0-0-0-8", "fd80-24e2-f998-72d6---64", "2001-db8-1-2-3-4-5-0-112", "---0", "10.0.0.0-8"] {
             assert!(is_network_name(name), "{name}");
         }
         for name in ["my-pool", "10-0-0-0-33", "10-0-0-0", "fd00-1--48", "pool", "10-0-0-0-"] {

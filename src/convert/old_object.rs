@@ -50,8 +50,7 @@ impl<'a> OldObject<'a> {
         let namespace = required_text(metadata, "namespace")?;
         let name = required_text(metadata, "name")?;
         if namespace != CALICO_NAMESPACE {
-            let reason =
-                format!("it is in namespace `{namespace}`, and Calico reads only `{CALICO_NAMESPACE}`");
+            let reason = format!("it is in namespace `{namespace}`, and Calico reads only `{CALICO_NAMESPACE}`");
             return Err(Refusal::new(Outcome::Ignored, reason));
         }
         let (labels, annotations) = (texts(metadata, "labels")?, texts(metadata, "annotations")?);
@@ -89,8 +88,7 @@ impl<'a> OldObject<'a> {
 fn unknown_kind(object: &Value) -> Refusal {
     let shown = |field: &str| object.get(field).unwrap_or(&Value::Null);
     let (kind, api_version) = (shown("kind"), shown("apiVersion"));
-    let reason =
-        format!("kind {kind} of apiVersion {api_version} is none that Calico kept as third-party resource");
+    let reason = format!("kind {kind} of apiVersion {api_version} is none that Calico kept as third-party resource");
     Refusal::new(Outcome::Invalid, reason)
 }
 

@@ -45,8 +45,7 @@ pub struct SourceObject {
 impl SourceObject {
     /// Names an object as far as it can be named; what is missing is empty.
     pub fn of(object: &Value) -> Self {
-        let text =
-            |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         Self { kind: text("/kind"), namespace: text("/metadata/namespace"), name: text("/metadata/name") }
     }
 }

@@ -82,9 +82,7 @@ pub fn conversion_for(namespace: &NamespacePolicies) -> PolicyConversion {
 
 fn isolated(policies: &[ExistingPolicy]) -> PolicyConversion {
     match policies.iter().find(|policy| policy.name == DEFAULT_DENY) {
-        None => {
-            PolicyConversion::AddDefaultDeny { spec: json!({"podSelector": {}, "policyTypes": ["Ingress"]}) }
-        }
+        None => PolicyConversion::AddDefaultDeny { spec: json!({"podSelector": {}, "policyTypes": ["Ingress"]}) },
         Some(policy) if is_default_deny(&policy.spec) => PolicyConversion::AlreadyIsolated,
         Some(policy) => PolicyConversion::DefaultDenyDiffers { existing: policy.spec.clone() },
     }
@@ -141,17 +139,15 @@ struct Ingress {
 
 fn is_isolated(annotation: Option<&str>) -> Result<bool, String> {
     let Some(text) = annotation else { return Ok(false) };
-    let annotation: Annotation = serde_json::from_str(text)
-        .map_err(|error| format!("the annotation `{text}` is not readable: {error}"))?;
+    let annotation: Annotation =
+        serde_json::from_str(text).map_err(|error| format!("the annotation `{text}` is not readable: {error}"))?;
     refuse_other_case(&annotation.others, "ingress")?;
     let Some(ingress) = annotation.ingress else { return Ok(false) };
     refuse_other_case(&ingress.others, "isolation")?;
     match ingress.isolation.as_deref() {
         None => Ok(false),
         Some(KNOWN_ISOLATION) => Ok(true),
-        Some(other) => {
-            Err(format!("the annotation's isolation is `{other}`, and only `{KNOWN_ISOLATION}` is known"))
-        }
+        Some(other) => Err(format!("the annotation's isolation is `{other}`, and only `{KNOWN_ISOLATION}` is known")),
     }
 }
 
@@ -170,9 +166,8 @@ mod tests {
     const ISOLATED: &str = r#"{"ingress":{"isolation":"DefaultDeny"}}"#;
 
     fn namespace(annotation: Option<&str>, policies: &[(&str, Value)]) -> NamespacePolicies {
-        let policies = policies
-            .iter()
-            .map(|(name, spec)| ExistingPolicy { name: (*name).to_owned(), spec: spec.clone() });
+        let policies =
+            policies.iter().map(|(name, spec)| ExistingPolicy { name: (*name).to_owned(), spec: spec.clone() });
         let annotation = annotation.map(str::to_owned);
         NamespacePolicies {
             name: "shop".to_owned(),
@@ -185,21 +180,12 @@ mod tests {
     #[test]
     fn an_open_namespace_loses_its_dormant_policies() {
         let policies = [("allow-web", json!({})), ("default-deny", json!({"podSelector": {}}))];
-        let removed =
-            PolicyConversion::Remove { policies: vec!["allow-web".to_owned(), "default-deny".to_owned()] };
-        for annotation in [
-            None,
-            Some("{}"),
-            Some(r#"{"ingress":{}}"#),
-            Some(r#"{"ingress":null}"#),
-            Some(r#"{"egress":{"x":1}}"#),
-        ] {
+        let removed = PolicyConversion::Remove { policies: vec!["allow-web".to_owned(), "default-deny".to_owned()] };
+        for annotation in
+            [None, Some("{}"), Some(r#"{"ingress":{}}"#), Some(r#"{"ingress":null}"#), Some(r#"{"egress":{"x":1}}"#)]
+        {
             assert_eq!(conversion_for(&namespace(annotation, &policies)), removed, "{annotation:?}");
-            assert_eq!(
-                conversion_for(&namespace(annotation, &[])),
-                PolicyConversion::Nothing,
-                "{annotation:?}"
-            );
+            assert_eq!(conversion_for(&namespace(annotation, &[])), PolicyConversion::Nothing, "{annotation:?}");
         }
     }
 
@@ -270,10 +256,8 @@ mod tests {
     #[test]
     fn a_terminating_namespace_is_left_alone_whatever_it_says() {
         for annotation in [None, Some(ISOLATED), Some("broken")] {
-            let leaving = NamespacePolicies {
-                phase: NamespacePhase::Terminating,
-                ..namespace(annotation, &[("a", json!({}))])
-            };
+            let leaving =
+                NamespacePolicies { phase: NamespacePhase::Terminating, ..namespace(annotation, &[("a", json!({}))]) };
             assert_eq!(conversion_for(&leaving), PolicyConversion::Terminating);
         }
     }

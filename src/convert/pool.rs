@@ -14,15 +14,12 @@ pub(super) fn convert(old: &OldObject) -> Result<Draft, Refusal> {
     let fields = old.fields();
     let text = fields.text("value")?;
     if !is_network_name(old.name) {
-        let reason = format!(
-            "Calico skips it silently: its name `{}` is not a CIDR name such as `10-0-0-0-16`",
-            old.name
-        );
+        let reason =
+            format!("Calico skips it silently: its name `{}` is not a CIDR name such as `10-0-0-0-16`", old.name);
         return Err(Refusal::new(Outcome::Dropped, reason));
     }
     let value = PoolValue::parse(text).map_err(|error| {
-        let reason =
-            format!("Calico skips it silently: its `spec.value` is not readable as a pool ({error})");
+        let reason = format!("Calico skips it silently: its `spec.value` is not readable as a pool ({error})");
         Refusal::new(Outcome::Dropped, reason)
     })?;
     let network = accepted_network(&value)?;
@@ -59,8 +56,7 @@ fn is_ipip_on(value: &PoolValue) -> bool {
 }
 
 fn ipip_fault(value: &PoolValue, network: Network) -> Option<String> {
-    (network.is_v6() && is_ipip_on(value))
-        .then(|| format!("`{network}` is IPv6, and IPIP works on IPv4 pools only"))
+    (network.is_v6() && is_ipip_on(value)).then(|| format!("`{network}` is IPv6, and IPIP works on IPv4 pools only"))
 }
 
 fn size_fault(value: &PoolValue, network: Network) -> Option<String> {
@@ -71,8 +67,7 @@ fn size_fault(value: &PoolValue, network: Network) -> Option<String> {
 
 fn host_bits_fault(network: Network) -> Option<String> {
     let masked = network.masked();
-    (masked != network)
-        .then(|| format!("`{network}` has bits set after its prefix: the network is `{masked}`"))
+    (masked != network).then(|| format!("`{network}` has bits set after its prefix: the network is `{masked}`"))
 }
 
 fn link_local_fault(network: Network) -> Option<String> {
@@ -113,9 +108,8 @@ fn value_notes(value: &PoolValue, network: Network) -> impl Iterator<Item = Stri
             .then(|| format!("the tunnel interface `{interface}` becomes `tunl0`")),
         (is_ipip_on(value) && value.ipip_mode.is_empty())
             .then(|| "`mode` stays absent, which means `always`".to_owned()),
-        (value.ipam == Some(false) && !value.disabled).then(|| {
-            "`ipam` false is not carried over: `disabled` alone decides, and the pool is enabled".to_owned()
-        }),
+        (value.ipam == Some(false) && !value.disabled)
+            .then(|| "`ipam` false is not carried over: `disabled` alone decides, and the pool is enabled".to_owned()),
         super::go_json::unknown_keys_note("spec.value", value.unknown_keys.iter().map(String::as_str)),
     ]
     .into_iter()
@@ -136,9 +130,7 @@ mod tests {
     fn every_reason_for_a_refusal_is_given_at_once() {
         let (outcome, reason) = outcome_of(r#"{"cidr":"169.254.1.1/30","ipip_mode":"Always"}"#);
         assert_eq!(outcome, Outcome::Rejected);
-        for part in
-            ["at least a /26", "bits set after its prefix", "link-local range `169.254.0.0/16`", "`Always`"]
-        {
+        for part in ["at least a /26", "bits set after its prefix", "link-local range `169.254.0.0/16`", "`Always`"] {
             assert!(reason.contains(part), "{part} in {reason}");
         }
     }
@@ -181,15 +173,17 @@ mod tests {
     #[test]
     fn an_address_that_programs_read_differently_is_not_guessed_at() {
         let (verdict, objects) = convert_one(&pool("10-0-0-0-16", r#"{"cidr":"010.010.0.0/16"}"#));
-        assert!(objects.is_empty() && verdict.outcome.blocks() && verdict.reason.contains("010.010.0.0/16"), "{}", verdict.reason);
+        assert!(
+            objects.is_empty() && verdict.outcome.blocks() && verdict.reason.contains("010.010.0.0/16"),
+            "{}",
+            verdict.reason
+        );
     }
 
     #[test]
     fn settings_that_are_lost_are_noted() {
-        let (verdict, _) = convert_one(&pool(
-            "10-0-0-0-16",
-            r#"{"cidr":"10.0.0.0/16","ipip":"tunl7","ipam":false,"vxlan":1}"#,
-        ));
+        let (verdict, _) =
+            convert_one(&pool("10-0-0-0-16", r#"{"cidr":"10.0.0.0/16","ipip":"tunl7","ipam":false,"vxlan":1}"#));
         for part in ["`tunl7`", "`mode` stays absent", "`ipam` false", "`vxlan`"] {
             assert!(verdict.notes.iter().any(|note| note.contains(part)), "{part} in {:?}", verdict.notes);
         }

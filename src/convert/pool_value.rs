@@ -48,9 +48,7 @@ impl PoolValue {
         self.written_cidr = text.unwrap_or_default();
         self.network = match self.written_cidr.as_str() {
             "" => None,
-            text => {
-                Some(Network::parse(text).ok_or_else(|| E::custom(format_args!("`{text}` is not a CIDR")))?)
-            }
+            text => Some(Network::parse(text).ok_or_else(|| E::custom(format_args!("`{text}` is not a CIDR")))?),
         };
         Ok(())
     }
@@ -115,8 +113,7 @@ mod tests {
 
     #[test]
     fn the_last_key_wins_whatever_its_case() {
-        let value =
-            read(r#"{"cidr":"10.0.0.0/8","Cidr":"10.1.0.0/16","IPIP":"tunl0","ipip":"","MASQUERADE":true}"#);
+        let value = read(r#"{"cidr":"10.0.0.0/8","Cidr":"10.1.0.0/16","IPIP":"tunl0","ipip":"","MASQUERADE":true}"#);
         assert_eq!(value.network.unwrap().to_string(), "10.1.0.0/16");
         assert_eq!((value.ipip_interface.as_str(), value.masquerade), ("", true));
         assert_eq!(read(r#"{"cidr":"10.0.0.0/8","cidr":"10.2.0.0/16"}"#).written_cidr, "10.2.0.0/16");
@@ -124,9 +121,8 @@ mod tests {
 
     #[test]
     fn null_leaves_a_setting_but_clears_the_cidr() {
-        let value = read(
-            r#"{"cidr":"10.0.0.0/8","ipip":"tunl0","disabled":true,"IPIP":null,"Disabled":null,"CIDR":null}"#,
-        );
+        let value =
+            read(r#"{"cidr":"10.0.0.0/8","ipip":"tunl0","disabled":true,"IPIP":null,"Disabled":null,"CIDR":null}"#);
         assert_eq!((value.network, value.ipip_interface.as_str(), value.disabled), (None, "tunl0", true));
     }
 

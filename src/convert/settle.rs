@@ -59,8 +59,7 @@ fn outcome_of(draft: &Draft, claims: &Claims) -> (Outcome, String) {
     if claim.iter().all(|(_, other)| other.spec == draft.spec) {
         return (Outcome::Converted, format!("becomes `{target}`"));
     }
-    let named: Vec<_> =
-        claim.iter().map(|(source, draft)| format!("`{source}` with {}", draft.spec)).collect();
+    let named: Vec<_> = claim.iter().map(|(source, draft)| format!("`{source}` with {}", draft.spec)).collect();
     let reason = format!(
         "{} objects become `{target}` with different content, and Calico would keep the last by name: {}",
         named.len(),
@@ -72,8 +71,7 @@ fn outcome_of(draft: &Draft, claims: &Claims) -> (Outcome, String) {
 fn shared_notes(source: &SourceObject, draft: &Draft, claims: &Claims) -> impl Iterator<Item = String> {
     let target = draft.target();
     let claim = &claims[&target];
-    let renamed =
-        (source.name != draft.name).then(|| format!("renamed from `{}` to `{}`", source.name, draft.name));
+    let renamed = (source.name != draft.name).then(|| format!("renamed from `{}` to `{}`", source.name, draft.name));
     let shared = (claim.len() > 1).then(|| {
         let named: Vec<_> = claim.iter().map(|(source, _)| format!("`{source}`")).collect();
         format!("one object is written for {}", named.join(", "))
@@ -92,8 +90,8 @@ fn ipip_note(claims: &Claims) -> String {
 
 // Calico writes the setting while it applies the pools, then the old settings are copied over it.
 fn missing_ipip_setting(claims: &Claims) -> Option<NewObject> {
-    let is_needed = claims.values().flatten().any(|(_, draft)| draft.enables_ipip)
-        && !claims.contains_key(&ipip_target());
+    let is_needed =
+        claims.values().flatten().any(|(_, draft)| draft.enables_ipip) && !claims.contains_key(&ipip_target());
     is_needed.then(|| {
         let TargetObject { kind, name } = ipip_target();
         Draft::new(kind, name, json!({"name": IPIP_SETTING, "value": Value::from("true")})).to_object()
@@ -124,16 +122,11 @@ mod tests {
     #[test]
     fn all_objects_in_a_conflict_are_named_and_the_last_by_name_is_given() {
         let same = |name: &str, value: &str| config(name, json!({"name": "LogLevel", "value": value}));
-        let conversion =
-            convert_third_party_resources(&[same("c", "x"), same("a", "x"), same("b", "y")], None);
+        let conversion = convert_third_party_resources(&[same("c", "x"), same("a", "x"), same("b", "y")], None);
         for verdict in &conversion.verdicts {
             assert_eq!(verdict.outcome, Outcome::Conflict);
             for name in ["a", "b", "c"] {
-                assert!(
-                    verdict.reason.contains(&format!("`GlobalConfig/kube-system/{name}`")),
-                    "{}",
-                    verdict.reason
-                );
+                assert!(verdict.reason.contains(&format!("`GlobalConfig/kube-system/{name}`")), "{}", verdict.reason);
             }
         }
         assert_eq!(conversion.objects[0].body["spec"]["value"], "x");
@@ -170,9 +163,6 @@ mod tests {
         assert_eq!(conversion.objects.len(), 2);
         assert_eq!(conversion.objects[1].body["spec"], json!({"name": "ipinipenabled", "value": "false"}));
         let notes = &conversion.verdicts[1].notes;
-        assert!(
-            notes.iter().any(|note| note.contains("stays as `GlobalConfig/kube-system/old-name`")),
-            "{notes:?}"
-        );
+        assert!(notes.iter().any(|note| note.contains("stays as `GlobalConfig/kube-system/old-name`")), "{notes:?}");
     }
 }

@@ -104,10 +104,8 @@ mod tests {
 
     #[test]
     fn the_prefix_of_the_shown_name_is_not_part_of_the_new_one() {
-        let converted = convert_with(
-            Some(SystemPolicyChoice::Convert),
-            system_policy("snp.projectcalico.org/a", json!({})),
-        );
+        let converted =
+            convert_with(Some(SystemPolicyChoice::Convert), system_policy("snp.projectcalico.org/a", json!({})));
         assert_eq!(converted.objects[0].name, "a");
     }
 
@@ -118,11 +116,7 @@ mod tests {
             (system_policy("deny", json!({"ingress": "all"})), "`spec.ingress`"),
         ] {
             let verdict = &convert_with(None, old.clone()).verdicts[0];
-            assert!(
-                verdict.outcome == Outcome::Undecided && verdict.reason.contains(part),
-                "{}",
-                verdict.reason
-            );
+            assert!(verdict.outcome == Outcome::Undecided && verdict.reason.contains(part), "{}", verdict.reason);
             assert!(convert_with(Some(SystemPolicyChoice::Convert), old).verdicts[0].outcome.blocks());
         }
     }

@@ -130,7 +130,9 @@ impl Change {
     /// A webhook may have changed what we sent.
     fn compare_stored(&self, live: &Live) -> Result<(), ChangeError> {
         let found = match &self.action {
-            Action::Create { after } | Action::Replace { after, .. } => differences(&after.value(), &live.document.value()),
+            Action::Create { after } | Action::Replace { after, .. } => {
+                differences(&after.value(), &live.document.value())
+            }
             Action::Patch { patch, .. } => unmerged(patch, &live.document.value()),
             Action::Delete { .. } | Action::DeletePod { .. } => Vec::new(),
         };

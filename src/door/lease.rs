@@ -55,7 +55,13 @@ impl Lease {
     /// Takes the lock, waiting long enough to see that a silent holder is dead.
     ///
     /// `dead` are the names of earlier holders whose death the local lock proves.
-    pub async fn acquire(cluster: &Cluster, holder: &str, dead: &[String], local: File, duration: Duration) -> Result<Self, LeaseError> {
+    pub async fn acquire(
+        cluster: &Cluster,
+        holder: &str,
+        dead: &[String],
+        local: File,
+        duration: Duration,
+    ) -> Result<Self, LeaseError> {
         let (live, sent_at) = take(cluster, holder, dead, duration).await?;
         let health =
             Arc::new(Health { is_lost: AtomicBool::new(false), renewed_at: AtomicU64::new(sent_at), duration });
@@ -109,7 +115,9 @@ async fn take(cluster: &Cluster, holder: &str, dead: &[String], duration: Durati
     let sent_at = boot_milliseconds();
     match cluster.store(&reference, &body, &precondition, Mode::Real).await {
         Ok(live) => Ok((live, sent_at)),
-        Err(ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. }) => Err(held_by_whom(cluster, &reference).await?),
+        Err(ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. }) => {
+            Err(held_by_whom(cluster, &reference).await?)
+        }
         Err(other) => Err(other.into()),
     }
 }

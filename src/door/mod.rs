@@ -19,7 +19,9 @@ pub use files::{FileError, RunFiles};
 pub use lease::{Lease, LeaseError, current_holder};
 pub use stop::Stop;
 
-pub use record::{BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, runs};
+pub use record::{
+    BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, runs,
+};
 
 use crate::{
     cluster::Cluster,
@@ -66,7 +68,15 @@ pub enum DoorError {
 
 impl Door {
     /// Opens the door for a runner that holds the lock, the journal and the record.
-    pub fn new(cluster: Cluster, files: RunFiles, faults: Faults, stop: Stop, journal: Journal, record: Record, lease: Lease) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        files: RunFiles,
+        faults: Faults,
+        stop: Stop,
+        journal: Journal,
+        record: Record,
+        lease: Lease,
+    ) -> Self {
         let batch = record.state.reserved;
         Self { cluster, files, faults, stop, journal, record, lease, batch, is_midway: false }
     }
@@ -84,7 +94,12 @@ impl Door {
     ///
     /// # Errors
     /// The first change that was not made, after the outcomes of all are in the journal.
-    pub async fn apply(&mut self, step: &str, changes: Vec<Change>, note: impl Fn(&mut RunState)) -> Result<Vec<Settled>, DoorError> {
+    pub async fn apply(
+        &mut self,
+        step: &str,
+        changes: Vec<Change>,
+        note: impl Fn(&mut RunState),
+    ) -> Result<Vec<Settled>, DoorError> {
         self.reserve(step, note).await?;
         let batch = self.batch;
         let intents = changes.iter().map(Change::intent).collect();

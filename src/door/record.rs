@@ -92,7 +92,12 @@ pub struct Record {
 
 impl Record {
     /// Writes the plan, then the record that makes the run known.
-    pub async fn create(cluster: &Cluster, mut state: RunState, sealed: &Sealed, faults: &Faults) -> Result<Self, RecordError> {
+    pub async fn create(
+        cluster: &Cluster,
+        mut state: RunState,
+        sealed: &Sealed,
+        faults: &Faults,
+    ) -> Result<Self, RecordError> {
         let chunks = pack(sealed);
         state.plan_chunks = chunks.len();
         for (index, chunk) in chunks.iter().enumerate() {
@@ -103,7 +108,9 @@ impl Record {
         }
         faults.at("record/create", Phase::Pre);
         let body = to_bytes(&state);
-        let live = put_secret(cluster, &record_name(&state.run), &state.run, &[("record", &body)], &Precondition::Absent).await?;
+        let live =
+            put_secret(cluster, &record_name(&state.run), &state.run, &[("record", &body)], &Precondition::Absent)
+                .await?;
         faults.at("record/create", Phase::Acked);
         Ok(Self { cluster: cluster.clone(), live, state })
     }
@@ -123,7 +130,11 @@ impl Record {
         let mut packed = Vec::new();
         for index in 0..self.state.plan_chunks {
             let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, chunk_name(run, index));
-            let live = self.cluster.get(&reference).await?.ok_or_else(|| damaged(format!("part {index} of the plan is missing")))?;
+            let live = self
+                .cluster
+                .get(&reference)
+                .await?
+                .ok_or_else(|| damaged(format!("part {index} of the plan is missing")))?;
             packed.extend(bytes_of(run, &live, "plan")?);
         }
         let text = zstd::decode_all(packed.as_slice()).map_err(|error| damaged(error.to_string()))?;
@@ -227,8 +238,10 @@ async fn put_secret(
 ) -> Result<Live, ClusterError> {
     let part = data.first().map_or("record", |(key, _)| key);
     let data: BTreeMap<&str, String> = data.iter().map(|(key, bytes)| (*key, base64::encode(bytes))).collect();
-    let labels = json!({"app.kubernetes.io/name": "calico-upgrader", "calico-upgrader/run": run, "calico-upgrader/part": part});
-    let body = json!({"metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}, "type": "Opaque", "data": data});
+    let labels =
+        json!({"app.kubernetes.io/name": "calico-upgrader", "calico-upgrader/run": run, "calico-upgrader/part": part});
+    let body =
+        json!({"metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}, "type": "Opaque", "data": data});
     let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, name);
     cluster.store(&reference, &Document::new(body), precondition, Mode::Real).await
 }
@@ -244,7 +257,8 @@ fn to_bytes(state: &RunState) -> Vec<u8> {
 
 fn from_secret<T: DeserializeOwned>(run: &str, live: &Live, key: &str) -> Result<T, RecordError> {
     let bytes = bytes_of(run, live, key)?;
-    serde_json::from_slice(&bytes).map_err(|error| RecordError::Damaged { run: run.to_owned(), what: error.to_string() })
+    serde_json::from_slice(&bytes)
+        .map_err(|error| RecordError::Damaged { run: run.to_owned(), what: error.to_string() })
 }
 
 fn bytes_of(run: &str, live: &Live, key: &str) -> Result<Vec<u8>, RecordError> {

@@ -13,7 +13,9 @@ pub enum Ending {
     /// It stopped after the phase that the operator named.
     AfterPhase,
     /// Someone asked for a pause, or sent a signal.
-    Paused { exit: u8 },
+    Paused {
+        exit: u8,
+    },
 }
 
 /// Why a run stopped. It can go on: `resume`.
@@ -28,12 +30,7 @@ pub struct RunError {
 }
 
 /// Takes the steps that are not done yet; `until` is the last phase to take.
-pub async fn run(
-    plan: &Plan,
-    until: Option<&str>,
-    mut door: Door,
-    voice: &Voice,
-) -> Result<Ending, RunError> {
+pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice) -> Result<Ending, RunError> {
     let run = door.state().run.clone();
     let steps: Vec<_> = plan.steps.iter().filter(|step| !door.state().steps_done.contains(&step.name)).collect();
     let last = until.and_then(|phase| steps.iter().rposition(|step| step.phase.eq_ignore_ascii_case(phase)));
@@ -41,14 +38,17 @@ pub async fn run(
         let step = Step { plan, planned };
         match step.take(&mut door, voice).await {
             Ok(()) => {}
-            Err(StepError::Door(DoorError::PauseWanted)) => return Ok(pause(door, voice, 11, "a pause was asked for").await),
+            Err(StepError::Door(DoorError::PauseWanted)) => {
+                return Ok(pause(door, voice, 11, "a pause was asked for").await);
+            }
             Err(StepError::Door(DoorError::Interrupted { exit })) => {
                 return Ok(pause(door, voice, exit, "a signal asked to stop").await);
             }
             Err(source) => return Err(stop(door, voice, &planned.name, source).await),
         }
         if last == Some(index) && index + 1 < steps.len() {
-            pause(door, voice, 0, &format!("phase `{}` is done, and the run was to go no further", planned.phase)).await;
+            pause(door, voice, 0, &format!("phase `{}` is done, and the run was to go no further", planned.phase))
+                .await;
             return Ok(Ending::AfterPhase);
         }
     }

@@ -10,7 +10,10 @@ use std::{
 use crate::event::{Event, Voice};
 use crate::{
     cluster::Cluster,
-    door::{Door, Faults, current_holder, FileError, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, Stop, ensure_namespace, runs},
+    door::{
+        Door, Faults, FileError, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, Stop,
+        current_holder, ensure_namespace, runs,
+    },
     inventory::Inventory,
     journal::{History, Journal, JournalError, News, Progress},
     observe::ObserveError,
@@ -62,7 +65,14 @@ pub async fn newest_unfinished(cluster: &Cluster) -> Result<Option<RunState>, Re
 }
 
 /// Begins a run: nothing of it is in the cluster before, and the plan is there before anything else.
-pub async fn begin(home: &Home, cluster: &Cluster, sealed: &Sealed, inventory: &Inventory, stop: Stop, voice: &Voice) -> Result<Door, StartError> {
+pub async fn begin(
+    home: &Home,
+    cluster: &Cluster,
+    sealed: &Sealed,
+    inventory: &Inventory,
+    stop: Stop,
+    voice: &Voice,
+) -> Result<Door, StartError> {
     let guard = LocalGuard::take(home, &sealed.plan.cluster.uid)?;
     ensure_namespace(cluster, &home.faults).await.map_err(RecordError::from)?;
     let token = guard.token.clone();
@@ -87,7 +97,13 @@ pub async fn begin(home: &Home, cluster: &Cluster, sealed: &Sealed, inventory: &
 }
 
 /// Takes up a run from the cluster's record; the local journal goes on where this machine has it.
-pub async fn go_on(home: &Home, cluster: &Cluster, run: &str, stop: Stop, voice: &Voice) -> Result<(Sealed, Door), StartError> {
+pub async fn go_on(
+    home: &Home,
+    cluster: &Cluster,
+    run: &str,
+    stop: Stop,
+    voice: &Voice,
+) -> Result<(Sealed, Door), StartError> {
     let record = Record::open(cluster, run).await?;
     if matches!(record.state.phase, RunPhase::Finished { .. }) {
         return Err(StartError::Finished { run: run.to_owned() });
@@ -126,7 +142,8 @@ async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, R
     let holder = home.holder.clone();
     record
         .update(|state| {
-            (state.epoch, state.holder, state.phase, state.is_pause_wanted) = (epoch, holder.clone(), RunPhase::Running, false);
+            (state.epoch, state.holder, state.phase, state.is_pause_wanted) =
+                (epoch, holder.clone(), RunPhase::Running, false);
         })
         .await?;
     journal.append(vec![News::Resumed { holder: home.holder.clone() }])?;
@@ -169,7 +186,13 @@ fn first_state(home: &Home, sealed: &Sealed, run: &str, inventory: &Inventory) -
 }
 
 /// Opens the journal of this machine, or starts one where the run was on another.
-fn take_up_journal(home: &Home, files: &RunFiles, state: &RunState, epoch: u64, sealed: &Sealed) -> Result<Journal, StartError> {
+fn take_up_journal(
+    home: &Home,
+    files: &RunFiles,
+    state: &RunState,
+    epoch: u64,
+    sealed: &Sealed,
+) -> Result<Journal, StartError> {
     let path = files.path("journal.jsonl");
     let run = || state.run.clone();
     let journal = match continued_journal(&path, state, epoch)? {
@@ -197,7 +220,9 @@ fn continued_journal(path: &Path, state: &RunState, epoch: u64) -> Result<Option
         return Err(StartError::OtherPlan { run: state.run.clone() });
     }
     let (journal, _) = Journal::go_on(path, epoch)?;
-    let knows = state.chain.is_empty() || journal.chain() == state.chain || entries.iter().any(|entry| entry.prev == state.chain);
+    let knows = state.chain.is_empty()
+        || journal.chain() == state.chain
+        || entries.iter().any(|entry| entry.prev == state.chain);
     Ok((knows && !entries.is_empty()).then_some(journal))
 }
 

@@ -20,18 +20,48 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum News {
-    Started { run: String, plan: Digest, cluster: String },
+    Started {
+        run: String,
+        plan: Digest,
+        cluster: String,
+    },
     /// A runner took up the run; intents without an outcome are open questions that it answers by looking again.
-    Resumed { holder: String },
-    StepStarted { step: String },
-    Intended { step: String, batch: u64, changes: Vec<Intent> },
-    Settled { batch: u64, changes: Vec<Settled> },
-    Waited { step: String, what: String, seconds: u64 },
-    Proven { step: String, claim: String, facts: Vec<String> },
-    StepDone { step: String },
+    Resumed {
+        holder: String,
+    },
+    StepStarted {
+        step: String,
+    },
+    Intended {
+        step: String,
+        batch: u64,
+        changes: Vec<Intent>,
+    },
+    Settled {
+        batch: u64,
+        changes: Vec<Settled>,
+    },
+    Waited {
+        step: String,
+        what: String,
+        seconds: u64,
+    },
+    Proven {
+        step: String,
+        claim: String,
+        facts: Vec<String>,
+    },
+    StepDone {
+        step: String,
+    },
     /// The run stopped where it can go on.
-    Stopped { exit: u8, why: String },
-    Finished { exit: u8 },
+    Stopped {
+        exit: u8,
+        why: String,
+    },
+    Finished {
+        exit: u8,
+    },
 }
 
 /// One change that is about to be sent.

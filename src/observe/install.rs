@@ -50,7 +50,9 @@ fn release_of(node: &str, cni: Option<&str>, catalogue: &Catalogue) -> Fact<crat
     match tag(node) {
         Some(node_tag) => match catalogue.recognise(node_tag, cni.and_then(tag)) {
             Some(release) => Fact::Known(release),
-            None => Fact::unknown(format!("no release is known with image {node} and {}", cni.unwrap_or("no calico/cni"))),
+            None => {
+                Fact::unknown(format!("no release is known with image {node} and {}", cni.unwrap_or("no calico/cni")))
+            }
         },
         None => Fact::unknown(format!("image {node} has no tag")),
     }
@@ -107,7 +109,9 @@ pub(super) fn node_facts(node: &Value, pods: &mut BTreeMap<String, PodFacts>) ->
         name: name.to_owned(),
         is_ready: conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True"),
         is_cordoned: node["spec"]["unschedulable"] == true,
-        is_control_plane: ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"].into_iter().any(has_label),
+        is_control_plane: ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"]
+            .into_iter()
+            .any(has_label),
         pod: pods.remove(name),
     }
 }

@@ -35,7 +35,11 @@ pub enum ObserveError {
 }
 
 /// Takes the inventory of a cluster; `objects` are the ones that an upgrade would apply.
-pub async fn inventory(cluster: &Cluster, catalogue: &Catalogue, objects: &[ObjectRef]) -> Result<Inventory, ObserveError> {
+pub async fn inventory(
+    cluster: &Cluster,
+    catalogue: &Catalogue,
+    objects: &[ObjectRef],
+) -> Result<Inventory, ObserveError> {
     let missing = rights::missing(cluster, &read_rights(cluster)).await?;
     if !missing.is_empty() {
         return Err(ObserveError::MayNotRead { missing });
@@ -49,7 +53,11 @@ pub async fn inventory(cluster: &Cluster, catalogue: &Catalogue, objects: &[Obje
         third_party: stored(cluster, &Kind::THIRD_PARTY).await?,
         third_party_served: Kind::THIRD_PARTY.into_iter().filter(|kind| cluster.serves(*kind)).collect(),
         custom: stored(cluster, &Kind::CUSTOM).await?,
-        objects: read_all(cluster, objects).await?.into_iter().map(|(object, live)| Stored { object, document: live.document }).collect(),
+        objects: read_all(cluster, objects)
+            .await?
+            .into_iter()
+            .map(|(object, live)| Stored { object, document: live.document })
+            .collect(),
         rights_missing: rights::missing(cluster, &write_rights(cluster)).await?,
         installs,
     })
@@ -66,7 +74,8 @@ pub async fn read_all(cluster: &Cluster, objects: &[ObjectRef]) -> Result<BTreeM
     let mut found = BTreeMap::new();
     for (kind, wanted) in by_kind {
         if wanted.len() < LIST_FROM {
-            let reads = wanted.into_iter().map(|object| async move { Ok((object.clone(), cluster.get(object).await?)) });
+            let reads =
+                wanted.into_iter().map(|object| async move { Ok((object.clone(), cluster.get(object).await?)) });
             let read: Vec<_> = futures::stream::iter(reads).buffered(IN_FLIGHT).try_collect::<Vec<_>>().await?;
             found.extend(read.into_iter().filter_map(|(object, live)| Some((object, live?))));
         } else {
@@ -86,6 +95,7 @@ pub async fn cluster_facts(cluster: &Cluster) -> Result<ClusterFacts, ObserveErr
         server: cluster.server.clone(),
         kubernetes: cluster.kubernetes,
         has_leases: cluster.serves(Kind::Lease),
+        has_definitions: cluster.serves(Kind::CustomResourceDefinition),
         can_try_writes: cluster.can_try_writes(),
     })
 }
@@ -133,7 +143,8 @@ async fn pods_by_node(cluster: &Cluster, install: &Install) -> Result<BTreeMap<S
     let feed = cluster.follow_pods(namespace, &install.selector).await?;
     let pods = feed.pods().values().map(|pod| {
         let image = pod.images.iter().find(|image| install::is_node_image(image)).or(pod.images.first());
-        let facts = PodFacts { name: pod.name.clone(), image: image.cloned().unwrap_or_default(), is_ready: pod.is_ready };
+        let facts =
+            PodFacts { name: pod.name.clone(), image: image.cloned().unwrap_or_default(), is_ready: pod.is_ready };
         (pod.node.clone(), facts)
     });
     Ok(pods.collect())

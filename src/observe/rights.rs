@@ -10,7 +10,8 @@ use crate::{
 pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
     let everywhere = [Kind::Namespace, Kind::Node, Kind::DaemonSet, Kind::NetworkPolicy];
     let mut rights: Vec<_> = everywhere.into_iter().map(|kind| right(Verb::List, kind, None)).collect();
-    for kind in [Kind::ClusterRole, Kind::ClusterRoleBinding, Kind::CustomResourceDefinition, Kind::Namespace] {
+    let single = [Kind::ClusterRole, Kind::ClusterRoleBinding, Kind::CustomResourceDefinition, Kind::Namespace];
+    for kind in single.into_iter().filter(|kind| cluster.serves(*kind)) {
         rights.push(right(Verb::Get, kind, None));
     }
     for kind in [Kind::ConfigMap, Kind::ServiceAccount] {
@@ -35,9 +36,9 @@ pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
     add(Kind::Secret, own, &[Verb::Get, Verb::List, Verb::Create, Verb::Update]);
     add(lock, own, &[Verb::Get, Verb::Create, Verb::Update]);
     add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
-    add(Kind::CustomResourceDefinition, None, &[Verb::Create]);
-    for kind in Kind::CUSTOM {
-        add(kind, None, &[Verb::Create]);
+    if cluster.serves(Kind::CustomResourceDefinition) {
+        add(Kind::CustomResourceDefinition, None, &[Verb::Create]);
+        Kind::CUSTOM.iter().for_each(|kind| add(*kind, None, &[Verb::Create]));
     }
     for kind in [Kind::ClusterRole, Kind::ClusterRoleBinding] {
         add(kind, None, &[Verb::Create, Verb::Update]);

@@ -70,7 +70,12 @@ pub(super) struct Materials<'a> {
 }
 
 /// Makes the plan, or names everything that speaks against one.
-pub fn make(inventory: &Inventory, catalogue: &Catalogue, runbook: &Runbook, request: &Request) -> Result<Plan, PlanError> {
+pub fn make(
+    inventory: &Inventory,
+    catalogue: &Catalogue,
+    runbook: &Runbook,
+    request: &Request,
+) -> Result<Plan, PlanError> {
     let mut findings = check::findings(inventory);
     let (installed, to) = match preconditions(inventory, catalogue, runbook, request) {
         Ok(known) => known,
@@ -160,26 +165,42 @@ fn path(from: Version, to: Version, runbook: &Runbook) -> Option<Finding> {
     let finding = |title: String| Finding::new("CU-P002", Severity::Final { exit: NO_PATH }, title);
     if to < from {
         let why = "a newer Calico may have written data that the older one cannot read";
-        return Some(finding(format!("Calico {from} is installed, so {to} would be a downgrade")).why(why).now("choose a newer target"));
+        return Some(
+            finding(format!("Calico {from} is installed, so {to} would be a downgrade"))
+                .why(why)
+                .now("choose a newer target"),
+        );
     }
     let is_in_range = (runbook.from.at_least..=runbook.from.at_most).contains(&from);
     (!is_in_range).then(|| {
         finding(format!("no runbook leads from Calico {from} to {to}"))
-            .evidence([format!("runbook {} starts from {} to {}", runbook.target, runbook.from.at_least, runbook.from.at_most)])
+            .evidence([format!(
+                "runbook {} starts from {} to {}",
+                runbook.target, runbook.from.at_least, runbook.from.at_most
+            )])
             .now("calico-upgrader runbook list")
     })
 }
 
 fn untested(inventory: &Inventory, installed: Installed<'_>, runbook: &Runbook, request: &Request) -> Option<Finding> {
-    let row =
-        TestedRow { calico: installed.release.line(), datastore: Datastore::Kubernetes, kubernetes: inventory.kubernetes_line() };
+    let row = TestedRow {
+        calico: installed.release.line(),
+        datastore: Datastore::Kubernetes,
+        kubernetes: inventory.kubernetes_line(),
+    };
     // Within a line nothing is converted and no object changes its shape.
     if runbook.is_tested(row) || row.calico == runbook.target {
         return None;
     }
     let severity = if request.allow_untested { Severity::Advisory } else { Severity::Final { exit: NO_PATH } };
-    let title = format!("nobody upstream tested Calico {} on the Kubernetes datastore with Kubernetes {}", row.calico, row.kubernetes);
-    let tested = runbook.tested.iter().map(|row| format!("tested: Calico {} · {} · Kubernetes {}", row.calico, row.datastore, row.kubernetes));
+    let title = format!(
+        "nobody upstream tested Calico {} on the Kubernetes datastore with Kubernetes {}",
+        row.calico, row.kubernetes
+    );
+    let tested = runbook
+        .tested
+        .iter()
+        .map(|row| format!("tested: Calico {} · {} · Kubernetes {}", row.calico, row.datastore, row.kubernetes));
     let missing = format!("missing: Calico {} · {} · Kubernetes {}", row.calico, row.datastore, row.kubernetes);
     let finding = Finding::new("CU-P003", severity, title).evidence(tested.chain([missing]));
     let finding = finding.why(format!("upstream discourages other combinations in production ({})", runbook.source));

@@ -117,7 +117,13 @@ impl<'a> Merge<'a> {
         }
     }
 
-    fn map(&mut self, path: &str, base: Option<&Map<String, Value>>, live: &Map<String, Value>, new: &Map<String, Value>) -> Value {
+    fn map(
+        &mut self,
+        path: &str,
+        base: Option<&Map<String, Value>>,
+        live: &Map<String, Value>,
+        new: &Map<String, Value>,
+    ) -> Value {
         let mut keys: Vec<&String> = live.keys().chain(new.keys()).collect();
         keys.sort();
         keys.dedup();
@@ -142,13 +148,24 @@ impl<'a> Merge<'a> {
         labels.extend(new.iter().map(label).filter(|wanted| find(live, wanted).is_none()));
         let merged = labels.iter().filter_map(|wanted| {
             let was = base.and_then(|base| find(base, wanted));
-            self.element(&format!("{path}[{wanted}]"), was.as_ref(), find(live, wanted).as_ref(), find(new, wanted).as_ref())
+            self.element(
+                &format!("{path}[{wanted}]"),
+                was.as_ref(),
+                find(live, wanted).as_ref(),
+                find(new, wanted).as_ref(),
+            )
         });
         Value::Array(merged.collect())
     }
 
     /// Rules of a role only grow while nodes of both releases run; other elements are merged like fields.
-    fn element(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
+    fn element(
+        &mut self,
+        path: &str,
+        base: Option<&Value>,
+        live: Option<&Value>,
+        new: Option<&Value>,
+    ) -> Option<Value> {
         if path.starts_with("rules[") || path.starts_with("subjects[") {
             return live.or(new).cloned();
         }
@@ -168,7 +185,11 @@ impl<'a> Merge<'a> {
         }
         let image = Value::from(format!("{}:{}", theirs.0, ours.1));
         let registry = Value::from(theirs.0);
-        self.kept.push(Kept { object: self.object.clone(), path: format!("{path} (repository)"), value: Some(registry) });
+        self.kept.push(Kept {
+            object: self.object.clone(),
+            path: format!("{path} (repository)"),
+            value: Some(registry),
+        });
         image
     }
 
@@ -191,7 +212,9 @@ fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
     match (one, other) {
         (None, None) => true,
         (one, other) => {
-            let wrap = |value: Option<&Value>| value.map_or_else(Map::new, |value| Map::from_iter([("".to_owned(), value.clone())]));
+            let wrap = |value: Option<&Value>| {
+                value.map_or_else(Map::new, |value| Map::from_iter([("".to_owned(), value.clone())]))
+            };
             differences(&Value::Object(wrap(one)), &Value::Object(wrap(other))).is_empty()
         }
     }
@@ -293,7 +316,8 @@ mod tests {
 
     #[test]
     fn the_rights_of_the_old_release_stay_while_its_nodes_run() {
-        let (merged, _, _) = merge(json!({"rules": [{"a": 1}]}), json!({"rules": [{"a": 1}]}), json!({"rules": [{"b": 2}]}));
+        let (merged, _, _) =
+            merge(json!({"rules": [{"a": 1}]}), json!({"rules": [{"a": 1}]}), json!({"rules": [{"b": 2}]}));
         assert_eq!(merged, json!({"rules": [{"a": 1}, {"b": 2}]}));
     }
 }

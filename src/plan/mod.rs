@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 pub use customize::{Conflict, Kept, Preference, Preferences};
 pub use make::{PlanError, Request, Target, make};
-pub use seal::{Sealed, SealError};
+pub use seal::{SealError, Sealed};
 
 use crate::{
     check::Finding,
     inventory::{ClusterFacts, Flavour},
-    runbook::Runbook,
     resource::{Difference, Digest, Document, ObjectRef, differences},
+    runbook::Runbook,
     version::Version,
 };
 
@@ -79,7 +79,9 @@ pub enum Undo {
 pub enum Desired {
     BackUp,
     /// Objects as they shall be, in stages: all of one stage before any of the next.
-    Objects { stages: Vec<Stage> },
+    Objects {
+        stages: Vec<Stage>,
+    },
     Roll(Roll),
     Verify(Verify),
 }

@@ -4,7 +4,12 @@ use crate::inventory::{Fact, Install, Inventory};
 /// What is installed, where and how.
 pub fn discovery(inventory: &Inventory, width: u16) -> String {
     let cluster = &inventory.cluster;
-    let mut lines = vec![format!("Cluster    {} · {} nodes · Kubernetes {}", cluster.server, inventory.nodes.len(), cluster.kubernetes)];
+    let mut lines = vec![format!(
+        "Cluster    {} · {} nodes · Kubernetes {}",
+        cluster.server,
+        inventory.nodes.len(),
+        cluster.kubernetes
+    )];
     lines.extend(inventory.operator.iter().map(|sign| format!("Operator   {sign}")));
     if inventory.installs.is_empty() {
         lines.push("Installed  no Calico was found".to_owned());
@@ -14,7 +19,11 @@ pub fn discovery(inventory: &Inventory, width: u16) -> String {
     lines.push(policies(inventory));
     let rows = inventory.nodes.iter().map(|node| {
         let pod = node.pod.as_ref();
-        let state = [(!node.is_ready).then_some("not Ready"), node.is_cordoned.then_some("cordoned"), node.is_control_plane.then_some("control plane")];
+        let state = [
+            (!node.is_ready).then_some("not Ready"),
+            node.is_cordoned.then_some("cordoned"),
+            node.is_control_plane.then_some("control plane"),
+        ];
         vec![
             node.name.clone(),
             pod.map_or("no calico-node".to_owned(), |pod| pod.image.clone()),
@@ -31,7 +40,10 @@ fn installed(install: &Install) -> String {
         Fact::Known(release) => release.to_string(),
         Fact::Unknown { why } => format!("of an unknown release ({why})"),
     };
-    format!("Installed  Calico {release} · {} · datastore {} · {}", install.flavour, install.datastore, install.daemon_set)
+    format!(
+        "Installed  Calico {release} · {} · datastore {} · {}",
+        install.flavour, install.datastore, install.daemon_set
+    )
 }
 
 fn data(inventory: &Inventory) -> String {

@@ -1,8 +1,10 @@
+use serde_json::Value;
+
 use super::text::{clean, table};
 use crate::{
     check::{Finding, Severity},
     inventory::Inventory,
-    plan::{Desired, ObjectChange, Plan, PlannedStep, Undo},
+    plan::{Desired, Kept, ObjectChange, Plan, PlannedStep, Undo},
 };
 
 /// The screen of a plan.
@@ -17,7 +19,10 @@ pub fn plan(plan: &Plan, digest: &str, inventory: &Inventory, width: u16) -> Str
         plan.daemon_set
     );
     if plan.is_empty() {
-        out.push_str(&format!("Calico {} runs on every node already, and every object is as it ships. Nothing to do.\n", plan.to));
+        out.push_str(&format!(
+            "Calico {} runs on every node already, and every object is as it ships. Nothing to do.\n",
+            plan.to
+        ));
         return out;
     }
     out.push_str(&format!("Path       {} ──▶ {}      1 hop, runbook {}\n", plan.from, plan.to, plan.runbook.target));
@@ -26,7 +31,7 @@ pub fn plan(plan: &Plan, digest: &str, inventory: &Inventory, width: u16) -> Str
     for omitted in &plan.omitted {
         out.push_str(&format!("   left out: {} ({})\n", omitted.name, omitted.why));
     }
-    out.push_str(&attention(plan));
+    out.push_str(&attention(plan, width));
     out.push_str(&format!("\nPlan       {digest}\n"));
     out
 }
@@ -44,20 +49,47 @@ fn row(index: usize, step: &PlannedStep, inventory: &Inventory) -> Vec<String> {
     vec![(index + 1).to_string(), step.phase.clone(), step.summary.clone(), changes, undo.to_owned()]
 }
 
-fn attention(plan: &Plan) -> String {
+/// A kept setting as people name it: `DaemonSet/calico-node  calico-node env FELIX_IPINIPMTU = 1430`.
+fn setting(kept: &Kept) -> String {
+    let path = kept
+        .path
+        .replace("spec.template.spec.", "")
+        .replace("spec.template.metadata.", "pod ")
+        .replace("containers[", "[");
+    let (place, element) = match path.rsplit_once('[') {
+        // An element of a set says by itself what it is.
+        Some((place, element)) if element.starts_with('{') => (place.to_owned(), true),
+        _ => (path.trim_end_matches(".value").replace(['[', ']', '.', ':'], " "), false),
+    };
+    let place = place.split_whitespace().collect::<Vec<_>>().join(" ");
+    let value = match &kept.value {
+        None => "taken away".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) if kept.path.ends_with(']') && !element => {
+            value.get("value").and_then(Value::as_str).map_or_else(|| value.to_string(), str::to_owned)
+        }
+        Some(value) => value.to_string(),
+    };
+    format!("{}/{}  {place} = {value}", kept.object.kind, kept.object.name)
+}
+
+fn shorten(text: &str, width: u16) -> String {
+    let room = usize::from(width).saturating_sub(9).max(30);
+    let text = clean(text);
+    if text.chars().count() <= room { text } else { text.chars().take(room - 1).chain(['…']).collect() }
+}
+
+fn attention(plan: &Plan, width: u16) -> String {
     let mut out = String::new();
     for finding in &plan.findings {
-        let ignored = finding.ignored_because.as_ref().map(|reason| format!(" (ignored: {reason})")).unwrap_or_default();
+        let ignored =
+            finding.ignored_because.as_ref().map(|reason| format!(" (ignored: {reason})")).unwrap_or_default();
         out.push_str(&format!("  WARN  {}  {}{ignored}\n", finding.id, clean(&finding.title)));
     }
     if !plan.kept.is_empty() {
         out.push_str(&format!("  KEPT  {} settings were made by hand and stay:\n", plan.kept.len()));
     }
-    for kept in &plan.kept {
-        let value = kept.value.as_ref().map_or("taken away".to_owned(), |value| value.to_string());
-        let short: String = value.chars().take(60).collect();
-        out.push_str(&clean(&format!("        {}/{}:{} = {short}\n", kept.object.kind, kept.object.name, kept.path)));
-    }
+    plan.kept.iter().for_each(|kept| out.push_str(&format!("        {}\n", shorten(&setting(kept), width))));
     if out.is_empty() { out } else { format!("Attention\n{out}") }
 }
 
@@ -112,7 +144,13 @@ fn change_lines(change: &ObjectChange) -> String {
 /// The plan for a change ticket.
 pub fn markdown(plan: &Plan, digest: &str, inventory: &Inventory) -> String {
     let escape = |text: &str| clean(text).replace('|', "\\|").replace('<', "&lt;");
-    let mut out = format!("# Calico {} → {}\n\nPlan `{digest}` for {}, {} nodes.\n\n", plan.from, plan.to, escape(&plan.cluster.server), inventory.nodes.len());
+    let mut out = format!(
+        "# Calico {} → {}\n\nPlan `{digest}` for {}, {} nodes.\n\n",
+        plan.from,
+        plan.to,
+        escape(&plan.cluster.server),
+        inventory.nodes.len()
+    );
     out.push_str("| # | phase | what | changes | undo |\n|---|---|---|---|---|\n");
     for (index, step) in plan.steps.iter().enumerate() {
         let cells: Vec<String> = row(index, step, inventory).iter().map(|cell| escape(cell)).collect();

@@ -62,7 +62,11 @@ pub fn run_report(sealed: &Sealed, entries: &[Entry], progress: &Progress) -> Ru
         changes: progress.changes_applied,
         steps: plan.steps.iter().map(|step| step_report(&step.name, entries, progress)).collect(),
         kept: plan.kept.iter().map(|kept| format!("{}:{}", kept.object, kept.path)).collect(),
-        waived: plan.findings.iter().filter_map(|one| Some(format!("{}: {}", one.id, one.ignored_because.as_ref()?))).collect(),
+        waived: plan
+            .findings
+            .iter()
+            .filter_map(|one| Some(format!("{}: {}", one.id, one.ignored_because.as_ref()?)))
+            .collect(),
         journal: entries.iter().map(|entry| format!("{} {}", entry.at, told(&entry.news))).collect(),
     }
 }
@@ -93,7 +97,12 @@ fn told(news: &News) -> String {
         News::StepStarted { step } => format!("{step} started"),
         News::Intended { changes, batch, .. } => {
             let labels: Vec<&str> = changes.iter().take(3).map(|change| change.label.as_str()).collect();
-            format!("batch {batch}: {} changes ({}{})", changes.len(), labels.join(", "), if changes.len() > 3 { ", …" } else { "" })
+            format!(
+                "batch {batch}: {} changes ({}{})",
+                changes.len(),
+                labels.join(", "),
+                if changes.len() > 3 { ", …" } else { "" }
+            )
         }
         News::Settled { batch, .. } => format!("batch {batch} settled"),
         News::Waited { what, seconds, .. } => format!("{what} done in {seconds}s"),
@@ -108,12 +117,22 @@ fn told(news: &News) -> String {
 pub fn run_text(report: &RunReport) -> String {
     let mut out = format!(
         "Run {} · Calico {} → {} · {}\nCluster  {}\nPlan     {}\nChanges  {}\nTime     {} – {}\n\n",
-        report.run, report.from, report.to, report.verdict, report.cluster, report.plan, report.changes, report.started, report.ended
+        report.run,
+        report.from,
+        report.to,
+        report.verdict,
+        report.cluster,
+        report.plan,
+        report.changes,
+        report.started,
+        report.ended
     );
     for step in &report.steps {
         out.push_str(&format!("{}  {}\n", if step.is_done { "done    " } else { "not done" }, step.name));
         step.evidence.iter().for_each(|claim| out.push_str(&format!("            proven: {claim}\n")));
-        step.nodes.iter().for_each(|node| out.push_str(&format!("            {} in {}\n", node.what, duration(node.seconds))));
+        step.nodes
+            .iter()
+            .for_each(|node| out.push_str(&format!("            {} in {}\n", node.what, duration(node.seconds))));
     }
     for (title, lines) in [("Kept", &report.kept), ("Waived", &report.waived)] {
         if !lines.is_empty() {

@@ -17,7 +17,11 @@ pub fn duration(seconds: u64) -> String {
 /// Sets rows under headings, in no more than the given width.
 pub fn table(headings: &[&str], rows: Vec<Vec<String>>, width: u16) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width).set_header(headings);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width)
+        .set_header(headings);
     for row in rows {
         table.add_row(row.into_iter().map(|cell| clean(&cell)));
     }

@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_list_is_compared_in_its_order() {
-        let all = differences(&json!({"a": [{"name": "x"}, {"name": "y"}]}), &json!({"a": [{"name": "y"}, {"name": "x"}]}));
+        let all =
+            differences(&json!({"a": [{"name": "x"}, {"name": "y"}]}), &json!({"a": [{"name": "y"}, {"name": "x"}]}));
         assert_eq!(all.len(), 2);
     }
 }

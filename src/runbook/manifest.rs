@@ -72,8 +72,8 @@ pub fn base(catalogue: &Catalogue, version: Version, flavour: Flavour) -> Option
 fn also_published(folder: &str, flavour: Flavour, manifest: &Manifest) -> Vec<Published> {
     let path = format!("{folder}/also-published.yaml");
     let Some(file) = Manifests::get(&path) else { return Vec::new() };
-    let rows: Vec<PublishedRow> =
-        parse(&String::from_utf8_lossy(&file.data)).unwrap_or_else(|error| panic!("`{path}` was read in a test: {error}"));
+    let rows: Vec<PublishedRow> = parse(&String::from_utf8_lossy(&file.data))
+        .unwrap_or_else(|error| panic!("`{path}` was read in a test: {error}"));
     let named = |row: &PublishedRow| {
         let objects = manifest.references().into_iter();
         objects.into_iter().find(|object| format!("{}/{}", object.kind, object.name) == row.object)
@@ -89,7 +89,8 @@ fn also_published(folder: &str, flavour: Flavour, manifest: &Manifest) -> Vec<Pu
 fn read(path: &str, release: &Release) -> Option<Manifest> {
     let file = Manifests::get(path)?;
     let text = String::from_utf8_lossy(&file.data).into_owned();
-    let parts = text.split("\n---\n").filter(|part| part.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')));
+    let parts =
+        text.split("\n---\n").filter(|part| part.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')));
     let objects = parts.map(|part| object(path, part, release));
     Some(Manifest { objects: objects.collect(), also_published: Vec::new() })
 }
@@ -163,7 +164,8 @@ mod tests {
                 let is_older = release.calico < Version::new(2, 2, 0) && flavour == Flavour::Networking;
                 assert_eq!(manifest.is_none(), is_older, "{} {flavour}", release.calico);
                 let objects = manifest.unwrap_or_default().objects;
-                let images = objects.iter().filter(|(_, document)| document.text().contains(&format!("node:{}", release.node)));
+                let images =
+                    objects.iter().filter(|(_, document)| document.text().contains(&format!("node:{}", release.node)));
                 assert_eq!(images.count(), usize::from(!is_older), "{} {flavour}", release.calico);
             }
         }

@@ -38,7 +38,8 @@ pub fn read(text: &str) -> Result<Runbook, ReadError> {
 fn check_durations(parameters: &Parameters) -> Result<(), String> {
     let Parameters { batch: _, ready_within, stable_for_networking, stable_for_policy_only } = parameters;
     for text in [ready_within, stable_for_networking, stable_for_policy_only].into_iter().flatten() {
-        text.parse::<jiff::SignedDuration>().map_err(|_| format!("`{text}` is no duration: write it like 90s or 10m"))?;
+        text.parse::<jiff::SignedDuration>()
+            .map_err(|_| format!("`{text}` is no duration: write it like 90s or 10m"))?;
     }
     Ok(())
 }
@@ -60,7 +61,8 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Rea
 fn suggestion(message: &str) -> Option<String> {
     let (before, expected) = message.split_once("expected")?;
     let unknown = before.split_once("unknown")?.1.split('`').nth(1)?;
-    let known = expected.split([' ', ',', '`']).filter(|word| !["", "one", "of", "at", "line", "column"].contains(word));
+    let known =
+        expected.split([' ', ',', '`']).filter(|word| !["", "one", "of", "at", "line", "column"].contains(word));
     let nearest = known.map(|word| (strsim::damerau_levenshtein(unknown, word), word)).min()?;
     (nearest.0 <= 3).then(|| nearest.1.to_owned())
 }

@@ -26,7 +26,8 @@ pub(super) async fn take(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Res
 }
 
 async fn write(plan: &Plan, door: &mut Door) -> Result<(), StepError> {
-    let mut objects: Vec<ObjectRef> = plan.changes().map(|change| change.object.clone()).chain([plan.daemon_set.clone()]).collect();
+    let mut objects: Vec<ObjectRef> =
+        plan.changes().map(|change| change.object.clone()).chain([plan.daemon_set.clone()]).collect();
     objects.sort();
     objects.dedup();
     let archive = backup::collect(&door.cluster, &plan.cluster.uid, &objects).await?;

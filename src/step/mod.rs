@@ -14,7 +14,7 @@ use std::{
 };
 
 pub use back_up::check_backup;
-pub use objects::{pending, state_of, State};
+pub use objects::{State, pending, state_of};
 pub use roll::{RollError, planned_moves};
 pub use verify::{Claim, claims};
 
@@ -86,7 +86,9 @@ impl Step<'_> {
                     objects::take(self, std::slice::from_ref(change), door, voice).await?;
                 }
             }
-            Desired::Verify(verify) => self.prove(verify::claims(&door.cluster, self.plan, verify).await?, door, voice)?,
+            Desired::Verify(verify) => {
+                self.prove(verify::claims(&door.cluster, self.plan, verify).await?, door, voice)?
+            }
         }
         Ok(None)
     }
@@ -97,7 +99,8 @@ impl Step<'_> {
             Stage::UntilEstablished(names) => {
                 for name in names {
                     let reached = async || door.cluster.is_established(name).await;
-                    self.wait(door, format!("CustomResourceDefinition {name} to be established"), reached, voice).await?;
+                    self.wait(door, format!("CustomResourceDefinition {name} to be established"), reached, voice)
+                        .await?;
                 }
                 Ok(())
             }

@@ -25,7 +25,12 @@ pub enum State {
     Foreign,
 }
 
-pub(super) async fn take(step: &Step<'_>, changes: &[ObjectChange], door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+pub(super) async fn take(
+    step: &Step<'_>,
+    changes: &[ObjectChange],
+    door: &mut Door,
+    voice: &Voice,
+) -> Result<(), StepError> {
     let name = &step.planned.name;
     let wanted = pending(&door.cluster, step.plan, changes).await?;
     let of = wanted.len();
@@ -55,7 +60,13 @@ pub async fn pending(cluster: &Cluster, plan: &Plan, changes: &[ObjectChange]) -
             State::Foreign => {
                 let value = |document: &Option<Document>| document.as_ref().map(Document::value).unwrap_or_default();
                 let found = found.map(|live| live.document.value()).unwrap_or_default();
-                return Err(Box::new(Drift::between(&change.object, &value(&change.before), &value(&change.after), &found)).into());
+                return Err(Box::new(Drift::between(
+                    &change.object,
+                    &value(&change.before),
+                    &value(&change.after),
+                    &found,
+                ))
+                .into());
             }
         }
     }

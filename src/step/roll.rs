@@ -75,13 +75,15 @@ impl Rolling<'_> {
     /// Waits for the nodes that a runner before us had started, and uncordons them.
     async fn finish_started(&mut self, nodes: &[Value], door: &mut Door, voice: &Voice) -> Result<(), StepError> {
         let cordoned = nodes.iter().filter(|node| cordoned_by(node) == Some(self.run.as_str())).map(name_of);
-        let unready = self.feed.pods().values().filter(|pod| self.is_new(pod) && !pod.is_ready).map(|pod| pod.node.clone());
+        let unready =
+            self.feed.pods().values().filter(|pod| self.is_new(pod) && !pod.is_ready).map(|pod| pod.node.clone());
         let started: BTreeSet<String> = cordoned.chain(unready).collect();
         let (rolled, waiting): (Vec<_>, Vec<_>) = started.into_iter().partition(|node| !self.has_old_pod(node));
         self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         if !rolled.is_empty() {
             self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
             self.uncordon(&rolled, door).await?;
+            rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
         }
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
         tracing::debug!(?waiting, "cordoned by us, not replaced yet");
@@ -109,7 +111,12 @@ impl Rolling<'_> {
         }
     }
 
-    async fn replace(&mut self, batch: Vec<(String, Followed)>, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+    async fn replace(
+        &mut self,
+        batch: Vec<(String, Followed)>,
+        door: &mut Door,
+        voice: &Voice,
+    ) -> Result<(), StepError> {
         let started = Instant::now();
         let of = self.feed.pods().len();
         let nodes: Vec<String> = batch.iter().map(|(node, _)| node.clone()).collect();
@@ -143,7 +150,8 @@ impl Rolling<'_> {
         for node in nodes {
             let reference = ObjectRef::cluster(Kind::Node, node);
             if let Some(live) = door.cluster.get(&reference).await?.filter(|live| !is_cordoned(live)) {
-                let patch = json!({"metadata": {"annotations": {CORDONED_BY: self.run}}, "spec": {"unschedulable": true}});
+                let patch =
+                    json!({"metadata": {"annotations": {CORDONED_BY: self.run}}, "spec": {"unschedulable": true}});
                 changes.push(node_patch("cordon", reference, live, patch));
             }
         }
@@ -211,7 +219,13 @@ impl Rolling<'_> {
         }
     }
 
-    async fn drop_gone(&self, nodes: &mut BTreeSet<String>, unready: &[String], cluster: &Cluster, voice: &Voice) -> Result<(), ClusterError> {
+    async fn drop_gone(
+        &self,
+        nodes: &mut BTreeSet<String>,
+        unready: &[String],
+        cluster: &Cluster,
+        voice: &Voice,
+    ) -> Result<(), ClusterError> {
         for node in unready {
             if cluster.get(&ObjectRef::cluster(Kind::Node, node)).await?.is_none() {
                 nodes.remove(node);
@@ -263,8 +277,10 @@ fn next_batch<'p>(
     control_plane: &BTreeSet<String>,
     size: usize,
 ) -> Vec<(String, Followed)> {
-    let old = pods.filter(|pod| pod.revision.as_deref() != Some(revision) && !pod.is_terminating && !pod.node.is_empty());
-    let mut old: Vec<(bool, String, Followed)> = old.map(|pod| (control_plane.contains(&pod.node), pod.node.clone(), pod.clone())).collect();
+    let old =
+        pods.filter(|pod| pod.revision.as_deref() != Some(revision) && !pod.is_terminating && !pod.node.is_empty());
+    let mut old: Vec<(bool, String, Followed)> =
+        old.map(|pod| (control_plane.contains(&pod.node), pod.node.clone(), pod.clone())).collect();
     old.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
     let is_control_plane = old.first().is_some_and(|first| first.0);
     let size = if is_control_plane { 1 } else { size };
@@ -276,7 +292,8 @@ fn next_batch<'p>(
 pub async fn planned_moves(cluster: &Cluster, roll: &Roll) -> Result<Vec<String>, ClusterError> {
     let (nodes, _) = cluster.list_raw(Kind::Node, None).await?;
     let control_plane: BTreeSet<String> = nodes.iter().filter(|node| is_control_plane(node)).map(name_of).collect();
-    let cordoned: BTreeSet<String> = nodes.iter().filter(|node| node["spec"]["unschedulable"] == true).map(name_of).collect();
+    let cordoned: BTreeSet<String> =
+        nodes.iter().filter(|node| node["spec"]["unschedulable"] == true).map(name_of).collect();
     let feed = cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?;
     // No pod has the revision yet: its template is not there before the run.
     let mut left: Vec<Followed> = feed.pods().values().cloned().collect();
@@ -312,7 +329,9 @@ async fn newest_revision(cluster: &Cluster, roll: &Roll) -> Result<String, StepE
     let namespace = roll.daemon_set.namespace.as_deref();
     let (revisions, _) = cluster.list_raw(Kind::ControllerRevision, namespace).await?;
     let uid = cluster.get(&roll.daemon_set).await?.map(|live| live.uid).unwrap_or_default();
-    let is_ours = |one: &&Value| one["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["uid"] == uid.as_str());
+    let is_ours = |one: &&Value| {
+        one["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["uid"] == uid.as_str())
+    };
     let newest = revisions.iter().filter(is_ours).max_by_key(|one| one["revision"].as_i64());
     let hash = newest.and_then(|one| one["metadata"]["labels"]["controller-revision-hash"].as_str());
     let none = || RollError::NoRevision { daemon_set: roll.daemon_set.clone() };
@@ -338,7 +357,9 @@ fn name_of(node: &Value) -> String {
 
 fn is_control_plane(node: &Value) -> bool {
     let labels = node["metadata"]["labels"].as_object();
-    ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"].iter().any(|role| labels.is_some_and(|labels| labels.contains_key(*role)))
+    ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"]
+        .iter()
+        .any(|role| labels.is_some_and(|labels| labels.contains_key(*role)))
 }
 
 #[cfg(test)]
@@ -365,7 +386,8 @@ mod tests {
         let mut pods = vec![pod("a", "old"), pod("b", "old"), pod("c", "old"), pod("d", "new")];
         let mut order = Vec::new();
         loop {
-            let batch: Vec<String> = next_batch(pods.iter(), "new", &control_plane, 5).into_iter().map(|(node, _)| node).collect();
+            let batch: Vec<String> =
+                next_batch(pods.iter(), "new", &control_plane, 5).into_iter().map(|(node, _)| node).collect();
             if batch.is_empty() {
                 break;
             }

@@ -38,7 +38,10 @@ async fn nodes_run_the_release(cluster: &Cluster, verify: &Verify) -> Result<Cla
     let (new, old): (Vec<_>, Vec<_>) = feed.pods().values().partition(is_new);
     let wanted = wanted_pods(cluster, &verify.daemon_set).await?;
     let mut facts = vec![format!("{} of {wanted} wanted pods are ready and run {}", new.len(), verify.image)];
-    facts.extend(old.iter().map(|pod| format!("{} on {} runs {} ({})", pod.name, pod.node, pod.images.join(", "), readiness(pod))));
+    facts.extend(
+        old.iter()
+            .map(|pod| format!("{} on {} runs {} ({})", pod.name, pod.node, pod.images.join(", "), readiness(pod))),
+    );
     let holds = old.is_empty() && new.len() as i64 == wanted && !new.is_empty();
     Ok(Claim { text: format!("calico-node runs {} on every node", verify.image), holds, facts })
 }
@@ -81,7 +84,9 @@ async fn old_data_is_untouched(cluster: &Cluster, verify: &Verify) -> Result<Cla
     let text = format!("the {count} objects of old data are untouched");
     match objects::check_unchanged(cluster, &verify.third_party).await {
         Ok(()) => Ok(Claim { text, holds: true, facts: vec![format!("{count} digests equal")] }),
-        Err(StepError::SourceChanged { object }) => Ok(Claim { text, holds: false, facts: vec![format!("{object} changed")] }),
+        Err(StepError::SourceChanged { object }) => {
+            Ok(Claim { text, holds: false, facts: vec![format!("{object} changed")] })
+        }
         Err(other) => Err(other),
     }
 }
@@ -94,7 +99,8 @@ async fn policies_are_converted(cluster: &Cluster, verify: &Verify) -> Result<Ve
     for live in cluster.list(Kind::NetworkPolicy, None).await? {
         names.entry(live.namespace.unwrap_or_default()).or_default().push(live.name);
     }
-    let has = |namespace: &String, name: &str| names.get(namespace).is_some_and(|all| all.iter().any(|one| one == name));
+    let has =
+        |namespace: &String, name: &str| names.get(namespace).is_some_and(|all| all.iter().any(|one| one == name));
     let open: Vec<String> = verify.isolated.iter().filter(|one| !has(one, "default-deny")).cloned().collect();
     let closed: Vec<String> = verify.opened.iter().filter(|one| names.contains_key(*one)).cloned().collect();
     let claim = |count: usize, text: &str, wrong: Vec<String>| Claim {

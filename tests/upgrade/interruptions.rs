@@ -45,7 +45,9 @@ fn a_killed_run_goes_on_from_another_machine_with_the_record_alone() {
         run.wait().unwrap();
         lab.nodes().repair("node-2").unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
-        Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume")).output().unwrap()).exits(0).says("done before: back-up");
+        Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume")).output().unwrap())
+            .exits(0)
+            .says("done before: back-up");
         lab.tool(&["plan", "--allow-untested", "--detailed-exitcode"]).exits(0);
     }
 }
@@ -78,7 +80,8 @@ fn a_run_stops_after_the_phase_that_was_named() {
     lab.tool(&[upgrade("run"), vec!["--until", "copy data"]].concat()).exits(0);
     let pools = lab.api().list("/apis/crd.projectcalico.org/v1/ippools").unwrap();
     assert!(!pools.is_empty());
-    let images = lab.calico_pods().unwrap().into_values().flatten().map(|pod| pod["spec"]["containers"][0]["image"].clone());
+    let images =
+        lab.calico_pods().unwrap().into_values().flatten().map(|pod| pod["spec"]["containers"][0]["image"].clone());
     assert!(images.into_iter().all(|image| image.as_str().unwrap().ends_with(":v1.2.1")));
     lab.tool(&upgrade("resume")).exits(0);
 }

@@ -124,6 +124,23 @@ impl Lab {
         runs[0].path()
     }
 
+    /// The text of every file of the only run; packed ones are unpacked.
+    pub fn run_files(&self) -> Vec<(String, String)> {
+        let directory = self.run_directory();
+        let below = |path: PathBuf| std::fs::read_dir(path).unwrap().flatten().map(|entry| entry.path());
+        let files = below(directory.clone()).chain(below(directory.join("backup"))).filter(|path| path.is_file());
+        let text = |path: &PathBuf| {
+            let bytes = std::fs::read(path).unwrap();
+            let bytes = if path.extension().is_some_and(|end| end == "zst") {
+                zstd::decode_all(bytes.as_slice()).unwrap()
+            } else {
+                bytes
+            };
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        files.map(|path| (path.display().to_string(), text(&path))).collect()
+    }
+
     /// Every change that the journal of the only run names, in its order.
     pub fn journalled_changes(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.run_directory().join("journal.jsonl")).unwrap();
@@ -168,7 +185,12 @@ impl Ran {
     /// Holds that the words name something.
     #[track_caller]
     pub fn says(self, what: &str) -> Self {
-        assert!(self.words.contains(what) || self.data.contains(what), "`{what}` is not in\n{}\n{}", self.data, self.words);
+        assert!(
+            self.words.contains(what) || self.data.contains(what),
+            "`{what}` is not in\n{}\n{}",
+            self.data,
+            self.words
+        );
         self
     }
 

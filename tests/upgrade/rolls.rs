@@ -18,7 +18,8 @@ fn a_node_that_never_gets_ready_stops_the_roll_with_its_reason_and_the_repaired_
         lab.nodes().fail("node-2", fault).unwrap();
         let run = [upgrade("run"), vec!["--ready-within", "3s"]].concat();
         lab.tool(&run).exits(4).says("node-2").says(reason).says("calico-upgrader resume");
-        let images = lab.calico_pods().unwrap().into_values().flatten().map(|pod| pod["spec"]["containers"][0]["image"].clone());
+        let images =
+            lab.calico_pods().unwrap().into_values().flatten().map(|pod| pod["spec"]["containers"][0]["image"].clone());
         let new = images.filter(|image| image.as_str().unwrap().ends_with(":v2.6.12")).count();
         assert_eq!(new, 1, "only the canary was touched");
         lab.nodes().repair("node-2").unwrap();

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, lab, small, upgrade};
 
+/// The password in the pull secret of every worn-in cluster.
+const SECRET: &str = "canary-never-print-me";
 const RELEASES: [Release; 3] = [Release::V2_2_1, Release::V2_4_1, Release::V2_5_1];
 const FLAVOURS: [Flavour; 2] = [Flavour::Networking, Flavour::PolicyOnly];
 
@@ -15,7 +17,8 @@ fn every_worn_in_cluster_reaches_v2_6_12_the_same_on_both_kubernetes_versions() 
     for release in RELEASES {
         for flavour in FLAVOURS {
             let cluster = WornIn { release, flavour, size: Size::Full };
-            let ends: Vec<_> = [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster)).into();
+            let ends: Vec<_> =
+                [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster)).into();
             assert_eq!(ends[0], ends[1], "{} {}", release.name(), flavour.name());
         }
     }
@@ -24,7 +27,9 @@ fn every_worn_in_cluster_reaches_v2_6_12_the_same_on_both_kubernetes_versions() 
 /// Upgrades a cluster, holds what must be true of every one, and answers what Calico is then.
 fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn) -> BTreeMap<String, Value> {
     let lab = lab(kubernetes, cluster);
-    lab.tool(&upgrade("run")).exits(0);
+    let ran = lab.tool(&upgrade("run")).exits(0);
+    assert!(!ran.words.contains(SECRET) && !ran.data.contains(SECRET));
+    lab.run_files().iter().for_each(|(path, text)| assert!(!text.contains(SECRET), "a secret is in {path}"));
     let (before, after) = (lab.start().state(), lab.cluster_state().unwrap());
     for (key, object) in before.iter().filter(|(key, _)| is_old_data(key)) {
         assert_eq!(after.get(key), Some(object), "{key} was touched");
@@ -42,7 +47,8 @@ fn is_old_data(key: &str) -> bool {
 
 /// Everything of Calico's, as both Kubernetes versions show it alike.
 fn calico_of(state: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
-    let kinds = ["crd.projectcalico.org/", "networking.k8s.io/networkpolicies/", "/configmaps/kube-system/calico-config"];
+    let kinds =
+        ["crd.projectcalico.org/", "networking.k8s.io/networkpolicies/", "/configmaps/kube-system/calico-config"];
     let whole = state.iter().filter(|(key, _)| kinds.iter().any(|kind| key.starts_with(kind)));
     let mut parts: BTreeMap<String, Value> = whole.map(|(key, object)| (key.clone(), object["spec"].clone())).collect();
     let daemon_set = daemon_set(state);
@@ -70,13 +76,18 @@ fn hand_edits_are_kept(state: &BTreeMap<String, Value>, flavour: Flavour) {
     let daemon_set = daemon_set(state);
     let pod = &daemon_set["spec"]["template"]["spec"];
     let node = container_of(daemon_set, "calico-node");
-    let environment = |name: &str| node["env"].as_array().unwrap().iter().find(|one| one["name"] == name).map(|one| one["value"].clone());
+    let environment = |name: &str| {
+        node["env"].as_array().unwrap().iter().find(|one| one["name"] == name).map(|one| one["value"].clone())
+    };
     assert_eq!(node["image"], "registry.corp.example:5000/calico/node:v2.6.12");
     assert_eq!(container_of(daemon_set, "install-cni")["image"], "registry.corp.example:5000/calico/cni:v1.11.8");
     assert_eq!(environment("CALICO_IPV4POOL_CIDR"), Some(json!("10.48.0.0/16")));
     assert_eq!(environment("FELIX_IPINIPMTU"), Some(json!("1430")));
     assert_eq!(environment("FELIX_PROMETHEUSMETRICSENABLED"), Some(json!("true")));
-    assert_eq!(environment("CLUSTER_TYPE"), Some(json!(if flavour == Flavour::Networking { "k8s,bgp" } else { "k8s" })));
+    assert_eq!(
+        environment("CLUSTER_TYPE"),
+        Some(json!(if flavour == Flavour::Networking { "k8s,bgp" } else { "k8s" }))
+    );
     assert_eq!(node["resources"], json!({"requests": {"cpu": "400m"}, "limits": {"memory": "512Mi"}}));
     assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry-corp"}]));
     let edge = json!({"key": "dedicated", "operator": "Equal", "value": "edge", "effect": "NoSchedule"});

@@ -16,21 +16,28 @@ use crate::{
 };
 
 /// The order in which kinds are applied.
-const ORDER: [Kind; 5] =
-    [Kind::CustomResourceDefinition, Kind::ServiceAccount, Kind::ClusterRole, Kind::ClusterRoleBinding, Kind::ConfigMap];
+const ORDER: [Kind; 5] = [
+    Kind::CustomResourceDefinition,
+    Kind::ServiceAccount,
+    Kind::ClusterRole,
+    Kind::ClusterRoleBinding,
+    Kind::ConfigMap,
+];
 
 pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
     let (mut stages, mut kept, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
     for kind in ORDER {
         let objects = materials.target.objects.iter().filter(|(object, _)| object.kind == kind);
-        let changes: Vec<_> = objects.filter_map(|(object, new)| change(materials, object, new, &mut kept, &mut conflicts)).collect();
+        let changes: Vec<_> =
+            objects.filter_map(|(object, new)| change(materials, object, new, &mut kept, &mut conflicts)).collect();
         let changes: Vec<_> = changes.into_iter().filter(|change| !is_planned(earlier, &change.object)).collect();
         stages.extend((!changes.is_empty()).then_some(Stage::Changes(changes)));
     }
     let daemon_set = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet);
     let template = daemon_set.and_then(|(object, new)| change(materials, object, new, &mut kept, &mut conflicts));
     stages.extend(template.into_iter().flat_map(frozen_first));
-    let count: usize = stages.iter().map(|stage| if let Stage::Changes(changes) = stage { changes.len() } else { 0 }).sum();
+    let count: usize =
+        stages.iter().map(|stage| if let Stage::Changes(changes) = stage { changes.len() } else { 0 }).sum();
     let findings = undecided(&conflicts).into_iter().collect();
     if count == 0 && conflicts.is_empty() {
         return Draft { kept, ..Draft::nothing("every object is as the release ships it") };
@@ -79,10 +86,20 @@ fn frozen_first(change: ObjectChange) -> Vec<Stage> {
     let mut stages = Vec::new();
     if !differences(&frozen.value(), &live.value()).is_empty() {
         let why = "the nodes shall be replaced one by one, by us".to_owned();
-        stages.push(Stage::Changes(vec![ObjectChange { object: object.clone(), before: before.clone(), after: Some(frozen.clone()), why }]));
+        stages.push(Stage::Changes(vec![ObjectChange {
+            object: object.clone(),
+            before: before.clone(),
+            after: Some(frozen.clone()),
+            why,
+        }]));
     }
     stages.push(Stage::UntilObserved(object.clone()));
-    stages.push(Stage::Changes(vec![ObjectChange { object: object.clone(), before: Some(frozen), after: Some(wanted), why }]));
+    stages.push(Stage::Changes(vec![ObjectChange {
+        object: object.clone(),
+        before: Some(frozen),
+        after: Some(wanted),
+        why,
+    }]));
     stages.push(Stage::UntilObserved(object));
     stages
 }
@@ -102,7 +119,8 @@ fn undecided(conflicts: &[Conflict]) -> Option<Finding> {
         format!("{name}: shipped {}, live {}, new {}", text(&one.base), text(&one.live), text(&one.new))
     };
     let title = format!("{} fields were changed by hand and by the release", conflicts.len());
-    let finding = Finding::new("CU-C013", Severity::Final { exit: NEEDS_DECISION }, title).evidence(conflicts.iter().map(line));
+    let finding =
+        Finding::new("CU-C013", Severity::Final { exit: NEEDS_DECISION }, title).evidence(conflicts.iter().map(line));
     let now = "say --keep FIELD or --take FIELD for each, with the names above";
     Some(finding.why("which of the two shall be in force cannot be told from the cluster").now(now))
 }

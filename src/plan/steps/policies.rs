@@ -37,7 +37,10 @@ pub fn convert_policies(materials: &Materials<'_>) -> Draft {
 }
 
 fn convert(namespace: &NamespaceFacts) -> PolicyConversion {
-    let policy = |stored: &Stored| ExistingPolicy { name: stored.object.name.clone(), spec: stored.document.value()["spec"].clone() };
+    let policy = |stored: &Stored| ExistingPolicy {
+        name: stored.object.name.clone(),
+        spec: stored.document.value()["spec"].clone(),
+    };
     conversion_for(&NamespacePolicies {
         name: namespace.name.clone(),
         phase: if namespace.is_terminating { NamespacePhase::Terminating } else { NamespacePhase::Active },
@@ -71,7 +74,9 @@ fn differs(namespace: &NamespaceFacts, existing: &serde_json::Value) -> Finding 
     let title = format!("namespace {} has a policy default-deny that says something else", namespace.name);
     Finding::new("CU-C010", Severity::Final { exit: NEEDS_DECISION }, title)
         .evidence([format!("its spec is {existing}")])
-        .why("an isolated namespace needs a policy that denies all ingress, and a policy of others is never overwritten")
+        .why(
+            "an isolated namespace needs a policy that denies all ingress, and a policy of others is never overwritten",
+        )
         .now(format!("kubectl -n {} edit networkpolicy default-deny", namespace.name))
 }
 
@@ -80,5 +85,8 @@ fn unreadable(namespace: &NamespaceFacts, why: &str) -> Finding {
     Finding::new("CU-C010", Severity::Final { exit: NEEDS_DECISION }, title)
         .evidence([format!("annotation net.beta.kubernetes.io/network-policy: {why}")])
         .why("whether the namespace is isolated decides whether its policies are kept or removed")
-        .now(format!("kubectl annotate namespace {} --overwrite net.beta.kubernetes.io/network-policy=...", namespace.name))
+        .now(format!(
+            "kubectl annotate namespace {} --overwrite net.beta.kubernetes.io/network-policy=...",
+            namespace.name
+        ))
 }

@@ -23,7 +23,8 @@ pub fn copy_resources(materials: &Materials<'_>) -> Draft {
         return Draft::nothing("every object has been copied");
     }
     let summary = format!("{} objects copied, {} definitions created", copies.len(), definitions.len());
-    let names = materials.target.references().into_iter().filter(|object| object.kind == Kind::CustomResourceDefinition);
+    let names =
+        materials.target.references().into_iter().filter(|object| object.kind == Kind::CustomResourceDefinition);
     let source = inventory.third_party.iter().map(|stored| (stored.object.clone(), stored.digest())).collect();
     let stages = vec![
         Stage::Changes(definitions),
@@ -38,7 +39,11 @@ pub fn copy_resources(materials: &Materials<'_>) -> Draft {
 fn bodies(inventory: &Inventory) -> Vec<Value> {
     let body = |stored: &Stored| {
         let mut body = stored.document.value();
-        let group = if stored.object.kind == Kind::SystemNetworkPolicy { "alpha.projectcalico.org/v1" } else { "projectcalico.org/v1" };
+        let group = if stored.object.kind == Kind::SystemNetworkPolicy {
+            "alpha.projectcalico.org/v1"
+        } else {
+            "projectcalico.org/v1"
+        };
         body["apiVersion"] = group.into();
         body["kind"] = stored.object.kind.name().into();
         body
@@ -51,23 +56,28 @@ fn not_served(inventory: &Inventory) -> Option<Finding> {
     if !inventory.third_party_served.is_empty() {
         return None;
     }
-    let finding = Finding::new("CU-C012", Severity::Final { exit: BLOCKED }, "the API server does not serve Calico's old data");
+    let finding =
+        Finding::new("CU-C012", Severity::Final { exit: BLOCKED }, "the API server does not serve Calico's old data");
     let evidence = format!("no ThirdPartyResource of projectcalico.org on Kubernetes {}", inventory.cluster.kubernetes);
     let finding = finding.evidence([evidence]);
     let why = "without it new nodes would start with an empty datastore: another ClusterGUID, default pools, no configuration";
-    Some(finding.why(why).now("restore the ThirdPartyResources from a backup, or upgrade Calico before Kubernetes v1.8"))
+    Some(
+        finding.why(why).now("restore the ThirdPartyResources from a backup, or upgrade Calico before Kubernetes v1.8"),
+    )
 }
 
 /// One finding that lists every object which would not arrive.
 fn losses(conversion: &Conversion, request: &Request) -> Option<Finding> {
-    let lost = |verdict: &&Verdict| verdict.outcome.blocks() && !request.accept_loss.contains(&verdict.source.to_string());
+    let lost =
+        |verdict: &&Verdict| verdict.outcome.blocks() && !request.accept_loss.contains(&verdict.source.to_string());
     let lost: Vec<&Verdict> = conversion.verdicts.iter().filter(lost).collect();
     if lost.is_empty() {
         return None;
     }
     let title = format!("{} of {} objects cannot be converted as they are", lost.len(), conversion.verdicts.len());
     let line = |verdict: &&Verdict| format!("{} {}: {}", outcome_name(verdict.outcome), verdict.source, verdict.reason);
-    let finding = Finding::new("CU-C011", Severity::Final { exit: NEEDS_DECISION }, title).evidence(lost.iter().map(line));
+    let finding =
+        Finding::new("CU-C011", Severity::Final { exit: NEEDS_DECISION }, title).evidence(lost.iter().map(line));
     let is_undecided = lost.iter().any(|verdict| verdict.outcome == Outcome::Undecided);
     let now = if is_undecided {
         "say --system-policies convert or drop; repair the other objects, or name them in a file for --accept-loss"
@@ -90,7 +100,8 @@ fn outcome_name(outcome: Outcome) -> &'static str {
 }
 
 fn definitions(materials: &Materials<'_>) -> Vec<ObjectChange> {
-    let of_release = materials.target.objects.iter().filter(|(object, _)| object.kind == Kind::CustomResourceDefinition);
+    let of_release =
+        materials.target.objects.iter().filter(|(object, _)| object.kind == Kind::CustomResourceDefinition);
     let missing = of_release.filter(|(object, _)| materials.inventory.object(object).is_none());
     let create = |(object, document): &(ObjectRef, Document)| ObjectChange {
         object: object.clone(),
@@ -104,14 +115,22 @@ fn definitions(materials: &Materials<'_>) -> Vec<ObjectChange> {
 fn copies(conversion: &Conversion, inventory: &Inventory) -> (Vec<ObjectChange>, Vec<Finding>) {
     let (mut copies, mut conflicts) = (Vec::new(), Vec::new());
     let is_in_conflict = |new: &NewObject| {
-        let named = |verdict: &Verdict| verdict.outcome.blocks() && verdict.target.as_ref().is_some_and(|target| target.name == new.name && target.kind == new.kind);
+        let named = |verdict: &Verdict| {
+            verdict.outcome.blocks()
+                && verdict.target.as_ref().is_some_and(|target| target.name == new.name && target.kind == new.kind)
+        };
         conversion.verdicts.iter().any(named)
     };
     for new in conversion.objects.iter().filter(|new| !is_in_conflict(new)) {
         let object = ObjectRef::cluster(kind_of(new.kind), &new.name);
         let after = Document::new(new.body.clone());
         match inventory.custom.iter().find(|stored| stored.object == object) {
-            None => copies.push(ObjectChange { object, before: None, after: Some(after), why: "copied from the old data".to_owned() }),
+            None => copies.push(ObjectChange {
+                object,
+                before: None,
+                after: Some(after),
+                why: "copied from the old data".to_owned(),
+            }),
             Some(there) => conflicts.extend(unlike(&object, &after, &there.document)),
         }
     }
@@ -126,7 +145,9 @@ fn unlike(object: &ObjectRef, wanted: &Document, there: &Document) -> Option<Fin
     }
     let title = format!("{object} exists already and says something else than the old data");
     let text = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), Value::to_string);
-    let lines = differences.iter().map(|one| format!("{}: old data {}, new data {}", one.path, text(&one.wanted), text(&one.found)));
+    let lines = differences
+        .iter()
+        .map(|one| format!("{}: old data {}, new data {}", one.path, text(&one.wanted), text(&one.found)));
     let finding = Finding::new("CU-C011", Severity::Final { exit: NEEDS_DECISION }, title).evidence(lines);
     let now = format!("make the two equal, or delete the new one: kubectl delete {} {}", object.kind, object.name);
     Some(finding.why("which of the two is in force cannot be told, and neither is overwritten").now(now))

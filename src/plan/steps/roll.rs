@@ -13,9 +13,14 @@ use crate::{
 const READY_WITHIN: u64 = 600;
 
 /// Replaces calico-node node by node, if its template changes or if some nodes run other images.
-pub fn roll_nodes(materials: &Materials<'_>, parameters: &Parameters, earlier: &[PlannedStep]) -> Result<Draft, PlanError> {
+pub fn roll_nodes(
+    materials: &Materials<'_>,
+    parameters: &Parameters,
+    earlier: &[PlannedStep],
+) -> Result<Draft, PlanError> {
     let install = materials.installed.install;
-    let changed = earlier.iter().flat_map(PlannedStep::changes).filter(|change| change.object == install.daemon_set).last();
+    let changed =
+        earlier.iter().flat_map(PlannedStep::changes).filter(|change| change.object == install.daemon_set).last();
     let image = node_image(materials, changed);
     let pods = materials.inventory.nodes.iter().filter_map(|node| node.pod.as_ref());
     let behind = pods.filter(|pod| pod.image != image).count();
@@ -25,7 +30,9 @@ pub fn roll_nodes(materials: &Materials<'_>, parameters: &Parameters, earlier: &
     let Parameters { batch, ready_within, stable_for_networking, stable_for_policy_only } = parameters;
     let stable_for = match materials.installed.flavour {
         Flavour::Networking => seconds("stable_for_networking", stable_for_networking.as_deref(), 90)?,
-        Flavour::PolicyOnly | Flavour::Canal => seconds("stable_for_policy_only", stable_for_policy_only.as_deref(), 10)?,
+        Flavour::PolicyOnly | Flavour::Canal => {
+            seconds("stable_for_policy_only", stable_for_policy_only.as_deref(), 10)?
+        }
     };
     let request = materials.request;
     let roll = Roll {
@@ -33,7 +40,9 @@ pub fn roll_nodes(materials: &Materials<'_>, parameters: &Parameters, earlier: &
         selector: install.selector.clone(),
         image,
         batch: request.batch.or(*batch).unwrap_or(1),
-        ready_within_seconds: request.ready_within_seconds.map_or_else(|| seconds("ready_within", ready_within.as_deref(), READY_WITHIN), Ok)?,
+        ready_within_seconds: request
+            .ready_within_seconds
+            .map_or_else(|| seconds("ready_within", ready_within.as_deref(), READY_WITHIN), Ok)?,
         stable_for_seconds: request.stable_for_seconds.unwrap_or(stable_for),
         then: changed.and_then(|change| strategy_back(materials, change)),
     };
@@ -67,7 +76,9 @@ fn strategy_back(materials: &Materials<'_>, last: &ObjectChange) -> Option<Objec
 fn seconds(what: &'static str, text: Option<&str>, default: u64) -> Result<u64, PlanError> {
     let Some(text) = text else { return Ok(default) };
     let span = text.parse::<jiff::SignedDuration>();
-    span.ok().and_then(|span| u64::try_from(span.as_secs()).ok()).ok_or_else(|| PlanError::Duration { what, text: text.to_owned() })
+    span.ok()
+        .and_then(|span| u64::try_from(span.as_secs()).ok())
+        .ok_or_else(|| PlanError::Duration { what, text: text.to_owned() })
 }
 
 /// What must hold once everything is done.
