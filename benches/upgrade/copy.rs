@@ -21,8 +21,8 @@ pub fn measure() -> Result<Vec<Figure>> {
     let numbers: Vec<usize> = (0..OBJECTS).collect();
     side_by_side(&numbers, |number| plane.api().create(OLD, &old_object(*number)).map(drop))?;
     note(&format!("copy: {OBJECTS} old objects are there"));
-    let bare = side_by_side(&numbers, |number| plane.api().create(NEW, &new_object(*number)).map(drop))?;
-    side_by_side(&numbers, |number| plane.api().delete(&format!("{NEW}/{}", name(*number).to_lowercase())).map(drop))?;
+    // The better of two: the first warms the server up.
+    let bare = write_bare(&plane, &numbers)?.min(write_bare(&plane, &numbers)?);
     note("copy: the bare writer is measured, and its objects are gone");
     let run = ["run", "--to", "v2.6", "--allow-untested", "--stable-for", "0s", "--yes"];
     let run = run_program(&plane, &run)?;
@@ -36,6 +36,14 @@ pub fn measure() -> Result<Vec<Figure>> {
         Figure::new("copy: memory", " MB", run.peak, Aim::None),
         Figure::new("copy: requests per object", "", run.requests()? / OBJECTS as f64, Aim::None).beside(1.0),
     ])
+}
+
+/// Writes all new objects and takes them away again; gives the seconds of the writing.
+fn write_bare(plane: &ControlPlane, numbers: &[usize]) -> Result<f64> {
+    let path = |number: &usize| format!("{NEW}/{}", name(*number).to_lowercase());
+    let seconds = side_by_side(numbers, |number| plane.api().create(NEW, &new_object(*number)).map(drop))?;
+    side_by_side(numbers, |number| plane.api().delete(&path(number)).map(drop))?;
+    Ok(seconds)
 }
 
 /// Makes the definitions beforehand, for the bare writer and the program alike: today's API server holds back the first

@@ -9,6 +9,7 @@ use crate::{
     cluster::ClusterError,
     door::{ChangeError, DoorError, Drift, FileError, LeaseError, RecordError},
     engine::{RunError, StartError},
+    journal::JournalError,
     observe::ObserveError,
     plan::PlanError,
     report,
@@ -166,12 +167,15 @@ impl From<PlanError> for Failure {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        let evidence = causes(&error);
-        Self::new(3, "CU-E005", error.to_string())
-            .evidence(evidence)
-            .why("a run that cannot write its journal must not change anything; nothing was changed")
-            .now("make room or choose another place with --state-dir")
+        unwritable(error.to_string(), causes(&error))
     }
+}
+
+fn unwritable(what: String, evidence: Vec<String>) -> Failure {
+    Failure::new(3, "CU-E005", what)
+        .evidence(evidence)
+        .why("a run that cannot write its journal must not change anything; nothing was changed")
+        .now("make room or choose another place with --state-dir")
 }
 
 impl From<BackupError> for Failure {
@@ -213,6 +217,7 @@ impl From<StartError> for Failure {
             StartError::Record(error) => error.into(),
             StartError::File(error) => error.into(),
             StartError::Observe(error) => error.into(),
+            StartError::Journal(JournalError::Write { .. } | JournalError::Poisoned { .. }) => unwritable(what, evidence),
             StartError::Journal(_) | StartError::History { .. } | StartError::OtherPlan { .. } => {
                 Self::new(65, "CU-E068", what)
                     .evidence(evidence)

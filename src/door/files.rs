@@ -46,6 +46,13 @@ impl RunFiles {
         Ok(())
     }
 
+    /// Takes away the directory of a run that never began.
+    pub fn discard(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
+            tracing::warn!(%error, directory = %self.directory.display(), "a directory without a run is left behind");
+        }
+    }
+
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let parent = path.parent().unwrap_or(&self.directory);
         make_private_directory(parent)?;

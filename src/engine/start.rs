@@ -74,26 +74,69 @@ pub async fn begin(
     voice: &Voice,
 ) -> Result<Door, StartError> {
     let guard = LocalGuard::take(home, &sealed.plan.cluster.uid)?;
-    ensure_namespace(cluster, &home.faults).await.map_err(RecordError::from)?;
-    let token = guard.token.clone();
-    let lease = take_lease(home, cluster, guard, voice).await?;
-    if let Some(open) = newest_unfinished(cluster).await? {
-        let _ = lease.release().await;
-        return Err(StartError::Unfinished { run: open.run });
-    }
-    let run = new_run_name(&token);
+    let run = new_run_name(&guard.token);
     let files = RunFiles::open(&home.state.join("runs").join(&run))?;
+    // The files come first: where they cannot be written, the cluster is not touched at all.
+    let begun = match first_files(home, &files, &run, sealed, inventory) {
+        Ok(journal) => claim(home, cluster, sealed, inventory, &run, guard, voice).await.map(|held| (journal, held)),
+        Err(error) => Err(error),
+    };
+    match begun {
+        Ok((journal, (lease, record))) => {
+            let steps = sealed.plan.steps.iter().map(|step| step.name.clone()).collect();
+            let (from, to) = (sealed.plan.from.to_string(), sealed.plan.to.to_string());
+            voice.tell(Event::RunStarted { run, plan: sealed.digest.short().to_owned(), from, to, steps });
+            Ok(Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease))
+        }
+        Err(error) => {
+            files.discard();
+            Err(error)
+        }
+    }
+}
+
+fn first_files(
+    home: &Home,
+    files: &RunFiles,
+    run: &str,
+    sealed: &Sealed,
+    inventory: &Inventory,
+) -> Result<Journal, StartError> {
     files.write("inventory.json", to_text(inventory).as_bytes(), &home.faults)?;
     files.write("plan.json", sealed.to_text().as_bytes(), &home.faults)?;
     let mut journal = Journal::create(&files.path("journal.jsonl"), 1)?;
-    let (plan, cluster_uid) = (sealed.digest.clone(), sealed.plan.cluster.uid.clone());
-    journal.append(vec![News::Started { run: run.clone(), plan, cluster: cluster_uid }])?;
-    let state = first_state(home, sealed, &run, inventory);
-    let record = Record::create(cluster, state, sealed, &home.faults).await?;
-    let steps = sealed.plan.steps.iter().map(|step| step.name.clone()).collect();
-    let (from, to) = (sealed.plan.from.to_string(), sealed.plan.to.to_string());
-    voice.tell(Event::RunStarted { run, plan: sealed.digest.short().to_owned(), from, to, steps });
-    Ok(Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease))
+    let (plan, cluster) = (sealed.digest.clone(), sealed.plan.cluster.uid.clone());
+    journal.append(vec![News::Started { run: run.to_owned(), plan, cluster }])?;
+    Ok(journal)
+}
+
+/// Takes the cluster's lock, makes sure that no other run is half done, and makes this one known.
+async fn claim(
+    home: &Home,
+    cluster: &Cluster,
+    sealed: &Sealed,
+    inventory: &Inventory,
+    run: &str,
+    guard: LocalGuard,
+    voice: &Voice,
+) -> Result<(Lease, Record), StartError> {
+    ensure_namespace(cluster, &home.faults).await.map_err(RecordError::from)?;
+    let lease = take_lease(home, cluster, guard, voice).await?;
+    let recorded = match newest_unfinished(cluster).await {
+        Ok(Some(open)) => Err(StartError::Unfinished { run: open.run }),
+        Ok(None) => {
+            let state = first_state(home, sealed, run, inventory);
+            Record::create(cluster, state, sealed, &home.faults).await.map_err(StartError::from)
+        }
+        Err(error) => Err(error.into()),
+    };
+    match recorded {
+        Ok(record) => Ok((lease, record)),
+        Err(error) => {
+            let _ = lease.release().await;
+            Err(error)
+        }
+    }
 }
 
 /// Takes up a run from the cluster's record; the local journal goes on where this machine has it.

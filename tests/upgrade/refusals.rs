@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use harness::{Kubernetes, Release, User, variation};
+use harness::{Kubernetes, Release, User, differences, variation};
 
 use crate::lab::{Lab, lab, small, upgrade};
 
@@ -177,4 +177,34 @@ fn a_state_directory_that_cannot_be_written_is_refused_before_anything_changes()
     let ran = crate::lab::Ran::of(lab.command_in(&taken, &upgrade("run")).output().unwrap());
     ran.exits(3).says("--state-dir");
     assert_eq!(lab.cluster_state().unwrap(), before);
+}
+
+/// Runs the program with a state directory on a disk of that size, as far as this machine lets us make one.
+fn run_on_a_small_disk(lab: &Lab, kilobytes: u32) -> Option<std::process::Output> {
+    let tool = lab.command(&upgrade("run"));
+    let script = r#"mount -t tmpfs -o size="$0k" none "$CALICO_UPGRADER_STATE_DIR" || exit 99; exec "$@""#;
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-rm", "sh", "-c", script, &kilobytes.to_string()]).arg(tool.get_program()).args(tool.get_args());
+    command.envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.output().ok().filter(|output| output.status.code() != Some(99))
+}
+
+#[test]
+fn a_full_disk_stops_a_run_cleanly_wherever_it_fills_up() {
+    let mut lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
+    for kilobytes in [4, 64, 128, 192, 256, 320, 384] {
+        lab.again();
+        let Some(output) = run_on_a_small_disk(&lab, kilobytes) else {
+            crate::lab::skipped("this machine lets us make no small disk");
+            return;
+        };
+        let ran = crate::lab::Ran::of(output);
+        let has_run = ran.words.contains("stopped:");
+        assert!(matches!(ran.exit, Some(0 | 1 | 3)), "{kilobytes} kB: {ran:?}");
+        assert!(ran.exit == Some(0) || ran.words.contains("No space left on device"), "{kilobytes} kB: {ran:?}");
+        let state = lab.cluster_state().unwrap();
+        let is_untouched = differences(lab.start().state(), &state).iter().all(|one| one.contains("calico-upgrader"));
+        assert!(has_run || ran.exit == Some(0) || is_untouched, "{kilobytes} kB: {ran:?}");
+        lab.tool(&upgrade(if has_run { "resume" } else { "run" })).exits(0);
+    }
 }
