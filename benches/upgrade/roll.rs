@@ -51,7 +51,8 @@ fn roll_bare(plane: &ControlPlane) -> Result<f64> {
 /// Looks more often than the harness does: what the loop sleeps too long would count in favour of the program.
 fn wait_for_successor(plane: &ControlPlane, node: &str, uid: &Value) -> Result<()> {
     // The server answers this from memory.
-    let path = format!("{PODS}?resourceVersion=0&labelSelector=k8s-app%3Dcalico-node&fieldSelector=spec.nodeName%3D{node}");
+    let path =
+        format!("{PODS}?resourceVersion=0&labelSelector=k8s-app%3Dcalico-node&fieldSelector=spec.nodeName%3D{node}");
     let started = Instant::now();
     while started.elapsed() < LIMIT {
         let pods = plane.api().list(&path)?;

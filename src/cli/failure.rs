@@ -217,7 +217,9 @@ impl From<StartError> for Failure {
             StartError::Record(error) => error.into(),
             StartError::File(error) => error.into(),
             StartError::Observe(error) => error.into(),
-            StartError::Journal(JournalError::Write { .. } | JournalError::Poisoned { .. }) => unwritable(what, evidence),
+            StartError::Journal(JournalError::Write { .. } | JournalError::Poisoned { .. }) => {
+                unwritable(what, evidence)
+            }
             StartError::Journal(_) | StartError::History { .. } | StartError::OtherPlan { .. } => {
                 Self::new(65, "CU-E068", what)
                     .evidence(evidence)

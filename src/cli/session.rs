@@ -37,7 +37,9 @@ impl Session {
         let home = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let default = || home("XDG_STATE_HOME").or_else(|| home("HOME").map(|home| home.join(".local/state")));
         let place = || default().unwrap_or_else(std::env::temp_dir).join("calico-upgrader");
-        self.global.state_dir.clone().unwrap_or_else(place)
+        let chosen = self.global.state_dir.clone().unwrap_or_else(place);
+        // Other machines and later calls read this path from the record.
+        std::path::absolute(&chosen).unwrap_or(chosen)
     }
 
     /// Where runs are kept, and under which name we hold the lock.

@@ -14,10 +14,10 @@ pub fn set_up(global: &Global) {
         Choice::Never => ColorChoice::Never.write_global(),
     }
     let level = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "calico_upgrader=info,warn",
-        (false, 2) => "calico_upgrader=debug,info",
+        (true, _) => "calico_upgrader=error",
+        (false, 0) => "calico_upgrader=warn",
+        (false, 1) => "calico_upgrader=info",
+        (false, 2) => "calico_upgrader=debug,warn",
         (false, _) => "trace",
     };
     let builder = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);

@@ -5,6 +5,7 @@
 
 mod back_up;
 mod objects;
+mod order;
 mod roll;
 mod verify;
 
@@ -15,7 +16,8 @@ use std::{
 
 pub use back_up::check_backup;
 pub use objects::{State, pending, state_of};
-pub use roll::{RollError, planned_moves};
+pub use order::planned_moves;
+pub use roll::RollError;
 pub use verify::{Claim, claims};
 
 use crate::{

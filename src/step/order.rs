@@ -1,0 +1,128 @@
+//! The order in which nodes are replaced: workers by name, the canary first, the control plane last.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::{
+    cluster::{Cluster, ClusterError, Followed},
+    plan::Roll,
+    resource::Kind,
+};
+
+/// Picks the nodes to replace next: workers by name, then the control plane; the two are never in one batch.
+pub(super) fn next_batch<'p>(
+    pods: impl Iterator<Item = &'p Followed>,
+    revision: &str,
+    control_plane: &BTreeSet<String>,
+    size: usize,
+) -> Vec<(String, Followed)> {
+    let old =
+        pods.filter(|pod| pod.revision.as_deref() != Some(revision) && !pod.is_terminating && !pod.node.is_empty());
+    let mut old: Vec<(bool, String, Followed)> =
+        old.map(|pod| (control_plane.contains(&pod.node), pod.node.clone(), pod.clone())).collect();
+    old.sort_by_cached_key(|(is_control_plane, node, _)| (*is_control_plane, natural(node)));
+    let is_control_plane = old.first().is_some_and(|first| first.0);
+    let size = if is_control_plane { 1 } else { size };
+    let batch = old.into_iter().filter(|one| one.0 == is_control_plane).take(size);
+    batch.map(|(_, node, pod)| (node, pod)).collect()
+}
+
+/// Orders names as people count: node-2 comes before node-10.
+fn natural(name: &str) -> Vec<(String, u64)> {
+    let mut parts = vec![(String::new(), 0_u64)];
+    let mut after_digit = false;
+    for one in name.chars() {
+        let digit = one.to_digit(10).map(u64::from);
+        if after_digit && digit.is_none() {
+            parts.push((String::new(), 0));
+        }
+        after_digit = digit.is_some();
+        if let Some((text, number)) = parts.last_mut() {
+            match digit {
+                Some(digit) => *number = number.saturating_mul(10).saturating_add(digit),
+                None => text.push(one),
+            }
+        }
+    }
+    parts
+}
+
+/// Names the changes that a roll would make now, in their order, for a dry run.
+pub async fn planned_moves(cluster: &Cluster, roll: &Roll) -> Result<Vec<String>, ClusterError> {
+    let (nodes, _) = cluster.list_raw(Kind::Node, None).await?;
+    let control_plane: BTreeSet<String> = nodes.iter().filter(|node| is_control_plane(node)).map(name_of).collect();
+    let cordoned: BTreeSet<String> =
+        nodes.iter().filter(|node| node["spec"]["unschedulable"] == true).map(name_of).collect();
+    let feed = cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?;
+    // No pod has the revision yet: its template is not there before the run.
+    let mut left: Vec<Followed> = feed.pods().values().cloned().collect();
+    let mut moves = Vec::new();
+    let mut size = 1;
+    loop {
+        let batch = next_batch(left.iter(), "", &control_plane, size);
+        if batch.is_empty() {
+            return Ok(moves);
+        }
+        let free = || batch.iter().map(|(node, _)| node).filter(|node| !cordoned.contains(*node));
+        moves.extend(free().map(|node| format!("cordon Node {node}")));
+        moves.extend(batch.iter().map(|(node, _)| format!("delete Pod on {node}")));
+        moves.extend(free().map(|node| format!("uncordon Node {node}")));
+        left.retain(|pod| !batch.iter().any(|(_, taken)| taken.uid == pod.uid));
+        size = roll.batch.max(1);
+    }
+}
+
+pub(super) fn name_of(node: &Value) -> String {
+    node["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+}
+
+pub(super) fn is_control_plane(node: &Value) -> bool {
+    let labels = node["metadata"]["labels"].as_object();
+    ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"]
+        .iter()
+        .any(|role| labels.is_some_and(|labels| labels.contains_key(*role)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(node: &str, revision: &str) -> Followed {
+        Followed {
+            name: format!("calico-node-{node}"),
+            uid: node.to_owned(),
+            resource_version: String::new(),
+            node: node.to_owned(),
+            revision: Some(revision.to_owned()),
+            images: Vec::new(),
+            is_ready: true,
+            is_terminating: false,
+            trouble: None,
+        }
+    }
+
+    #[test]
+    fn nodes_are_taken_in_the_order_in_which_people_count() {
+        let mut names = ["node-10", "node-2", "node-1b", "node-1", "a9", "node"];
+        names.sort_by_cached_key(|name| natural(name));
+        assert_eq!(names, ["a9", "node", "node-1", "node-1b", "node-2", "node-10"]);
+    }
+
+    #[test]
+    fn the_control_plane_comes_last_and_never_with_workers() {
+        let control_plane = BTreeSet::from(["a".to_owned()]);
+        let mut pods = vec![pod("a", "old"), pod("b", "old"), pod("c", "old"), pod("d", "new")];
+        let mut order = Vec::new();
+        loop {
+            let batch: Vec<String> =
+                next_batch(pods.iter(), "new", &control_plane, 5).into_iter().map(|(node, _)| node).collect();
+            if batch.is_empty() {
+                break;
+            }
+            pods.retain(|pod| !batch.contains(&pod.node));
+            order.push(batch);
+        }
+        assert_eq!(order, [vec!["b", "c"], vec!["a"]]);
+    }
+}
