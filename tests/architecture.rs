@@ -130,3 +130,19 @@ fn no_source_grows_past_what_can_be_read_in_one_go() {
         assert!(code.lines().count() <= 400, "{} has {} lines", path.display(), code.lines().count());
     }
 }
+
+/// The codes like `CU-E001` in a text.
+fn codes(text: &str) -> std::collections::BTreeSet<String> {
+    let starts = text.match_indices("CU-").map(|(at, _)| text[at..].chars().take(7).collect::<String>());
+    starts.filter(|code| code.len() == 7 && code[4..].bytes().all(|byte| byte.is_ascii_digit())).collect()
+}
+
+#[test]
+fn every_code_that_the_program_can_say_is_explained() {
+    let said: std::collections::BTreeSet<String> =
+        sources().into_values().flatten().flat_map(|(_, code)| codes(&code)).collect();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/exit-codes.md");
+    let text = fs::read_to_string(docs).expect("the page is there");
+    let explained = codes(&text.lines().filter(|line| line.starts_with("## ")).collect::<String>());
+    assert_eq!(said, explained);
+}
