@@ -238,6 +238,9 @@ pub struct Run {
     /// Do not ask
     #[arg(short, long, env = "CALICO_UPGRADER_YES")]
     pub yes: bool,
+    /// Give up this unfinished run: the new plan starts from what is there now
+    #[arg(long, value_name = "RUN")]
+    pub abandon: Option<String>,
     /// Stop after this phase; `resume` goes on
     #[arg(long, value_name = "PHASE")]
     pub until: Option<String>,

@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub async fn run(session: &Session, arguments: &Run) -> Ended {
-    let home = session.home(&arguments.lease.lease_duration)?;
+    let home = session.home(&arguments.lease.lease_duration, arguments.abandon.clone())?;
     let saved = arguments.plan.as_deref().map(read_plan).transpose()?;
     if let Some(flag) = saved.as_ref().and_then(|_| arguments.planning.first_flag()) {
         return Err(Failure::usage(format!(

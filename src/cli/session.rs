@@ -43,7 +43,7 @@ impl Session {
     }
 
     /// Where runs are kept, and under which name we hold the lock.
-    pub fn home(&self, lease: &str) -> Result<Home, Failure> {
+    pub fn home(&self, lease: &str, abandon: Option<String>) -> Result<Home, Failure> {
         let user = ["USER", "LOGNAME"]
             .iter()
             .find_map(|name| std::env::var(name).ok())
@@ -51,7 +51,7 @@ impl Session {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let holder = format!("{user}@{host} (pid {})", std::process::id());
         let seconds = seconds("--lease-duration", lease)?.max(1);
-        Ok(Home { state: self.state(), holder, lease: Duration::from_secs(seconds), faults: self.faults() })
+        Ok(Home { state: self.state(), holder, lease: Duration::from_secs(seconds), faults: self.faults(), abandon })
     }
 
     #[cfg(feature = "faults")]

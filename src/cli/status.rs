@@ -43,7 +43,7 @@ async fn tell_holder(cluster: &Cluster, is_running: bool) -> Result<(), Failure>
         Some((holder, renewed)) => terminal::chatter_line(&format!(
             "Lock       {} · renewed {}",
             report::clean(&holder),
-            report::clean(&renewed)
+            report::clean(&to_second(&renewed))
         )),
         None if is_running => {
             terminal::chatter_line("Lock       free: the runner is gone. Next: calico-upgrader resume")
@@ -60,6 +60,7 @@ pub fn describe(state: &RunState) -> String {
         RunPhase::Stopped { exit, why } => {
             (format!("stopped with exit {exit}: {why}"), format!("calico-upgrader resume {}", state.run))
         }
+        RunPhase::Abandoned => ("given up for a new plan".to_owned(), "calico-upgrader plan".to_owned()),
         RunPhase::Finished { exit } => {
             (format!("finished with exit {exit}"), format!("calico-upgrader verify {}", state.run))
         }
@@ -80,8 +81,13 @@ pub fn describe(state: &RunState) -> String {
         backup.unwrap_or_default(),
         state.holder,
         state.epoch,
-        state.updated,
+        to_second(&state.updated),
     ))
+}
+
+/// A time as people read it.
+fn to_second(time: &str) -> String {
+    time.split_once('.').map_or(time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 async fn newest(cluster: &Cluster, named: Option<&str>) -> Result<Option<RunState>, Failure> {

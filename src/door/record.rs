@@ -66,8 +66,25 @@ pub struct BackupPlace {
 #[serde(rename_all = "kebab-case")]
 pub enum RunPhase {
     Running,
-    Stopped { exit: u8, why: String },
-    Finished { exit: u8 },
+    Stopped {
+        exit: u8,
+        why: String,
+    },
+    Finished {
+        exit: u8,
+    },
+    /// The operator gave it up for a new plan.
+    Abandoned,
+}
+
+impl RunPhase {
+    /// Answers whether nobody will go on with the run.
+    pub fn is_over(&self) -> bool {
+        match self {
+            RunPhase::Running | RunPhase::Stopped { .. } => false,
+            RunPhase::Finished { .. } | RunPhase::Abandoned => true,
+        }
+    }
 }
 
 /// The run record cannot be used.

@@ -29,6 +29,8 @@ pub struct Home {
     pub holder: String,
     pub lease: Duration,
     pub faults: Faults,
+    /// An unfinished run that the operator gives up: a new plan starts from what is there now.
+    pub abandon: Option<String>,
 }
 
 /// Why a run could not begin or go on.
@@ -60,8 +62,7 @@ pub enum StartError {
 
 /// The newest run that did not come to its end, if there is one.
 pub async fn newest_unfinished(cluster: &Cluster) -> Result<Option<RunState>, RecordError> {
-    let is_open = |state: &RunState| !matches!(state.phase, RunPhase::Finished { .. });
-    Ok(runs(cluster).await?.into_iter().rev().find(is_open))
+    Ok(runs(cluster).await?.into_iter().rev().find(|state| !state.phase.is_over()))
 }
 
 /// Begins a run: nothing of it is in the cluster before, and the plan is there before anything else.
@@ -123,8 +124,11 @@ async fn claim(
     ensure_namespace(cluster, &home.faults).await.map_err(RecordError::from)?;
     let lease = take_lease(home, cluster, guard, voice).await?;
     let recorded = match newest_unfinished(cluster).await {
-        Ok(Some(open)) => Err(StartError::Unfinished { run: open.run }),
-        Ok(None) => {
+        Ok(Some(open)) if home.abandon.as_ref() != Some(&open.run) => Err(StartError::Unfinished { run: open.run }),
+        Ok(open) => {
+            if let Some(open) = open {
+                abandon(cluster, &open.run).await?;
+            }
             let state = first_state(home, sealed, run, inventory);
             Record::create(cluster, state, sealed, &home.faults).await.map_err(StartError::from)
         }
@@ -148,7 +152,7 @@ pub async fn go_on(
     voice: &Voice,
 ) -> Result<(Sealed, Door), StartError> {
     let record = Record::open(cluster, run).await?;
-    if matches!(record.state.phase, RunPhase::Finished { .. }) {
+    if record.state.phase.is_over() {
         return Err(StartError::Finished { run: run.to_owned() });
     }
     if crate::observe::cluster_uid(cluster).await? != record.state.cluster {
@@ -191,6 +195,13 @@ async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, R
         .await?;
     journal.append(vec![News::Resumed { holder: home.holder.clone() }])?;
     Ok((sealed, record, journal, files))
+}
+
+/// Closes a run that nobody will go on with; its epoch grows, so that a runner of it could not write either.
+async fn abandon(cluster: &Cluster, run: &str) -> Result<(), RecordError> {
+    let mut record = Record::open(cluster, run).await?;
+    let epoch = record.state.epoch + 1;
+    record.update(|state| (state.phase, state.epoch) = (RunPhase::Abandoned, epoch)).await
 }
 
 async fn take_lease(home: &Home, cluster: &Cluster, guard: LocalGuard, voice: &Voice) -> Result<Lease, StartError> {

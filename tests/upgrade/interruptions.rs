@@ -99,6 +99,19 @@ fn what_others_change_midway_stops_the_run_with_the_three_ways() {
 }
 
 #[test]
+fn a_run_that_cannot_go_on_is_given_up_for_a_new_plan() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
+    lab.tool(&[upgrade("run"), vec!["--until", "copy data"]].concat()).exits(0);
+    let path = "/api/v1/namespaces/kube-system/configmaps/calico-config";
+    lab.api().merge_patch(path, &json!({"data": {"surprise": "yes"}})).unwrap();
+    let refused = lab.tool(&upgrade("run")).exits(3);
+    let run = refused.words.split("--abandon ").nth(1).unwrap().trim();
+    lab.tool(&[upgrade("run"), vec!["--abandon", run]].concat()).exits(0);
+    assert_eq!(lab.api().get(path).unwrap()["data"]["surprise"], "yes");
+    lab.tool(&["resume", "--yes"]).exits(0).says("nothing to resume");
+}
+
+#[test]
 fn old_data_that_changes_during_the_copy_stops_the_run() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
     lab.tool(&[upgrade("run"), vec!["--until", "convert policies"]].concat()).exits(0);
