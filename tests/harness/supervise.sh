@@ -26,7 +26,8 @@ finish() {
   trap '' HUP INT TERM
   for pid in $servers; do if is_ours "$pid"; then kill -s KILL "$pid" 2>/dev/null; fi; done
   for pid in $servers; do wait "$pid" 2>/dev/null; done
-  rm -rf -- "$folder"
+  # A server that was killed may still be finishing its last write.
+  for _ in 1 2 3 4 5; do rm -rf -- "$folder" 2>/dev/null && break; sleep 1; done
 }
 
 pid_of() { eval "pid=\${pid_$1:-}"; [ -n "$pid" ]; }
@@ -53,6 +54,11 @@ stop() {
 folder=$(mktemp -d "${TMPDIR:-/tmp}/harness.XXXXXX") || exit
 trap finish EXIT
 trap exit HUP INT TERM
+# A parent that died no longer reads our answers; that must not end us before the servers are ended.
+trap '' PIPE
+# Temporary files of the servers go where they are removed with the rest.
+TMPDIR=$folder
+export TMPDIR
 echo "folder $folder"
 
 while read -r command name argument; do

@@ -40,7 +40,8 @@ fn wait_for_the_end(folder: &Path) {
     wait_until("nothing to be left", LIMIT, || {
         let left = processes_in(folder);
         let is_clean = left.is_empty() && files_in(folder) == 0;
-        Ok(if is_clean { Seen::Yes(()) } else { Seen::NotYet(left.join("\n")) })
+        let files: Vec<_> = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).collect();
+        Ok(if is_clean { Seen::Yes(()) } else { Seen::NotYet(format!("{left:?} {files:?}")) })
     })
     .unwrap();
 }
