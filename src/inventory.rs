@@ -80,6 +80,9 @@ pub enum Datastore {
     Etcd,
 }
 
+/// The annotation of a node that this program cordoned; its value is the run.
+pub const CORDONED_BY: &str = "calico-upgrader/cordoned-by";
+
 /// A node, and the calico-node pod on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
@@ -87,6 +90,9 @@ pub struct NodeFacts {
     pub is_ready: bool,
     pub is_cordoned: bool,
     pub is_control_plane: bool,
+    /// The run of ours that cordoned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordoned_by: Option<String>,
     pub pod: Option<PodFacts>,
 }
 

@@ -43,6 +43,10 @@ pub async fn make(session: &Session, cluster: &Cluster, planning: &Planning) -> 
 }
 
 pub fn show(session: &Session, sealed: &Sealed, inventory: &Inventory) {
+    if session.global.output == Output::Json {
+        // The very text that `--out` writes: what is printed can be run.
+        return terminal::data(&sealed.to_text());
+    }
     let digest = sealed.digest.short();
     let words = || match session.global.output {
         Output::Markdown => report::markdown(&sealed.plan, digest, inventory),

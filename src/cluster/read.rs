@@ -49,14 +49,19 @@ impl Cluster {
         self.collect(kind, namespace, selector, read).await.map(|(found, _)| found)
     }
 
-    /// Lists a kind as the server gives it, with the revision that the list is of.
-    pub async fn list_raw(&self, kind: Kind, namespace: Option<&str>) -> Result<(Vec<Raw>, String), ClusterError> {
-        self.collect(kind, namespace, "", Ok).await
+    /// Lists a kind and keeps of each object, as the server gives it, only what is asked for.
+    pub async fn list_as<T>(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        read: impl Fn(Raw) -> T,
+    ) -> Result<Vec<T>, ClusterError> {
+        self.collect(kind, namespace, "", |body| Ok(read(body))).await.map(|(found, _)| found)
     }
 
     /// Lists a kind as lines of JSON, one object each, without keeping the parsed list.
     pub async fn list_lines(&self, kind: Kind) -> Result<Vec<String>, ClusterError> {
-        self.collect(kind, None, "", |body| Ok(body.to_string())).await.map(|(lines, _)| lines)
+        self.list_as(kind, None, |body| body.to_string()).await
     }
 
     /// Reads all pages of a list; one that goes stale midway (410) starts again, so that revisions never mix.

@@ -26,6 +26,7 @@ pub use record::{
 use crate::{
     cluster::Cluster,
     journal::{Journal, JournalError, News, Outcome, Settled},
+    resource::Live,
 };
 
 /// Changes that may go out together without a new reservation.
@@ -45,6 +46,12 @@ pub struct Door {
     lease: Lease,
     batch: u64,
     is_midway: bool,
+}
+
+/// One change that went through the door, and the object as it was stored.
+pub struct Made {
+    pub settled: Settled,
+    pub live: Option<Live>,
 }
 
 /// Why a change did not go through.
@@ -99,56 +106,66 @@ impl Door {
         step: &str,
         changes: Vec<Change>,
         note: impl Fn(&mut RunState),
-    ) -> Result<Vec<Settled>, DoorError> {
-        self.reserve(step, note).await?;
+    ) -> Result<Vec<Made>, DoorError> {
+        if self.batch == self.record.state.reserved {
+            self.reserve(step, 1, note).await?;
+        }
+        self.check_safe()?;
+        self.batch += 1;
         let batch = self.batch;
         let intents = changes.iter().map(Change::intent).collect();
         self.journal.append(vec![News::Intended { step: step.to_owned(), batch, changes: intents }])?;
-        let (settled, failure) = self.send_all(step, changes).await;
-        self.journal.append_unsynced(vec![News::Settled { batch, changes: settled.clone() }])?;
+        let (made, failure) = self.send_all(step, changes).await;
+        let settled = made.iter().map(|made| made.settled.clone()).collect();
+        self.journal.append_unsynced(vec![News::Settled { batch, changes: settled }])?;
         self.die_unsynced(&format!("{step}/batch-{batch}"));
         self.journal.sync()?;
         self.faults.at(&format!("{step}/batch-{batch}"), Phase::Logged);
-        failure.map_or(Ok(settled), |error| Err(error.into()))
+        failure.map_or(Ok(made), |error| Err(error.into()))
     }
 
-    async fn reserve(&mut self, step: &str, note: impl Fn(&mut RunState)) -> Result<(), DoorError> {
-        if let Some(exit) = self.stop.asked() {
-            return Err(DoorError::Interrupted { exit });
-        }
-        if !self.lease.is_safe() {
-            return Err(DoorError::LeaseLost);
-        }
-        let (next, chain) = (self.batch + 1, self.journal.chain().to_owned());
+    /// Claims the next batches in the run record: whoever lost the run, or shall pause, learns it here.
+    pub async fn reserve(&mut self, step: &str, batches: u64, note: impl Fn(&mut RunState)) -> Result<(), DoorError> {
+        self.check_safe()?;
+        let (done, next, chain) = (self.batch, self.batch + batches, self.journal.chain().to_owned());
         self.faults.at(&format!("{step}/reserve-{next}"), Phase::Pre);
         self.record
             .update(|state| {
-                (state.confirmed, state.reserved) = (next - 1, next);
+                (state.confirmed, state.reserved) = (done, next);
                 state.step = Some(step.to_owned());
                 state.chain.clone_from(&chain);
                 note(state);
             })
             .await?;
         self.faults.at(&format!("{step}/reserve-{next}"), Phase::Acked);
-        self.batch = next;
         if self.record.state.is_pause_wanted && !self.is_midway { Err(DoorError::PauseWanted) } else { Ok(()) }
     }
 
-    async fn send_all(&self, step: &str, changes: Vec<Change>) -> (Vec<Settled>, Option<ChangeError>) {
+    fn check_safe(&self) -> Result<(), DoorError> {
+        if let Some(exit) = self.stop.asked() {
+            return Err(DoorError::Interrupted { exit });
+        }
+        if self.lease.is_safe() { Ok(()) } else { Err(DoorError::LeaseLost) }
+    }
+
+    async fn send_all(&self, step: &str, changes: Vec<Change>) -> (Vec<Made>, Option<ChangeError>) {
         let mut failure = None;
         let sent = futures::stream::iter(changes.into_iter().map(|change| self.send(step, change)));
         let results: Vec<_> = sent.buffered(IN_FLIGHT).collect().await;
-        let settled = results.into_iter().map(|(label, result)| match result {
-            Ok((outcome, uid)) => Settled { label, outcome, uid },
+        let made = results.into_iter().map(|(label, result)| match result {
+            Ok((outcome, live)) => {
+                let uid = live.as_ref().map(|live| live.uid.clone());
+                Made { settled: Settled { label, outcome, uid }, live }
+            }
             Err(error) => {
                 failure.get_or_insert(error);
-                Settled { label, outcome: Outcome::NotApplied, uid: None }
+                Made { settled: Settled { label, outcome: Outcome::NotApplied, uid: None }, live: None }
             }
         });
-        (settled.collect(), failure)
+        (made.collect(), failure)
     }
 
-    async fn send(&self, step: &str, change: Change) -> (String, Result<(Outcome, Option<String>), ChangeError>) {
+    async fn send(&self, step: &str, change: Change) -> (String, Result<(Outcome, Option<Live>), ChangeError>) {
         let (label, boundary) = (change.label.clone(), format!("{step}/{}", change.label));
         self.faults.at(&boundary, Phase::Pre);
         let made = change.make(&self.cluster).await;

@@ -339,5 +339,5 @@ fn new_run_name(token: &str) -> String {
 }
 
 fn to_text(inventory: &Inventory) -> String {
-    format!("{}\n", serde_json::to_value(inventory).expect("an inventory is plain data"))
+    serde_json::to_string(inventory).expect("an inventory is plain data") + "\n"
 }

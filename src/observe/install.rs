@@ -1,9 +1,7 @@
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::{
-    inventory::{Datastore, Fact, Flavour, Install, NodeFacts, PodFacts},
+    inventory::{CORDONED_BY, Datastore, Fact, Flavour, Install, NodeFacts},
     resource::{Kind, Live, ObjectRef},
     runbook::Catalogue,
 };
@@ -99,8 +97,8 @@ fn selector_of(body: &Value) -> String {
     pairs.collect::<Vec<_>>().join(",")
 }
 
-/// Reads a node, and takes its pod out of the given ones.
-pub(super) fn node_facts(node: &Value, pods: &mut BTreeMap<String, PodFacts>) -> NodeFacts {
+/// Reads a node.
+pub(super) fn node_facts(node: &Value) -> NodeFacts {
     let name = node["metadata"]["name"].as_str().unwrap_or_default();
     let conditions = node["status"]["conditions"].as_array();
     let labels = node["metadata"]["labels"].as_object();
@@ -112,6 +110,7 @@ pub(super) fn node_facts(node: &Value, pods: &mut BTreeMap<String, PodFacts>) ->
         is_control_plane: ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"]
             .into_iter()
             .any(has_label),
-        pod: pods.remove(name),
+        cordoned_by: node["metadata"]["annotations"].get(CORDONED_BY).and_then(Value::as_str).map(str::to_owned),
+        pod: None,
     }
 }

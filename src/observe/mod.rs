@@ -48,7 +48,7 @@ pub async fn inventory(
     Ok(Inventory {
         cluster: cluster_facts(cluster).await?,
         operator: operator(cluster).await?,
-        nodes: nodes(cluster, installs.first()).await?,
+        nodes: nodes_with_pods(cluster, installs.first()).await?,
         namespaces: namespaces(cluster).await?,
         third_party: stored(cluster, &Kind::THIRD_PARTY).await?,
         third_party_served: Kind::THIRD_PARTY.into_iter().filter(|kind| cluster.serves(*kind)).collect(),
@@ -127,13 +127,18 @@ async fn operator(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
     Ok(None)
 }
 
-async fn nodes(cluster: &Cluster, install: Option<&Install>) -> Result<Vec<NodeFacts>, ClusterError> {
-    let mut pods = match install {
-        Some(install) => pods_by_node(cluster, install).await?,
-        None => BTreeMap::new(),
-    };
-    let (nodes, _) = cluster.list_raw(Kind::Node, None).await?;
-    let mut facts: Vec<_> = nodes.iter().map(|node| install::node_facts(node, &mut pods)).collect();
+async fn nodes_with_pods(cluster: &Cluster, install: Option<&Install>) -> Result<Vec<NodeFacts>, ClusterError> {
+    let mut facts = nodes(cluster).await?;
+    if let Some(install) = install {
+        let mut pods = pods_by_node(cluster, install).await?;
+        facts.iter_mut().for_each(|node| node.pod = pods.remove(&node.name));
+    }
+    Ok(facts)
+}
+
+/// Lists the nodes by name, without their pods.
+pub async fn nodes(cluster: &Cluster) -> Result<Vec<NodeFacts>, ClusterError> {
+    let mut facts = cluster.list_as(Kind::Node, None, |node| install::node_facts(&node)).await?;
     facts.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(facts)
 }

@@ -1,10 +1,11 @@
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{FORMAT, Plan};
 use crate::resource::Digest;
 
 /// A plan with the digest that the operator confirms.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sealed {
     pub digest: Digest,
     pub plan: Plan,
@@ -21,35 +22,49 @@ pub enum SealError {
     Broken { written: String, found: String },
 }
 
+/// A sealed plan as it is written, with the plan's own text untouched.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written<'a> {
+    digest: Digest,
+    #[serde(borrow)]
+    plan: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u64,
+}
+
 impl Sealed {
     pub fn new(plan: Plan) -> Self {
-        let digest = digest_of(&plan);
+        let digest = Digest::of(text_of(&plan).as_bytes());
         Self { digest, plan }
     }
 
     /// Reads a plan and checks that nobody changed it.
+    ///
+    /// The digest is of the plan's text as it is written, so any edit of the file shows.
     pub fn read(text: &str) -> Result<Self, SealError> {
         let unreadable = |error: serde_json::Error| SealError::Unreadable(error.to_string());
-        let value: serde_json::Value = serde_json::from_str(text).map_err(unreadable)?;
-        let format = value.pointer("/plan/format").and_then(serde_json::Value::as_u64);
-        if let Some(found) = format.filter(|format| *format != u64::from(FORMAT)) {
+        let written: Written<'_> = serde_json::from_str(text).map_err(unreadable)?;
+        let plan = written.plan.get();
+        let Format { format: found } = serde_json::from_str(plan).map_err(unreadable)?;
+        if found != u64::from(FORMAT) {
             return Err(SealError::Format { found });
         }
-        // The digest is of the text's own plan, so that a field which this program does not know counts as a change too.
-        let found = Digest::of(value["plan"].to_string().as_bytes());
-        let sealed: Self = serde_json::from_value(value).map_err(unreadable)?;
-        if found == sealed.digest {
-            return Ok(sealed);
+        let found = Digest::of(plan.as_bytes());
+        if found != written.digest {
+            return Err(SealError::Broken { written: written.digest.to_string(), found: found.to_string() });
         }
-        Err(SealError::Broken { written: sealed.digest.to_string(), found: found.to_string() })
+        Ok(Self { digest: found, plan: serde_json::from_str(plan).map_err(unreadable)? })
     }
 
     pub fn to_text(&self) -> String {
-        format!("{:#}\n", serde_json::to_value(self).expect("a plan is plain data"))
+        format!("{{\n\"digest\": \"{}\",\n\"plan\": {}\n}}\n", self.digest, text_of(&self.plan))
     }
 }
 
-fn digest_of(plan: &Plan) -> Digest {
-    let value = serde_json::to_value(plan).expect("a plan is plain data");
-    Digest::of(value.to_string().as_bytes())
+fn text_of(plan: &Plan) -> String {
+    serde_json::to_string_pretty(plan).expect("a plan is plain data")
 }

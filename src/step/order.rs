@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use crate::{
     cluster::{Cluster, ClusterError, Followed},
+    inventory::NodeFacts,
+    observe::nodes,
     plan::Roll,
-    resource::Kind,
 };
 
 /// Picks the nodes to replace next: workers by name, then the control plane; the two are never in one batch.
@@ -50,10 +49,9 @@ fn natural(name: &str) -> Vec<(String, u64)> {
 
 /// Names the changes that a roll would make now, in their order, for a dry run.
 pub async fn planned_moves(cluster: &Cluster, roll: &Roll) -> Result<Vec<String>, ClusterError> {
-    let (nodes, _) = cluster.list_raw(Kind::Node, None).await?;
-    let control_plane: BTreeSet<String> = nodes.iter().filter(|node| is_control_plane(node)).map(name_of).collect();
-    let cordoned: BTreeSet<String> =
-        nodes.iter().filter(|node| node["spec"]["unschedulable"] == true).map(name_of).collect();
+    let nodes = nodes(cluster).await?;
+    let control_plane = names_of(&nodes, |node| node.is_control_plane);
+    let cordoned = names_of(&nodes, |node| node.is_cordoned);
     let feed = cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?;
     // No pod has the revision yet: its template is not there before the run.
     let mut left: Vec<Followed> = feed.pods().values().cloned().collect();
@@ -73,15 +71,9 @@ pub async fn planned_moves(cluster: &Cluster, roll: &Roll) -> Result<Vec<String>
     }
 }
 
-pub(super) fn name_of(node: &Value) -> String {
-    node["metadata"]["name"].as_str().unwrap_or_default().to_owned()
-}
-
-pub(super) fn is_control_plane(node: &Value) -> bool {
-    let labels = node["metadata"]["labels"].as_object();
-    ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"]
-        .iter()
-        .any(|role| labels.is_some_and(|labels| labels.contains_key(*role)))
+/// The names of the nodes of which something is so.
+pub(super) fn names_of(nodes: &[NodeFacts], is_so: impl Fn(&NodeFacts) -> bool) -> BTreeSet<String> {
+    nodes.iter().filter(|node| is_so(node)).map(|node| node.name.clone()).collect()
 }
 
 #[cfg(test)]

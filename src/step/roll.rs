@@ -14,19 +14,18 @@ use tokio::time::Instant;
 
 use super::{
     Step, StepError,
-    order::{is_control_plane, name_of, next_batch},
+    order::{names_of, next_batch},
 };
 use crate::{
     cluster::{Cluster, ClusterError, Followed, PodFeed},
     door::{Action, Change, Door, DoorError, Stop},
     event::{Event, Voice},
+    inventory::{CORDONED_BY, NodeFacts},
     journal::News,
+    observe,
     plan::Roll,
     resource::{Kind, Live, ObjectRef},
 };
-
-/// Marks a node that this program cordoned; the value is the run.
-const CORDONED_BY: &str = "calico-upgrader/cordoned-by";
 
 /// How often a waiting roll looks whether its nodes are still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -59,13 +58,13 @@ struct Rolling<'a> {
 pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
     let cluster = door.cluster.clone();
     check_frozen(&cluster, roll).await?;
-    let (nodes, _) = cluster.list_raw(Kind::Node, None).await?;
+    let nodes = observe::nodes(&cluster).await?;
     let mut rolling = Rolling {
         step: &step.planned.name,
         run: door.state().run.clone(),
         roll,
         revision: newest_revision(&cluster, roll).await?,
-        control_plane: nodes.iter().filter(|node| is_control_plane(node)).map(name_of).collect(),
+        control_plane: names_of(&nodes, |node| node.is_control_plane),
         feed: cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?,
         stop: door.stop.clone(),
         done: 0,
@@ -76,16 +75,16 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
 
 impl Rolling<'_> {
     /// Waits for the nodes that a runner before us had started, and uncordons them.
-    async fn finish_started(&mut self, nodes: &[Value], door: &mut Door, voice: &Voice) -> Result<(), StepError> {
-        let cordoned = nodes.iter().filter(|node| cordoned_by(node) == Some(self.run.as_str())).map(name_of);
+    async fn finish_started(&mut self, nodes: &[NodeFacts], door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        let cordoned = names_of(nodes, |node| node.cordoned_by.as_deref() == Some(self.run.as_str()));
         let unready =
             self.feed.pods().values().filter(|pod| self.is_new(pod) && !pod.is_ready).map(|pod| pod.node.clone());
-        let started: BTreeSet<String> = cordoned.chain(unready).collect();
+        let started: BTreeSet<String> = cordoned.into_iter().chain(unready).collect();
         let (rolled, waiting): (Vec<_>, Vec<_>) = started.into_iter().partition(|node| !self.has_old_pod(node));
         self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         if !rolled.is_empty() {
             self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
-            self.uncordon(&rolled, door).await?;
+            self.uncordon(&rolled, BTreeMap::new(), door).await?;
             rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
         }
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
@@ -126,13 +125,15 @@ impl Rolling<'_> {
         for node in &nodes {
             voice.tell(Event::NodeStarted { node: node.clone(), done: self.done, of });
         }
-        self.cordon(&nodes, door).await?;
+        // One reservation for the cordons and the deletions that follow at once.
+        door.reserve(self.step, 2, |_| {}).await?;
         door.hold_pause(true);
+        let cordoned = self.cordon(&nodes, door).await?;
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
         self.wait_for(&nodes, &door.cluster.clone(), voice).await?;
         self.done += nodes.len();
-        self.uncordon(&nodes, door).await?;
+        self.uncordon(&nodes, cordoned, door).await?;
         door.hold_pause(false);
         let seconds = started.elapsed().as_secs();
         for node in nodes {
@@ -148,28 +149,40 @@ impl Rolling<'_> {
         Change { label: format!("delete Pod on {node}"), object, action: Action::DeletePod { uid: pod.uid.clone() } }
     }
 
-    async fn cordon(&self, nodes: &[String], door: &mut Door) -> Result<(), StepError> {
+    /// Cordons the nodes that nobody had cordoned, and answers them as they are then.
+    async fn cordon(&self, nodes: &[String], door: &mut Door) -> Result<BTreeMap<String, Live>, StepError> {
         let mut changes = Vec::new();
         for node in nodes {
             let reference = ObjectRef::cluster(Kind::Node, node);
             if let Some(live) = door.cluster.get(&reference).await?.filter(|live| !is_cordoned(live)) {
-                let patch =
-                    json!({"metadata": {"annotations": {CORDONED_BY: self.run}}, "spec": {"unschedulable": true}});
+                let annotations = json!({CORDONED_BY: self.run});
+                let patch = json!({"metadata": {"annotations": annotations}, "spec": {"unschedulable": true}});
                 changes.push(node_patch("cordon", reference, live, patch));
             }
         }
-        if !changes.is_empty() {
-            door.apply(self.step, changes, |_| {}).await?;
+        if changes.is_empty() {
+            return Ok(BTreeMap::new());
         }
-        Ok(())
+        let made = door.apply(self.step, changes, |_| {}).await?;
+        Ok(made.into_iter().filter_map(|made| made.live).map(|live| (live.name.clone(), live)).collect())
     }
 
-    async fn uncordon(&self, nodes: &[String], door: &mut Door) -> Result<(), StepError> {
+    /// Uncordons the nodes that this run cordoned; those that another runner of it cordoned are read first.
+    async fn uncordon(
+        &self,
+        nodes: &[String],
+        mut cordoned: BTreeMap<String, Live>,
+        door: &mut Door,
+    ) -> Result<(), StepError> {
         let mut changes = Vec::new();
         for node in nodes {
             let reference = ObjectRef::cluster(Kind::Node, node);
-            let live = door.cluster.get(&reference).await?;
-            if let Some(live) = live.filter(|live| cordoned_by(&live.document.value()) == Some(self.run.as_str())) {
+            let live = match cordoned.remove(node) {
+                Some(live) => Some(live),
+                None => door.cluster.get(&reference).await?,
+            };
+            let annotation = |live: &Live| live.document.value()["metadata"]["annotations"][CORDONED_BY].clone();
+            if let Some(live) = live.filter(|live| annotation(live) == self.run.as_str()) {
                 let patch = json!({"metadata": {"annotations": {CORDONED_BY: null}}, "spec": {"unschedulable": null}});
                 changes.push(node_patch("uncordon", reference, live, patch));
             }
@@ -287,7 +300,7 @@ async fn check_frozen(cluster: &Cluster, roll: &Roll) -> Result<(), StepError> {
 /// The hash that pods of the newest template carry.
 async fn newest_revision(cluster: &Cluster, roll: &Roll) -> Result<String, StepError> {
     let namespace = roll.daemon_set.namespace.as_deref();
-    let (revisions, _) = cluster.list_raw(Kind::ControllerRevision, namespace).await?;
+    let revisions = cluster.list_as(Kind::ControllerRevision, namespace, |revision| revision).await?;
     let uid = cluster.get(&roll.daemon_set).await?.map(|live| live.uid).unwrap_or_default();
     let is_ours = |one: &&Value| {
         one["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["uid"] == uid.as_str())
@@ -305,8 +318,4 @@ fn node_patch(verb: &str, reference: ObjectRef, live: Live, patch: Value) -> Cha
 
 fn is_cordoned(live: &Live) -> bool {
     live.document.value()["spec"]["unschedulable"] == true
-}
-
-fn cordoned_by(node: &Value) -> Option<&str> {
-    node["metadata"]["annotations"].get(CORDONED_BY).and_then(Value::as_str)
 }
