@@ -155,8 +155,10 @@ impl Change {
             (Action::Delete { .. }, None) => Ok(true),
             (Action::DeletePod { uid }, live) => Ok(live.is_none_or(|live| live.uid != *uid || live.is_terminating)),
             (Action::Patch { patch, .. }, Some(live)) if unmerged(patch, &live.document.value()).is_empty() => Ok(true),
+            // A patch is for this very object: where it is gone, or another bears its name, nothing is left to patch.
+            (Action::Patch { before, .. }, live) if live.as_ref().is_none_or(|live| live.uid != before.uid) => Ok(true),
             // Only the resourceVersion moved: a status, or a heartbeat.
-            (Action::Patch { before, .. }, Some(live)) if before.uid == live.uid => {
+            (Action::Patch { before, .. }, Some(live)) => {
                 **before = live;
                 Ok(false)
             }
@@ -183,12 +185,6 @@ impl Change {
 
     fn refused(&self, source: ClusterError) -> ChangeError {
         ChangeError::Refused { verb: self.intent().action.name(), object: self.object.clone(), source }
-    }
-}
-
-impl From<Box<Drift>> for Box<ChangeError> {
-    fn from(drift: Box<Drift>) -> Self {
-        Box::new(ChangeError::Drift(drift))
     }
 }
 

@@ -222,6 +222,7 @@ impl Rolling<'_> {
             if looked.elapsed() >= LOOK_AGAIN {
                 looked = Instant::now();
                 self.drop_gone(&mut nodes, &unready, cluster, voice).await?;
+                continue;
             }
             self.news((started + limit).min(looked + LOOK_AGAIN)).await?;
         }

@@ -16,7 +16,7 @@ fn a_node_that_never_gets_ready_stops_the_roll_with_its_reason_and_the_repaired_
     ] {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.nodes().fail("node-2", fault).unwrap();
-        let run = [upgrade("run"), vec!["--ready-within", "3s"]].concat();
+        let run = [upgrade("run"), vec!["--ready-within", "10s"]].concat();
         lab.tool(&run).exits(4).says("node-2").says(reason).says("calico-upgrader resume");
         let images =
             lab.calico_pods().unwrap().into_values().flatten().map(|pod| pod["spec"]["containers"][0]["image"].clone());
