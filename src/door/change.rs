@@ -77,13 +77,13 @@ impl Change {
     }
 
     /// Makes the change and reads back what is stored.
-    pub(super) async fn make(mut self, cluster: &Cluster) -> Result<(Outcome, Option<Live>), ChangeError> {
+    pub(super) async fn make(mut self, cluster: &Cluster) -> Result<(Outcome, Option<String>), ChangeError> {
         let mut sends = 1;
         loop {
             let error = match self.send(cluster, Mode::Real).await {
                 Ok(Applied::Stored(live)) => {
                     self.compare_stored(&live)?;
-                    return Ok((Outcome::Applied, Some(*live)));
+                    return Ok((Outcome::Applied, Some(live.uid)));
                 }
                 Ok(Applied::Deleted) => return Ok((Outcome::Applied, None)),
                 Err(error) => error,

@@ -26,7 +26,6 @@ pub use record::{
 use crate::{
     cluster::Cluster,
     journal::{Journal, JournalError, News, Outcome, Settled},
-    resource::Live,
 };
 
 /// Changes that may go out together without a new reservation.
@@ -46,12 +45,6 @@ pub struct Door {
     lease: Lease,
     batch: u64,
     is_midway: bool,
-}
-
-/// One change that went through the door, and the object as it was stored.
-pub struct Made {
-    pub settled: Settled,
-    pub live: Option<Live>,
 }
 
 /// Why a change did not go through.
@@ -106,7 +99,7 @@ impl Door {
         step: &str,
         changes: Vec<Change>,
         note: impl Fn(&mut RunState),
-    ) -> Result<Vec<Made>, DoorError> {
+    ) -> Result<Vec<Settled>, DoorError> {
         if self.batch == self.record.state.reserved {
             self.reserve(step, 1, note).await?;
         }
@@ -115,13 +108,12 @@ impl Door {
         let batch = self.batch;
         let intents = changes.iter().map(Change::intent).collect();
         self.journal.append(vec![News::Intended { step: step.to_owned(), batch, changes: intents }])?;
-        let (made, failure) = self.send_all(step, changes).await;
-        let settled = made.iter().map(|made| made.settled.clone()).collect();
-        self.journal.append_unsynced(vec![News::Settled { batch, changes: settled }])?;
+        let (settled, failure) = self.send_all(step, changes).await;
+        self.journal.append_unsynced(vec![News::Settled { batch, changes: settled.clone() }])?;
         self.die_unsynced(&format!("{step}/batch-{batch}"));
         self.journal.sync()?;
         self.faults.at(&format!("{step}/batch-{batch}"), Phase::Logged);
-        failure.map_or(Ok(made), |error| Err(error.into()))
+        failure.map_or(Ok(settled), |error| Err(error.into()))
     }
 
     /// Claims the next batches in the run record: whoever lost the run, or shall pause, learns it here.
@@ -148,24 +140,21 @@ impl Door {
         if self.lease.is_safe() { Ok(()) } else { Err(DoorError::LeaseLost) }
     }
 
-    async fn send_all(&self, step: &str, changes: Vec<Change>) -> (Vec<Made>, Option<ChangeError>) {
+    async fn send_all(&self, step: &str, changes: Vec<Change>) -> (Vec<Settled>, Option<ChangeError>) {
         let mut failure = None;
         let sent = futures::stream::iter(changes.into_iter().map(|change| self.send(step, change)));
         let results: Vec<_> = sent.buffered(IN_FLIGHT).collect().await;
-        let made = results.into_iter().map(|(label, result)| match result {
-            Ok((outcome, live)) => {
-                let uid = live.as_ref().map(|live| live.uid.clone());
-                Made { settled: Settled { label, outcome, uid }, live }
-            }
+        let settled = results.into_iter().map(|(label, result)| match result {
+            Ok((outcome, uid)) => Settled { label, outcome, uid },
             Err(error) => {
                 failure.get_or_insert(error);
-                Made { settled: Settled { label, outcome: Outcome::NotApplied, uid: None }, live: None }
+                Settled { label, outcome: Outcome::NotApplied, uid: None }
             }
         });
-        (made.collect(), failure)
+        (settled.collect(), failure)
     }
 
-    async fn send(&self, step: &str, change: Change) -> (String, Result<(Outcome, Option<Live>), ChangeError>) {
+    async fn send(&self, step: &str, change: Change) -> (String, Result<(Outcome, Option<String>), ChangeError>) {
         let (label, boundary) = (change.label.clone(), format!("{step}/{}", change.label));
         self.faults.at(&boundary, Phase::Pre);
         let made = change.make(&self.cluster).await;

@@ -84,7 +84,7 @@ impl Rolling<'_> {
         self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         if !rolled.is_empty() {
             self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
-            self.uncordon(&rolled, BTreeMap::new(), door).await?;
+            self.uncordon(&rolled, door).await?;
             rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
         }
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
@@ -128,12 +128,12 @@ impl Rolling<'_> {
         // One reservation for the cordons and the deletions that follow at once.
         door.reserve(self.step, 2, |_| {}).await?;
         door.hold_pause(true);
-        let cordoned = self.cordon(&nodes, door).await?;
+        self.cordon(&nodes, door).await?;
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
         self.wait_for(&nodes, &door.cluster.clone(), voice).await?;
         self.done += nodes.len();
-        self.uncordon(&nodes, cordoned, door).await?;
+        self.uncordon(&nodes, door).await?;
         door.hold_pause(false);
         let seconds = started.elapsed().as_secs();
         for node in nodes {
@@ -149,8 +149,8 @@ impl Rolling<'_> {
         Change { label: format!("delete Pod on {node}"), object, action: Action::DeletePod { uid: pod.uid.clone() } }
     }
 
-    /// Cordons the nodes that nobody had cordoned, and answers them as they are then.
-    async fn cordon(&self, nodes: &[String], door: &mut Door) -> Result<BTreeMap<String, Live>, StepError> {
+    /// Cordons the nodes that nobody had cordoned.
+    async fn cordon(&self, nodes: &[String], door: &mut Door) -> Result<(), StepError> {
         let mut changes = Vec::new();
         for node in nodes {
             let reference = ObjectRef::cluster(Kind::Node, node);
@@ -160,27 +160,18 @@ impl Rolling<'_> {
                 changes.push(node_patch("cordon", reference, live, patch));
             }
         }
-        if changes.is_empty() {
-            return Ok(BTreeMap::new());
+        if !changes.is_empty() {
+            door.apply(self.step, changes, |_| {}).await?;
         }
-        let made = door.apply(self.step, changes, |_| {}).await?;
-        Ok(made.into_iter().filter_map(|made| made.live).map(|live| (live.name.clone(), live)).collect())
+        Ok(())
     }
 
-    /// Uncordons the nodes that this run cordoned; those that another runner of it cordoned are read first.
-    async fn uncordon(
-        &self,
-        nodes: &[String],
-        mut cordoned: BTreeMap<String, Live>,
-        door: &mut Door,
-    ) -> Result<(), StepError> {
+    /// Uncordons the nodes that this run cordoned. They are read again: Kubernetes answers a cordon with a taint.
+    async fn uncordon(&self, nodes: &[String], door: &mut Door) -> Result<(), StepError> {
         let mut changes = Vec::new();
         for node in nodes {
             let reference = ObjectRef::cluster(Kind::Node, node);
-            let live = match cordoned.remove(node) {
-                Some(live) => Some(live),
-                None => door.cluster.get(&reference).await?,
-            };
+            let live = door.cluster.get(&reference).await?;
             let annotation = |live: &Live| live.document.value()["metadata"]["annotations"][CORDONED_BY].clone();
             if let Some(live) = live.filter(|live| annotation(live) == self.run.as_str()) {
                 let patch = json!({"metadata": {"annotations": {CORDONED_BY: null}}, "spec": {"unschedulable": null}});
