@@ -71,10 +71,6 @@ pub enum Event {
         step: String,
         seconds: u64,
     },
-    Skipped {
-        what: String,
-        why: String,
-    },
     RunStopped {
         run: String,
         exit: u8,

@@ -165,7 +165,6 @@ impl Lines {
             Event::NodeGone { node } => format!("  {node}: the node is gone, and left out"),
             Event::Proven { claim, .. } => format!("  proven: {claim}"),
             Event::StepDone { step, seconds } => format!("{step} done in {}", report::duration(*seconds)),
-            Event::Skipped { what, why } => format!("{what} skipped ({why})"),
             Event::RunStopped { run, why, .. } => format!("run {run} stopped: {why}"),
             Event::RunFinished { run, .. } => format!("run {run} finished"),
         })

@@ -16,7 +16,6 @@ const WATCH_SECONDS: u32 = 240;
 pub struct Followed {
     pub name: String,
     pub uid: String,
-    pub resource_version: String,
     pub node: String,
     /// The hash of the template that the pod was made from; absent before Kubernetes v1.7.
     pub revision: Option<String>,
@@ -120,7 +119,6 @@ impl Followed {
         Some(Self {
             name: text(&metadata["name"])?,
             uid: text(&metadata["uid"])?,
-            resource_version: text(&metadata["resourceVersion"])?,
             node: text(&body["spec"]["nodeName"]).or_else(|| wanted_node(body)).unwrap_or_default(),
             revision: text(&labels["controller-revision-hash"]),
             images: containers.iter().filter_map(|container| text(&container["image"])).collect(),

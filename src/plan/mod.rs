@@ -181,8 +181,4 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
-
-    pub fn step(&self, name: &str) -> Option<&PlannedStep> {
-        self.steps.iter().find(|step| step.name == name)
-    }
 }

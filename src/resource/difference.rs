@@ -84,8 +84,6 @@ const FILLED_IN: &[(&str, &[&str])] = &[
     ("terminationMessagePolicy", &["\"File\""]),
     ("timeoutSeconds", &["1"]),
     ("type", &["\"\""]),
-    ("secrets", &[]),
-    ("serviceAccount", &[]),
 ];
 
 /// Fields whose every value is the server's: token lists of service accounts, and the old name of `serviceAccountName`.

@@ -84,7 +84,6 @@ mod tests {
         Followed {
             name: format!("calico-node-{node}"),
             uid: node.to_owned(),
-            resource_version: String::new(),
             node: node.to_owned(),
             revision: Some(revision.to_owned()),
             images: Vec::new(),

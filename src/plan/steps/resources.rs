@@ -1,11 +1,13 @@
 //! ThirdPartyResources become custom resources: read, converted, created; never overwritten, and the old objects never touched.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::Draft;
 use crate::{
     check::{BLOCKED, Finding, NEEDS_DECISION, Severity},
-    convert::{Conversion, NewKind, NewObject, Outcome, Verdict, convert_third_party_resources},
+    convert::{Conversion, NewKind, Outcome, Verdict, convert_third_party_resources},
     inventory::{Inventory, Stored},
     plan::{Desired, ObjectChange, Request, Stage, make::Materials},
     resource::{Document, Kind, ObjectRef, differences},
@@ -114,24 +116,24 @@ fn definitions(materials: &Materials<'_>) -> Vec<ObjectChange> {
 
 fn copies(conversion: &Conversion, inventory: &Inventory) -> (Vec<ObjectChange>, Vec<Finding>) {
     let (mut copies, mut conflicts) = (Vec::new(), Vec::new());
-    let is_in_conflict = |new: &NewObject| {
-        let named = |verdict: &Verdict| {
-            verdict.outcome.blocks()
-                && verdict.target.as_ref().is_some_and(|target| target.name == new.name && target.kind == new.kind)
-        };
-        conversion.verdicts.iter().any(named)
-    };
-    for new in conversion.objects.iter().filter(|new| !is_in_conflict(new)) {
+    let blocked: BTreeSet<(NewKind, &str)> = conversion
+        .blocking()
+        .filter_map(|verdict| verdict.target.as_ref())
+        .map(|target| (target.kind, target.name.as_str()))
+        .collect();
+    let custom: BTreeMap<&ObjectRef, &Document> =
+        inventory.custom.iter().map(|stored| (&stored.object, &stored.document)).collect();
+    for new in conversion.objects.iter().filter(|new| !blocked.contains(&(new.kind, new.name.as_str()))) {
         let object = ObjectRef::cluster(kind_of(new.kind), &new.name);
         let after = Document::new(new.body.clone());
-        match inventory.custom.iter().find(|stored| stored.object == object) {
+        match custom.get(&object) {
             None => copies.push(ObjectChange {
                 object,
                 before: None,
                 after: Some(after),
                 why: "copied from the old data".to_owned(),
             }),
-            Some(there) => conflicts.extend(unlike(&object, &after, &there.document)),
+            Some(there) => conflicts.extend(unlike(&object, &after, there)),
         }
     }
     (copies, conflicts)
