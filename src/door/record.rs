@@ -12,7 +12,7 @@ use super::Faults;
 use super::Phase;
 use crate::{
     cluster::{Cluster, ClusterError, Mode, Precondition},
-    plan::Sealed,
+    plan::{Purpose, Sealed},
     resource::{Digest, Document, Kind, Live, ObjectRef},
 };
 
@@ -29,6 +29,8 @@ const TRIES: u32 = 5;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunState {
     pub run: String,
+    #[serde(default)]
+    pub purpose: Purpose,
     pub plan: Digest,
     pub plan_chunks: usize,
     pub cluster: String,

@@ -217,6 +217,7 @@ fn first_state(home: &Home, sealed: &Sealed, run: &str, inventory: &Inventory) -
     let now = jiff::Timestamp::now().to_string();
     RunState {
         run: run.to_owned(),
+        purpose: sealed.plan.purpose.clone(),
         plan: sealed.digest.clone(),
         plan_chunks: 0,
         cluster: sealed.plan.cluster.uid.clone(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Desired, FORMAT, Omitted, Plan, PlannedStep, Undo,
+    Desired, FORMAT, Omitted, Plan, PlannedStep, Purpose, Undo,
     customize::Preferences,
     steps::{self, Draft},
 };
@@ -101,6 +101,7 @@ pub fn make(
     }
     Ok(Plan {
         format: FORMAT,
+        purpose: Purpose::Upgrade,
         cluster: inventory.cluster.clone(),
         daemon_set: installed.install.daemon_set.clone(),
         flavour: installed.flavour,

@@ -30,6 +30,8 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub format: u32,
+    #[serde(default)]
+    pub purpose: Purpose,
     pub cluster: ClusterFacts,
     pub daemon_set: ObjectRef,
     pub flavour: Flavour,
@@ -43,6 +45,21 @@ pub struct Plan {
     pub omitted: Vec<Omitted>,
     pub findings: Vec<Finding>,
     pub kept: Vec<Kept>,
+}
+
+/// What a plan is for. The engine takes the steps of all alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// From one release to a newer one.
+    #[default]
+    Upgrade,
+    /// Back to where the named run began.
+    Rollback { run: String },
+    /// Old data and leftovers of the named run go for good.
+    Completion { run: String },
+    /// Objects become again what a backup says of them.
+    Restore { backup: Digest },
 }
 
 /// One step of a plan.

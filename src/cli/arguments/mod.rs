@@ -1,0 +1,146 @@
+//! The flags, in the order in which people meet them: of every command here, then of planning, of runs and of files.
+
+mod files;
+mod planning;
+mod runs;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
+pub use planning::{Check, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
+pub use runs::{OfRun, Resume, Status};
+
+/// Upgrades Calico on Kubernetes with one resumable command, and loses nothing on the way.
+///
+/// Look first:   calico-upgrader discover
+/// Then plan:    calico-upgrader plan --to v2.6
+/// Try it:       calico-upgrader run --to v2.6 --dry-run
+/// Do it:        calico-upgrader run --to v2.6
+///
+/// It can be stopped at any instant, also with kill -9: `calico-upgrader resume` goes on, from this machine or another.
+///
+/// Exit codes: 0 done or nothing to do · 1 unexpected · 2 changes pending (with --detailed-exitcode) · 3 blocked before
+/// anything changed · 4 a gate failed, run stopped, cluster stable · 5 finished but verification differs · 8 locked by
+/// another run · 10 approval missing · 11 paused on request · 13 drift · 14 backup missing or damaged · 15 unreachable or
+/// not allowed · 16 no supported path · 17 conversion needs a decision · 64 usage · 65 bad file · 130/143 interrupted
+#[derive(Debug, Parser)]
+#[command(name = "calico-upgrader", version, max_term_width = 100, verbatim_doc_comment)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The kubeconfig to use; else KUBECONFIG, ~/.kube/config, or the pod's own account
+    #[arg(long, global = true, value_name = "FILE", env = "CALICO_UPGRADER_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig
+    #[arg(long, global = true, env = "CALICO_UPGRADER_CONTEXT")]
+    pub context: Option<String>,
+    /// Act as this user (impersonation)
+    #[arg(long = "as", global = true, value_name = "USER", env = "CALICO_UPGRADER_AS")]
+    pub act_as: Option<String>,
+    /// Where runs, journals and backups are kept [default: $XDG_STATE_HOME/calico-upgrader]
+    #[arg(long, global = true, value_name = "DIR", env = "CALICO_UPGRADER_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// How to write what a command reads
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, env = "CALICO_UPGRADER_OUTPUT")]
+    pub output: Output,
+    /// Colour on a terminal; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t = Choice::Auto, env = "CALICO_UPGRADER_COLOR")]
+    pub color: Choice,
+    /// How to show progress: a bar on a terminal, plain lines elsewhere and in CI
+    #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, env = "CALICO_UPGRADER_PROGRESS")]
+    pub progress: ProgressStyle,
+    /// Write every event as a line of JSON to a file, or to stdout with `-`
+    #[arg(long, global = true, value_name = "FILE|-", env = "CALICO_UPGRADER_EVENTS")]
+    pub events: Option<String>,
+    /// Say only what is asked for and what goes wrong
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; twice and thrice for more still
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// How to write the log, which goes to stderr
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "CALICO_UPGRADER_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    #[cfg(feature = "faults")]
+    #[command(flatten)]
+    pub faults: FaultArguments,
+}
+
+#[cfg(feature = "faults")]
+#[derive(Clone, Debug, Args)]
+pub struct FaultArguments {
+    /// Die at this write boundary (NAME:PHASE); only in builds for tests
+    #[arg(long, global = true, hide = true)]
+    pub fault: Option<String>,
+    /// Append each write boundary to this file; only in builds for tests
+    #[arg(long, global = true, hide = true)]
+    pub fault_record: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+    Yaml,
+    Markdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Choice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressStyle {
+    Auto,
+    Bar,
+    Plain,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what is installed, where and how (changes nothing)
+    Discover,
+    /// Hold the checks against the cluster, all at once (changes nothing)
+    Check(Check),
+    /// Show what an upgrade would do, and save it as a sealed file (changes nothing)
+    Plan(Plan),
+    /// Plan, ask once, and upgrade; or run a plan that was saved
+    Run(Run),
+    /// Show how far a run is, from any machine
+    Status(Status),
+    /// Ask a run to stop after its current change
+    Pause(OfRun),
+    /// Go on with a run that stopped, was paused or was killed
+    Resume(Resume),
+    /// Make, list, show and verify backups
+    Backup(Backup),
+    /// Hold a finished run, or the release that is installed, against the cluster
+    Verify(OfRun),
+    /// Convert data offline: a JSON list of old objects to a JSON list of new ones
+    Convert(Convert),
+    /// List, show and check runbooks
+    Runbook(Runbook),
+    /// Print the version
+    Version,
+    /// Print a completion script for a shell
+    Completion { shell: clap_complete::Shell },
+}

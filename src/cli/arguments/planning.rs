@@ -1,0 +1,129 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Only these checks, by id
+    pub ids: Vec<String>,
+    /// Go on in spite of a finding; the reason is recorded
+    #[arg(long, value_name = "ID=REASON")]
+    pub ignore: Vec<String>,
+    /// List all checks and what they look at
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// What a plan is made of.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Planning {
+    /// The release to go to: v2.6 means its newest safe patch
+    #[arg(long, value_name = "VERSION", env = "CALICO_UPGRADER_TO")]
+    pub to: Option<String>,
+    /// Use this runbook instead of the program's own
+    #[arg(long, value_name = "FILE", env = "CALICO_UPGRADER_RUNBOOK")]
+    pub runbook: Option<PathBuf>,
+    /// Go a way that nobody upstream tested
+    #[arg(long, env = "CALICO_UPGRADER_ALLOW_UNTESTED")]
+    pub allow_untested: bool,
+    /// A file that names, one KIND/NAMESPACE/NAME a line, the old objects that may be lost
+    #[arg(long, value_name = "FILE", env = "CALICO_UPGRADER_ACCEPT_LOSS")]
+    pub accept_loss: Option<PathBuf>,
+    /// What to do with SystemNetworkPolicies, which the new Calico does not have
+    #[arg(long, value_enum, value_name = "convert|drop", env = "CALICO_UPGRADER_SYSTEM_POLICIES")]
+    pub system_policies: Option<SystemPolicies>,
+    /// Keep a field as people made it, where they and the release changed it
+    #[arg(long, value_name = "KIND/NAME:PATH")]
+    pub keep: Vec<String>,
+    /// Take a field as the release ships it, where people changed it too
+    #[arg(long, value_name = "KIND/NAME:PATH")]
+    pub take: Vec<String>,
+    /// Go on in spite of a finding; the reason is recorded
+    #[arg(long, value_name = "ID=REASON")]
+    pub ignore: Vec<String>,
+    /// Nodes replaced at once, after the canary [default: the runbook's, 1]
+    #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u16).range(1..), env = "CALICO_UPGRADER_BATCH")]
+    pub batch: Option<u16>,
+    /// How long one node may take to become ready, like 10m
+    #[arg(long, value_name = "DURATION", env = "CALICO_UPGRADER_READY_WITHIN")]
+    pub ready_within: Option<String>,
+    /// How long a new pod must stay ready before the next node, like 90s
+    #[arg(long, value_name = "DURATION", env = "CALICO_UPGRADER_STABLE_FOR")]
+    pub stable_for: Option<String>,
+}
+
+impl Planning {
+    /// Names a flag that was given here and not by the environment, if there is one.
+    pub fn first_flag(&self) -> Option<&'static str> {
+        let given = [
+            ("--to", self.to.is_some()),
+            ("--runbook", self.runbook.is_some()),
+            ("--allow-untested", self.allow_untested),
+            ("--accept-loss", self.accept_loss.is_some()),
+            ("--system-policies", self.system_policies.is_some()),
+            ("--keep", !self.keep.is_empty()),
+            ("--take", !self.take.is_empty()),
+            ("--ignore", !self.ignore.is_empty()),
+            ("--batch", self.batch.is_some()),
+            ("--ready-within", self.ready_within.is_some()),
+            ("--stable-for", self.stable_for.is_some()),
+        ];
+        let variable = |flag: &str| format!("CALICO_UPGRADER_{}", flag[2..].replace('-', "_").to_uppercase());
+        let typed = |(flag, is_given): &(&str, bool)| *is_given && std::env::var_os(variable(flag)).is_none();
+        given.into_iter().find(typed).map(|(flag, _)| flag)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SystemPolicies {
+    Convert,
+    Drop,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Save the sealed plan in this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Exit with 2 if there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A plan that was saved with `plan --out`; it runs only if the cluster is still as it was
+    #[arg(value_name = "PLAN")]
+    pub plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Show every change and make none; the API server tries them where it can
+    #[arg(long, value_enum, value_name = "server|client", num_args = 0..=1, default_missing_value = "server")]
+    pub dry_run: Option<DryRun>,
+    /// Do not ask
+    #[arg(short, long, env = "CALICO_UPGRADER_YES")]
+    pub yes: bool,
+    /// Give up this unfinished run: the new plan starts from what is there now
+    #[arg(long, value_name = "RUN")]
+    pub abandon: Option<String>,
+    /// Stop after this phase; `resume` goes on
+    #[arg(long, value_name = "PHASE")]
+    pub until: Option<String>,
+    #[command(flatten)]
+    pub lease: Lease,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    Server,
+    Client,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Lease {
+    /// How long the lock of a silent holder is respected
+    #[arg(long, value_name = "DURATION", default_value = "15s", env = "CALICO_UPGRADER_LEASE_DURATION")]
+    pub lease_duration: String,
+}
