@@ -10,7 +10,7 @@ use super::{
     terminal,
 };
 use crate::{
-    convert::{Conversion, Verdict, convert_third_party_resources},
+    convert::{Conversion, NewObject, Verdict, convert_third_party_resources},
     door::{Faults, RunFiles},
     report,
 };
@@ -19,7 +19,7 @@ pub fn convert(session: &Session, arguments: &Convert) -> Ended {
     // One way today; a second one breaks this match and must be decided on.
     let (ConvertFrom::Tpr, ConvertTo::Crd) = (arguments.from, arguments.to);
     let objects = read(&arguments.file)?;
-    let conversion = convert_third_party_resources(&objects, arguments.system_policies.map(choice));
+    let conversion = convert_third_party_resources(objects, arguments.system_policies.map(choice));
     tell(session, arguments, &conversion)?;
     let blocking = conversion.blocking().count();
     if blocking > 0 && !arguments.partial {
@@ -32,7 +32,7 @@ pub fn convert(session: &Session, arguments: &Convert) -> Ended {
         .why("nothing was written, so that nothing is lost without a word")
         .now("repair the objects, or take what can be converted with --partial"));
     }
-    let bodies: Vec<&Value> = conversion.objects.iter().map(|object| &object.body).collect();
+    let bodies: Vec<Value> = conversion.objects.iter().map(NewObject::body).collect();
     let text = format!("{:#}\n", serde_json::to_value(bodies).unwrap_or_default());
     match arguments.out.as_str() {
         "-" => terminal::data(&text),

@@ -49,10 +49,7 @@ mod tests {
     #[test]
     fn an_absent_value_is_empty_and_an_absent_name_is_rejected() {
         let (verdict, objects) = convert_one(&config("x", json!({"name": "X"})));
-        assert_eq!(
-            (verdict.outcome, &objects[0].body["spec"]),
-            (Outcome::Converted, &json!({"name": "X", "value": ""}))
-        );
+        assert_eq!((verdict.outcome, &objects[0].spec), (Outcome::Converted, &json!({"name": "X", "value": ""})));
         assert_eq!(convert_one(&config("x", json!({"value": "y"}))).0.outcome, Outcome::Rejected);
         assert_eq!(convert_one(&config("x", json!(null))).0.outcome, Outcome::Rejected);
         assert_eq!(convert_one(&config("x", json!("X=y"))).0.outcome, Outcome::Invalid);
@@ -67,7 +64,7 @@ mod tests {
         old["metadata"]["ownerReferences"] = json!([{"name": "owner"}]);
         let (verdict, objects) = convert_one(&old);
         let metadata = json!({"name": "x", "labels": {"team": "net"}, "annotations": {"owner": "sre"}});
-        assert_eq!(objects[0].body["metadata"], metadata);
+        assert_eq!(objects[0].body()["metadata"], metadata);
         for part in [LAST_APPLIED, "example.com/hold", "owners", "`extra`"] {
             assert!(verdict.notes.iter().any(|note| note.contains(part)), "{part} in {:?}", verdict.notes);
         }

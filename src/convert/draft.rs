@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::go_json::ShapeError;
 use super::outcome::{NewKind, NewObject, Outcome, TargetObject};
@@ -30,19 +30,8 @@ impl Draft {
     }
 
     pub fn to_object(&self) -> NewObject {
-        let mut metadata = Map::from_iter([("name".to_owned(), Value::from(self.name.as_str()))]);
-        for (field, texts) in [("labels", &self.labels), ("annotations", &self.annotations)] {
-            if !texts.is_empty() {
-                metadata.insert(field.to_owned(), Value::Object(texts.clone()));
-            }
-        }
-        let body = json!({
-            "apiVersion": "crd.projectcalico.org/v1",
-            "kind": self.kind.as_str(),
-            "metadata": metadata,
-            "spec": self.spec,
-        });
-        NewObject { kind: self.kind, name: self.name.clone(), body }
+        let (labels, annotations) = (self.labels.clone(), self.annotations.clone());
+        NewObject { kind: self.kind, name: self.name.clone(), labels, annotations, spec: self.spec.clone() }
     }
 }
 

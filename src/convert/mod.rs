@@ -19,6 +19,8 @@ mod system_policy;
 #[cfg(test)]
 mod test_objects;
 
+use std::borrow::Borrow;
+
 use serde_json::Value;
 
 use draft::{Draft, Refusal};
@@ -34,15 +36,17 @@ pub use policy::{
 ///
 /// The result does not depend on the order of `objects`. An object in a [`Outcome::Conflict`] still has its place in
 /// the output, held by the one that the old Calico would have kept.
-pub fn convert_third_party_resources(objects: &[Value], choice: Option<SystemPolicyChoice>) -> Conversion {
-    let mut sorted: Vec<&Value> = objects.iter().collect();
+pub fn convert_third_party_resources(
+    objects: impl IntoIterator<Item = impl Borrow<Value>>,
+    choice: Option<SystemPolicyChoice>,
+) -> Conversion {
+    // Each object is read once and let go: of 10,000 parsed at once the memory is missed elsewhere.
+    let judge = |object: &Value| Judged { source: SourceObject::of(object), result: convert_object(object, choice) };
+    let judged = objects.into_iter().map(|object| (object.borrow().to_string(), judge(object.borrow())));
+    let mut judged: Vec<(String, Judged)> = judged.collect();
     // The text decides only between objects of one name, which no API server serves but a merged file may hold.
-    sorted.sort_by_cached_key(|object| (SourceObject::of(object), object.to_string()));
-    let judged: Vec<Judged> = sorted
-        .into_iter()
-        .map(|object| Judged { source: SourceObject::of(object), result: convert_object(object, choice) })
-        .collect();
-    settle(&judged)
+    judged.sort_by(|(text, one), (other_text, other)| (&one.source, text).cmp(&(&other.source, other_text)));
+    settle(&judged.into_iter().map(|(_, one)| one).collect::<Vec<_>>())
 }
 
 fn convert_object(object: &Value, choice: Option<SystemPolicyChoice>) -> Result<Draft, Refusal> {
@@ -94,7 +98,7 @@ mod tests {
             .map(|number| pool(&format!("10-{number}-0-0-16"), &format!(r#"{{"cidr":"10.{number}.0.0/16"}}"#)))
             .collect();
         let forward = convert_third_party_resources(&pools, None);
-        let backward = convert_third_party_resources(&pools.iter().rev().cloned().collect::<Vec<_>>(), None);
+        let backward = convert_third_party_resources(pools.iter().rev(), None);
         assert_eq!(forward, backward);
         assert_eq!((forward.objects.len(), forward.blocking().count()), (100, 0));
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 /// The result of a conversion: one verdict for each old object, and the objects to write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,8 +144,23 @@ impl fmt::Display for NewKind {
 pub struct NewObject {
     pub kind: NewKind,
     pub name: String,
-    /// The whole object: `apiVersion`, `kind`, `metadata` and `spec`.
-    pub body: Value,
+    pub labels: Map<String, Value>,
+    pub annotations: Map<String, Value>,
+    pub spec: Value,
+}
+
+impl NewObject {
+    /// Makes the whole object: `apiVersion`, `kind`, `metadata` and `spec`.
+    pub fn body(&self) -> Value {
+        let mut metadata = Map::from_iter([("name".to_owned(), Value::from(self.name.as_str()))]);
+        for (field, texts) in [("labels", &self.labels), ("annotations", &self.annotations)] {
+            if !texts.is_empty() {
+                metadata.insert(field.to_owned(), Value::Object(texts.clone()));
+            }
+        }
+        let kind = self.kind.as_str();
+        json!({"apiVersion": "crd.projectcalico.org/v1", "kind": kind, "metadata": metadata, "spec": self.spec})
+    }
 }
 
 #[cfg(test)]

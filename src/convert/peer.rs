@@ -104,6 +104,6 @@ mod tests {
     fn a_mapped_peer_address_becomes_ipv4() {
         let (_, objects) = convert_one(&peer("--ffff-a00-1", json!({"asNumber": null, "ASNumber": 7})));
         assert_eq!(objects[0].name, "10-0-0-1");
-        assert_eq!(objects[0].body["spec"], json!({"asNumber": 7, "peerIP": "10.0.0.1", "scope": "global"}));
+        assert_eq!(objects[0].spec, json!({"asNumber": 7, "peerIP": "10.0.0.1", "scope": "global"}));
     }
 }

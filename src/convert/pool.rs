@@ -167,7 +167,7 @@ mod tests {
     fn a_mapped_address_becomes_an_ipv4_pool() {
         let (verdict, objects) = convert_one(&pool("10-0-0-0-16", r#"{"cidr":"::ffff:10.7.0.0/112"}"#));
         assert_eq!(verdict.target.unwrap().name, "10-7-0-0-16");
-        assert_eq!(objects[0].body["spec"], serde_json::json!({"cidr": "10.7.0.0/16"}));
+        assert_eq!(objects[0].spec, serde_json::json!({"cidr": "10.7.0.0/16"}));
     }
 
     #[test]

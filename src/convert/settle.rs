@@ -129,7 +129,7 @@ mod tests {
                 assert!(verdict.reason.contains(&format!("`GlobalConfig/kube-system/{name}`")), "{}", verdict.reason);
             }
         }
-        assert_eq!(conversion.objects[0].body["spec"]["value"], "x");
+        assert_eq!(conversion.objects[0].spec["value"], "x");
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         ];
         let conversion = convert_third_party_resources(&objects, None);
         assert_eq!(conversion.objects.len(), 2);
-        assert_eq!(conversion.objects[1].body["spec"], json!({"name": "ipinipenabled", "value": "false"}));
+        assert_eq!(conversion.objects[1].spec, json!({"name": "ipinipenabled", "value": "false"}));
         let notes = &conversion.verdicts[1].notes;
         assert!(notes.iter().any(|note| note.contains("stays as `GlobalConfig/kube-system/old-name`")), "{notes:?}");
     }

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn convert_with(choice: Option<SystemPolicyChoice>, old: Value) -> super::super::Conversion {
-        convert_third_party_resources(&[old], choice)
+        convert_third_party_resources([old], choice)
     }
 
     #[test]
@@ -97,9 +97,9 @@ mod tests {
         let converted = convert_with(Some(SystemPolicyChoice::Convert), old);
         assert_eq!(converted.verdicts[0].outcome, Outcome::Converted);
         assert_eq!(converted.objects[0].name, "deny-x");
-        assert_eq!(converted.objects[0].body["kind"], "GlobalNetworkPolicy");
+        assert_eq!(converted.objects[0].body()["kind"], "GlobalNetworkPolicy");
         let both = json!({"order": 100, "selector": "role == 'x'", "ingress": [{"action": "deny"}], "types": ["ingress", "egress"]});
-        assert_eq!(converted.objects[0].body["spec"], both);
+        assert_eq!(converted.objects[0].spec, both);
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
     fn what_was_closed_in_both_directions_stays_closed() {
         let types = |spec| {
             let converted = convert_with(Some(SystemPolicyChoice::Convert), system_policy("a", spec));
-            converted.objects[0].body["spec"]["types"].clone()
+            converted.objects[0].spec["types"].clone()
         };
         assert_eq!(types(json!({"ingress": [{}]})), json!(["ingress", "egress"]));
         assert_eq!(types(json!({})), json!(["ingress", "egress"]));

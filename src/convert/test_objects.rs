@@ -27,6 +27,6 @@ pub(super) fn system_policy(name: &str, spec: Value) -> Value {
 
 /// Converts a single object; no choice is made for system policies.
 pub(super) fn convert_one(object: &Value) -> (Verdict, Vec<NewObject>) {
-    let mut conversion = convert_third_party_resources(std::slice::from_ref(object), None);
+    let mut conversion = convert_third_party_resources([object], None);
     (conversion.verdicts.remove(0), conversion.objects)
 }

@@ -86,6 +86,11 @@ impl Door {
         self.is_midway = is_midway;
     }
 
+    /// Answers whether someone asked for a pause, as far as the record said at the last reservation.
+    pub fn is_pause_wanted(&self) -> bool {
+        self.record.state.is_pause_wanted
+    }
+
     pub fn state(&self) -> &RunState {
         &self.record.state
     }

@@ -1,3 +1,5 @@
+use std::io;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -38,7 +40,8 @@ struct Format {
 
 impl Sealed {
     pub fn new(plan: Plan) -> Self {
-        let digest = Digest::of(text_of(&plan).as_bytes());
+        let written = Digest::of_written(|hash| serde_json::to_writer_pretty(io::BufWriter::new(hash), &plan));
+        let digest = written.expect("a plan is plain data");
         Self { digest, plan }
     }
 

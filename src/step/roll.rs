@@ -84,7 +84,7 @@ impl Rolling<'_> {
         self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         if !rolled.is_empty() {
             self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
-            self.uncordon(&rolled, door).await?;
+            self.swap_cordons(&rolled, &[], door).await?;
             rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
         }
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
@@ -92,14 +92,16 @@ impl Rolling<'_> {
         Ok(())
     }
 
+    /// Takes batch after batch. The cordons of one batch go in the same write as those of the next come.
     async fn roll_all(&mut self, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
-        let mut is_canary = self.done == 0;
+        let (mut is_canary, mut done) = (self.done == 0, Vec::new());
         let mut tried: BTreeMap<String, u32> = BTreeMap::new();
+        door.hold_pause(true);
         loop {
             let size = if is_canary { 1 } else { self.roll.batch.max(1) };
             let batch = next_batch(self.feed.pods().values(), &self.revision, &self.control_plane, size);
             if batch.is_empty() {
-                return Ok(());
+                break self.swap_cordons(&done, &[], door).await?;
             }
             for (node, _) in &batch {
                 let tries = tried.entry(node.clone()).or_default();
@@ -108,39 +110,43 @@ impl Rolling<'_> {
                     return Err(RollError::NoEnd { node: node.clone() }.into());
                 }
             }
-            self.replace(batch, door, voice).await?;
+            done = self.replace(batch, done, door, voice).await?;
             is_canary = false;
         }
+        door.hold_pause(false);
+        Ok(())
     }
 
+    /// Replaces the pods of a batch after those of the batch before; its nodes stay cordoned until the next one.
     async fn replace(
         &mut self,
         batch: Vec<(String, Followed)>,
+        before: Vec<String>,
         door: &mut Door,
         voice: &Voice,
-    ) -> Result<(), StepError> {
-        let started = Instant::now();
-        let of = self.feed.pods().len();
+    ) -> Result<Vec<String>, StepError> {
+        let (started, done, of) = (Instant::now(), self.done, self.feed.pods().len());
         let nodes: Vec<String> = batch.iter().map(|(node, _)| node.clone()).collect();
-        for node in &nodes {
-            voice.tell(Event::NodeStarted { node: node.clone(), done: self.done, of });
-        }
         // One reservation for the cordons and the deletions that follow at once.
-        door.reserve(self.step, 2, |_| {}).await?;
-        door.hold_pause(true);
-        self.cordon(&nodes, door).await?;
+        door.reserve(self.step, 2, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
+        if door.is_pause_wanted() {
+            self.swap_cordons(&before, &[], door).await?;
+            return Err(DoorError::PauseWanted.into());
+        }
+        for node in &nodes {
+            voice.tell(Event::NodeStarted { node: node.clone(), done, of });
+        }
+        self.swap_cordons(&before, &nodes, door).await?;
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
         self.wait_for(&nodes, &door.cluster.clone(), voice).await?;
         self.done += nodes.len();
-        self.uncordon(&nodes, door).await?;
-        door.hold_pause(false);
         let seconds = started.elapsed().as_secs();
-        for node in nodes {
+        for node in &nodes {
             door.note(News::Waited { step: self.step.to_owned(), what: format!("calico-node on {node}"), seconds })?;
-            voice.tell(Event::NodeDone { node, seconds, done: self.done, of: self.feed.pods().len() });
+            voice.tell(Event::NodeDone { node: node.clone(), seconds, done: self.done, of: self.feed.pods().len() });
         }
-        Ok(())
+        Ok(nodes)
     }
 
     fn deletion(&self, node: &str, pod: &Followed) -> Change {
@@ -149,41 +155,28 @@ impl Rolling<'_> {
         Change { label: format!("delete Pod on {node}"), object, action: Action::DeletePod { uid: pod.uid.clone() } }
     }
 
-    /// Cordons the nodes that nobody had cordoned.
-    async fn cordon(&self, nodes: &[String], door: &mut Door) -> Result<(), StepError> {
-        let mut changes = Vec::new();
-        for node in nodes {
-            let reference = ObjectRef::cluster(Kind::Node, node);
-            if let Some(live) = door.cluster.get(&reference).await?.filter(|live| !is_cordoned(live)) {
-                let annotations = json!({CORDONED_BY: self.run});
-                let patch = json!({"metadata": {"annotations": annotations}, "spec": {"unschedulable": true}});
-                changes.push(node_patch("cordon", reference, live, patch));
-            }
-        }
-        if !changes.is_empty() {
-            door.apply(self.step, changes, |_| {}).await?;
-        }
-        Ok(())
-    }
-
-    /// Uncordons the nodes that this run cordoned. They are read again: Kubernetes answers a cordon with a taint.
-    async fn uncordon(&self, nodes: &[String], door: &mut Door) -> Result<(), StepError> {
-        let mut changes = Vec::new();
-        for node in nodes {
-            let reference = ObjectRef::cluster(Kind::Node, node);
-            let live = door.cluster.get(&reference).await?;
-            let annotation = |live: &Live| live.document.value()["metadata"]["annotations"][CORDONED_BY].clone();
-            if let Some(live) = live.filter(|live| annotation(live) == self.run.as_str()) {
-                let patch = json!({"metadata": {"annotations": {CORDONED_BY: null}}, "spec": {"unschedulable": null}});
-                changes.push(node_patch("uncordon", reference, live, patch));
-            }
-        }
+    /// Uncordons the nodes that are done, as far as this run cordoned them, and cordons the next, as far as nobody had.
+    async fn swap_cordons(&self, done: &[String], next: &[String], door: &mut Door) -> Result<(), StepError> {
+        let read = |node: &String| {
+            let (cluster, reference) = (door.cluster.clone(), ObjectRef::cluster(Kind::Node, node));
+            async move { cluster.get(&reference).await }
+        };
+        let nodes = futures::future::try_join_all(done.iter().chain(next).map(read)).await?;
+        let (done, next) = nodes.split_at(done.len());
+        let uncordon = done.iter().flatten().filter(|live| cordoned_by(live).as_ref() == Some(&self.run)).map(uncordon);
+        let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| self.cordon(live));
+        let changes: Vec<Change> = uncordon.chain(cordon).collect();
         if changes.is_empty() {
             return Ok(());
         }
         let (done, of) = (self.done, self.feed.pods().len());
         door.apply(self.step, changes, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
         Ok(())
+    }
+
+    fn cordon(&self, live: &Live) -> Change {
+        let annotations = json!({CORDONED_BY: self.run});
+        node_patch("cordon", live, json!({"metadata": {"annotations": annotations}, "spec": {"unschedulable": true}}))
     }
 
     /// Waits until every node of a batch has a new pod that is ready and stays so. Nodes that go away are left out.
@@ -303,11 +296,28 @@ async fn newest_revision(cluster: &Cluster, roll: &Roll) -> Result<String, StepE
     Ok(hash.map(str::to_owned).ok_or_else(none)?)
 }
 
-fn node_patch(verb: &str, reference: ObjectRef, live: Live, patch: Value) -> Change {
-    let label = format!("{verb} Node {}", reference.name);
-    Change { label, object: reference, action: Action::Patch { before: Box::new(live), patch } }
+/// The nodes are read again before: Kubernetes answers a cordon with a taint.
+fn uncordon(live: &Live) -> Change {
+    node_patch(
+        "uncordon",
+        live,
+        json!({"metadata": {"annotations": {CORDONED_BY: null}}, "spec": {"unschedulable": null}}),
+    )
+}
+
+fn node_patch(verb: &str, live: &Live, patch: Value) -> Change {
+    let object = ObjectRef::cluster(Kind::Node, &live.name);
+    Change {
+        label: format!("{verb} Node {}", live.name),
+        object,
+        action: Action::Patch { before: Box::new(live.clone()), patch },
+    }
 }
 
 fn is_cordoned(live: &Live) -> bool {
     live.document.value()["spec"]["unschedulable"] == true
+}
+
+fn cordoned_by(live: &Live) -> Option<String> {
+    live.document.value()["metadata"]["annotations"][CORDONED_BY].as_str().map(str::to_owned)
 }

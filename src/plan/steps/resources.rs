@@ -15,7 +15,7 @@ use crate::{
 
 pub fn copy_resources(materials: &Materials<'_>) -> Draft {
     let (inventory, request) = (materials.inventory, materials.request);
-    let conversion = convert_third_party_resources(&bodies(inventory), request.system_policies);
+    let conversion = convert_third_party_resources(bodies(inventory), request.system_policies);
     let mut findings: Vec<Finding> = not_served(inventory).into_iter().collect();
     findings.extend(losses(&conversion, request));
     let definitions = definitions(materials);
@@ -38,7 +38,7 @@ pub fn copy_resources(materials: &Materials<'_>) -> Draft {
 }
 
 /// The old objects, in the form in which the conversion knows them.
-fn bodies(inventory: &Inventory) -> Vec<Value> {
+fn bodies(inventory: &Inventory) -> impl Iterator<Item = Value> {
     let body = |stored: &Stored| {
         let mut body = stored.document.value();
         let group = if stored.object.kind == Kind::SystemNetworkPolicy {
@@ -50,7 +50,7 @@ fn bodies(inventory: &Inventory) -> Vec<Value> {
         body["kind"] = stored.object.kind.name().into();
         body
     };
-    inventory.third_party.iter().map(body).collect()
+    inventory.third_party.iter().map(body)
 }
 
 /// A server without the old data may hold it all the same: it went out of sight with Kubernetes v1.8.
@@ -125,7 +125,7 @@ fn copies(conversion: &Conversion, inventory: &Inventory) -> (Vec<ObjectChange>,
         inventory.custom.iter().map(|stored| (&stored.object, &stored.document)).collect();
     for new in conversion.objects.iter().filter(|new| !blocked.contains(&(new.kind, new.name.as_str()))) {
         let object = ObjectRef::cluster(kind_of(new.kind), &new.name);
-        let after = Document::new(new.body.clone());
+        let after = Document::new(new.body());
         match custom.get(&object) {
             None => copies.push(ObjectChange {
                 object,
