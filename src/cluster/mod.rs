@@ -94,8 +94,13 @@ impl Cluster {
 
     /// Reads one path, again and again while the server is busy or away, for about ten seconds.
     async fn read(&self, path: &str) -> Result<Value, ClusterError> {
+        let text = self.read_text(path).await?;
+        parse(path, &text)
+    }
+
+    async fn read_text(&self, path: &str) -> Result<String, ClusterError> {
         use backon::{ExponentialBuilder, Retryable};
-        (|| self.send(http::Method::GET, path, None))
+        (|| self.send_for_text(http::Method::GET, path, None))
             .retry(
                 ExponentialBuilder::default()
                     .with_min_delay(Duration::from_millis(200))
@@ -107,6 +112,15 @@ impl Cluster {
     }
 
     async fn send(&self, method: http::Method, path: &str, body: Option<&Value>) -> Result<Value, ClusterError> {
+        parse(path, &self.send_for_text(method, path, body).await?)
+    }
+
+    async fn send_for_text(
+        &self,
+        method: http::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<String, ClusterError> {
         self.count_request();
         let content = if method == http::Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let request = http::Request::builder()
@@ -115,11 +129,16 @@ impl Cluster {
             .header(http::header::CONTENT_TYPE, content)
             .body(body.map(|value| value.to_string().into_bytes()).unwrap_or_default())
             .map_err(|source| ClusterError::Path { path: path.to_owned(), source })?;
-        match tokio::time::timeout(REQUEST_LIMIT, self.client.request::<Value>(request)).await {
+        match tokio::time::timeout(REQUEST_LIMIT, self.client.request_text(request)).await {
             Ok(answer) => answer.map_err(|source| ClusterError::of(&method, path, source)),
             Err(_) => Err(ClusterError::TimedOut { path: path.to_owned(), limit: REQUEST_LIMIT }),
         }
     }
+}
+
+fn parse(path: &str, text: &str) -> Result<Value, ClusterError> {
+    serde_json::from_str(text)
+        .map_err(|error| ClusterError::Malformed { path: path.to_owned(), what: format!("JSON ({error})") })
 }
 
 async fn configure(access: &Access) -> Result<Config, ClusterError> {

@@ -1,6 +1,7 @@
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, value::RawValue};
 
-use super::{Cluster, ClusterError, adapt};
+use super::{Cluster, ClusterError, adapt, parse};
 use crate::resource::{Kind, Live, ObjectRef};
 
 /// Objects asked for in one page of a list.
@@ -11,6 +12,22 @@ const LIST_TRIES: usize = 5;
 
 /// An object exactly as the server gave it, but for `apiVersion` and `kind`, which lists leave out and we add.
 pub type Raw = Value;
+
+/// A page of a list, with its objects as they came.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow, deserialize_with = "items_or_null")]
+    items: Vec<&'a RawValue>,
+    metadata: PageMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(rename = "continue")]
+    token: Option<String>,
+    resource_version: Option<String>,
+}
 
 impl Cluster {
     /// Reads one object; `None` only if the server says that it is not there, or has no such kind.
@@ -92,22 +109,24 @@ impl Cluster {
         let path = place.collection(namespace);
         let (mut found, mut token) = (Vec::new(), String::new());
         loop {
-            let mut answer = match self.read(&page_path(&path, selector, &token)).await {
+            let text = match self.read_text(&page_path(&path, selector, &token)).await {
                 // A custom resource whose definition is not there: nothing is stored of it.
                 Err(ClusterError::NotFound { .. }) if token.is_empty() && Kind::CUSTOM.contains(&kind) => {
                     return Ok((found, String::new()));
                 }
                 other => other?,
             };
-            let Value::Array(page) = answer["items"].take() else { return Err(malformed(&path, "items")) };
-            for mut body in page {
+            let page: Page<'_> = serde_json::from_str(&text).map_err(|_| malformed(&path, "items"))?;
+            // One object is parsed at a time: 500 pods at once would take 40 MB.
+            for item in page.items {
+                let mut body = parse(&path, item.get())?;
                 body["apiVersion"] = place.api_version().into();
                 body["kind"] = kind.name().into();
                 found.push(read(body)?);
             }
-            token = answer["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+            token = page.metadata.token.unwrap_or_default();
             if token.is_empty() {
-                return Ok((found, answer["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()));
+                return Ok((found, page.metadata.resource_version.unwrap_or_default()));
             }
         }
     }
@@ -123,6 +142,11 @@ impl Cluster {
         let conditions = body["status"]["conditions"].as_array().into_iter().flatten();
         Ok(conditions.into_iter().any(|one| one["type"] == "Established" && one["status"] == "True"))
     }
+}
+
+/// An empty list may be written as `null`; a list without the field is none.
+fn items_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn page_path(path: &str, selector: &str, token: &str) -> String {
