@@ -84,7 +84,8 @@ impl Rolling<'_> {
         self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         if !rolled.is_empty() {
             self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
-            self.swap_cordons(&rolled, &[], door).await?;
+            let uncordon = self.cordon_swap(&door.cluster.clone(), &rolled, &[]).await?;
+            self.apply_cordons(uncordon, door).await?;
             rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
         }
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
@@ -101,7 +102,8 @@ impl Rolling<'_> {
             let size = if is_canary { 1 } else { self.roll.batch.max(1) };
             let batch = next_batch(self.feed.pods().values(), &self.revision, &self.control_plane, size);
             if batch.is_empty() {
-                break self.swap_cordons(&done, &[], door).await?;
+                let swap = self.cordon_swap(&door.cluster.clone(), &done, &[]).await?;
+                break self.apply_cordons(swap, door).await?;
             }
             for (node, _) in &batch {
                 let tries = tried.entry(node.clone()).or_default();
@@ -127,19 +129,23 @@ impl Rolling<'_> {
     ) -> Result<Vec<String>, StepError> {
         let (started, done, of) = (Instant::now(), self.done, self.feed.pods().len());
         let nodes: Vec<String> = batch.iter().map(|(node, _)| node.clone()).collect();
+        let cluster = door.cluster.clone();
         // One reservation for the cordons and the deletions that follow at once.
-        door.reserve(self.step, 2, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
+        let reserved = door.reserve(self.step, 2, |state| (state.nodes_done, state.nodes) = (done, of));
+        let (reserved, swap) = futures::join!(reserved, self.cordon_swap(&cluster, &before, &nodes));
+        reserved?;
         if door.is_pause_wanted() {
-            self.swap_cordons(&before, &[], door).await?;
+            let uncordon = self.cordon_swap(&cluster, &before, &[]).await?;
+            self.apply_cordons(uncordon, door).await?;
             return Err(DoorError::PauseWanted.into());
         }
         for node in &nodes {
             voice.tell(Event::NodeStarted { node: node.clone(), done, of });
         }
-        self.swap_cordons(&before, &nodes, door).await?;
+        self.apply_cordons(swap?, door).await?;
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
-        self.wait_for(&nodes, &door.cluster.clone(), voice).await?;
+        self.wait_for(&nodes, &cluster, voice).await?;
         self.done += nodes.len();
         let seconds = started.elapsed().as_secs();
         for node in &nodes {
@@ -156,16 +162,24 @@ impl Rolling<'_> {
     }
 
     /// Uncordons the nodes that are done, as far as this run cordoned them, and cordons the next, as far as nobody had.
-    async fn swap_cordons(&self, done: &[String], next: &[String], door: &mut Door) -> Result<(), StepError> {
+    async fn cordon_swap(
+        &self,
+        cluster: &Cluster,
+        done: &[String],
+        next: &[String],
+    ) -> Result<Vec<Change>, ClusterError> {
         let read = |node: &String| {
-            let (cluster, reference) = (door.cluster.clone(), ObjectRef::cluster(Kind::Node, node));
+            let reference = ObjectRef::cluster(Kind::Node, node);
             async move { cluster.get(&reference).await }
         };
         let nodes = futures::future::try_join_all(done.iter().chain(next).map(read)).await?;
         let (done, next) = nodes.split_at(done.len());
         let uncordon = done.iter().flatten().filter(|live| cordoned_by(live).as_ref() == Some(&self.run)).map(uncordon);
         let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| self.cordon(live));
-        let changes: Vec<Change> = uncordon.chain(cordon).collect();
+        Ok(uncordon.chain(cordon).collect())
+    }
+
+    async fn apply_cordons(&self, changes: Vec<Change>, door: &mut Door) -> Result<(), StepError> {
         if changes.is_empty() {
             return Ok(());
         }
