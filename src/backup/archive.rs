@@ -1,3 +1,5 @@
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
 
 use super::FORMAT;
@@ -74,19 +76,25 @@ impl Archive {
         }
         lines.sort();
         let objects = lines.len();
-        let content = lines.into_iter().map(|line| line + "\n").collect::<String>();
         let file = format!("{}.ndjson.zst", file_stem(kind));
-        let entry = Entry {
-            kind,
-            file: file.clone(),
-            objects,
-            bytes: content.len() as u64,
-            sha256: Digest::of(content.as_bytes()),
-        };
-        let packed = zstd::encode_all(content.as_bytes(), 3).expect("memory can be written to");
-        self.manifest.files.push(entry);
+        let (packed, bytes, sha256) = pack(lines).expect("memory can be written to");
+        self.manifest.files.push(Entry { kind, file: file.clone(), objects, bytes, sha256 });
         self.files.push((file, packed));
     }
+}
+
+/// Packs lines one by one, and answers the size and the digest of what was packed.
+fn pack(lines: Vec<String>) -> io::Result<(Vec<u8>, u64, Digest)> {
+    let (mut packer, mut bytes) = (zstd::Encoder::new(Vec::new(), 3)?, 0);
+    let sha256 = Digest::of_written(|hash| {
+        for line in lines.into_iter().map(|line| line + "\n") {
+            hash.write_all(line.as_bytes())?;
+            packer.write_all(line.as_bytes())?;
+            bytes += line.len() as u64;
+        }
+        Ok::<(), io::Error>(())
+    })?;
+    Ok((packer.finish()?, bytes, sha256))
 }
 
 /// Old and new pools have almost the same name, so the old kinds carry their API's.

@@ -29,9 +29,9 @@ impl Draft {
         TargetObject { kind: self.kind, name: self.name.clone() }
     }
 
-    pub fn to_object(&self) -> NewObject {
-        let (labels, annotations) = (self.labels.clone(), self.annotations.clone());
-        NewObject { kind: self.kind, name: self.name.clone(), labels, annotations, spec: self.spec.clone() }
+    pub fn into_object(self) -> NewObject {
+        let Self { kind, name, labels, annotations, spec, .. } = self;
+        NewObject { kind, name, labels, annotations, spec }
     }
 }
 

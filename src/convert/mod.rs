@@ -46,7 +46,7 @@ pub fn convert_third_party_resources(
     let mut judged: Vec<(String, Judged)> = judged.collect();
     // The text decides only between objects of one name, which no API server serves but a merged file may hold.
     judged.sort_by(|(text, one), (other_text, other)| (&one.source, text).cmp(&(&other.source, other_text)));
-    settle(&judged.into_iter().map(|(_, one)| one).collect::<Vec<_>>())
+    settle(judged.into_iter().map(|(_, one)| one).collect())
 }
 
 fn convert_object(object: &Value, choice: Option<SystemPolicyChoice>) -> Result<Draft, Refusal> {

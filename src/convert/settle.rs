@@ -20,19 +20,24 @@ pub(super) struct Judged {
 type Claims<'a> = BTreeMap<TargetObject, Vec<(&'a SourceObject, &'a Draft)>>;
 
 /// Makes the verdicts and the objects; `judged` is sorted, so that of several claims the last wins.
-pub(super) fn settle(judged: &[Judged]) -> Conversion {
+pub(super) fn settle(judged: Vec<Judged>) -> Conversion {
+    let claims = claims(&judged);
+    let verdicts = judged.iter().map(|one| verdict(one, &claims)).collect();
+    let ipip_setting = missing_ipip_setting(&claims);
+    let drafts = judged.into_iter().filter_map(|one| one.result.ok()).chain(ipip_setting);
+    let objects: BTreeMap<TargetObject, NewObject> =
+        drafts.map(|draft| (draft.target(), draft.into_object())).collect();
+    Conversion { verdicts, objects: objects.into_values().collect() }
+}
+
+fn claims(judged: &[Judged]) -> Claims<'_> {
     let mut claims = Claims::new();
     for one in judged {
         if let Ok(draft) = &one.result {
             claims.entry(draft.target()).or_default().push((&one.source, draft));
         }
     }
-    let verdicts = judged.iter().map(|one| verdict(one, &claims)).collect();
-    let mut objects: Vec<NewObject> =
-        claims.values().filter_map(|claim| claim.last()).map(|(_, draft)| draft.to_object()).collect();
-    objects.extend(missing_ipip_setting(&claims));
-    objects.sort_by(|left, right| (left.kind, &left.name).cmp(&(right.kind, &right.name)));
-    Conversion { verdicts, objects }
+    claims
 }
 
 fn verdict(judged: &Judged, claims: &Claims) -> Verdict {
@@ -89,12 +94,12 @@ fn ipip_note(claims: &Claims) -> String {
 }
 
 // Calico writes the setting while it applies the pools, then the old settings are copied over it.
-fn missing_ipip_setting(claims: &Claims) -> Option<NewObject> {
+fn missing_ipip_setting(claims: &Claims) -> Option<Draft> {
     let is_needed =
         claims.values().flatten().any(|(_, draft)| draft.enables_ipip) && !claims.contains_key(&ipip_target());
     is_needed.then(|| {
         let TargetObject { kind, name } = ipip_target();
-        Draft::new(kind, name, json!({"name": IPIP_SETTING, "value": Value::from("true")})).to_object()
+        Draft::new(kind, name, json!({"name": IPIP_SETTING, "value": Value::from("true")}))
     })
 }
 
