@@ -14,7 +14,7 @@ use crate::{
     plan::PlanError,
     report,
     resource::Difference,
-    step::{RollError, StepError},
+    step::{PullError, RollError, StepError},
 };
 
 /// Why a command did not do what was asked.
@@ -277,6 +277,11 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
                 .flat_map(|claim| [format!("does not hold: {}", claim.text)].into_iter().chain(claim.facts.clone()));
             (error.to_string(), facts.collect(), "The upgrade itself is done.")
         }
+        StepError::Pull(PullError { .. }) => (
+            error.to_string(),
+            Vec::new(),
+            "No pod of calico-node was touched. Make the image reachable from that node, or go without with --no-pull.",
+        ),
         StepError::Roll(RollError::NotReady { .. }) => {
             (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well.")
         }

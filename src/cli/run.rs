@@ -92,7 +92,7 @@ async fn dry_run(session: &Session, cluster: &Cluster, sealed: &Sealed, mode: Dr
     for planned in &sealed.plan.steps {
         let stages = match &planned.desired {
             Desired::Objects { stages } => stages.as_slice(),
-            Desired::BackUp | Desired::Roll(_) | Desired::Verify(_) => &[],
+            Desired::BackUp | Desired::Pull(_) | Desired::Roll(_) | Desired::Verify(_) => &[],
         };
         for stage in stages {
             if let Stage::Changes(changes) = stage {
@@ -106,6 +106,9 @@ async fn dry_run(session: &Session, cluster: &Cluster, sealed: &Sealed, mode: Dr
                     moves.push((planned.name.clone(), change.label));
                 }
             }
+        }
+        if let Desired::Pull(pull) = &planned.desired {
+            moves.extend(step::planned_pull(pull).map(|label| (planned.name.clone(), label)));
         }
         if let Desired::Roll(roll) = &planned.desired {
             moves.extend(

@@ -144,6 +144,7 @@ fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failu
         system_policies: planning.system_policies.map(choice),
         preferences,
         ignore: planning.ignore.iter().map(|text| reason(text)).collect::<Result<_, _>>()?,
+        is_pull_left_out: planning.no_pull,
         batch: planning.batch.map(usize::from),
         ready_within_seconds: duration("--ready-within", &planning.ready_within)?,
         stable_for_seconds: duration("--stable-for", &planning.stable_for)?,

@@ -39,7 +39,7 @@ async fn planned(cluster: &Cluster, named: Option<&str>) -> Result<Option<Plan>,
 async fn of_plan(cluster: &Cluster, plan: &Plan) -> Result<Vec<Claim>, Failure> {
     let wanted = plan.steps.iter().find_map(|step| match &step.desired {
         Desired::Verify(verify) => Some(verify),
-        Desired::BackUp | Desired::Objects { .. } | Desired::Roll(_) => None,
+        Desired::BackUp | Desired::Pull(_) | Desired::Objects { .. } | Desired::Roll(_) => None,
     });
     match wanted {
         Some(verify) => step::claims(cluster, plan, verify).await.map_err(failed),

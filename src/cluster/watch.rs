@@ -22,6 +22,8 @@ pub struct Followed {
     pub images: Vec<String>,
     pub is_ready: bool,
     pub is_terminating: bool,
+    /// Whether each container ran at least once, so that its image is on the node.
+    pub has_run: bool,
     /// Why a container does not run, or why the pod cannot be placed.
     pub trouble: Option<String>,
 }
@@ -124,6 +126,7 @@ impl Followed {
             images: containers.iter().filter_map(|container| text(&container["image"])).collect(),
             is_ready: condition(body, "Ready").is_some_and(|ready| ready["status"] == "True"),
             is_terminating: !metadata["deletionTimestamp"].is_null(),
+            has_run: has_run(body, containers.len()),
             trouble: trouble(body),
         })
     }
@@ -139,6 +142,15 @@ fn wanted_node(body: &Value) -> Option<String> {
 
 fn condition<'a>(body: &'a Value, kind: &str) -> Option<&'a Value> {
     body["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+fn has_run(body: &Value, containers: usize) -> bool {
+    let statuses = body["status"]["containerStatuses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ran = |status: &Value| {
+        let ended = [&status["state"]["terminated"], &status["lastState"]["terminated"]];
+        status["state"]["running"].is_object() || ended.into_iter().any(Value::is_object)
+    };
+    statuses.len() == containers && statuses.iter().all(ran)
 }
 
 fn trouble(body: &Value) -> Option<String> {

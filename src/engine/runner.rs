@@ -92,7 +92,7 @@ fn exit_code(error: &StepError) -> u8 {
         StepError::Door(DoorError::PauseWanted) => 11,
         StepError::Door(DoorError::Interrupted { exit }) => *exit,
         StepError::Cluster(source) => of_cluster(source),
-        StepError::Roll(_) | StepError::NotYet { .. } => 4,
+        StepError::Pull(_) | StepError::Roll(_) | StepError::NotYet { .. } => 4,
         StepError::Backup(_) => 14,
         StepError::NotProven(_) => 5,
     }

@@ -9,6 +9,10 @@ use crate::{
 /// Answers whether a DaemonSet is a Calico, and which.
 pub(super) fn recognise(live: &Live, catalogue: &Catalogue) -> Option<Install> {
     let body = live.document.value();
+    // A DaemonSet of ours may run the images of Calico for a while.
+    if body["metadata"]["labels"]["app.kubernetes.io/name"] == "calico-upgrader" {
+        return None;
+    }
     let containers = body.pointer("/spec/template/spec/containers")?.as_array()?;
     let image = |container: &Value| container["image"].as_str().unwrap_or_default().to_owned();
     let node = containers.iter().find(|one| one["name"] == "calico-node" || is_node_image(&image(one)))?;

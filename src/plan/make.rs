@@ -28,6 +28,9 @@ pub struct Request {
     pub preferences: Preferences,
     /// Findings to go on in spite of, by id, with the reason.
     pub ignore: BTreeMap<String, String>,
+    /// Whether each node pulls the new images only while it has no calico-node.
+    #[serde(default)]
+    pub is_pull_left_out: bool,
     pub batch: Option<usize>,
     pub ready_within_seconds: Option<u64>,
     pub stable_for_seconds: Option<u64>,
@@ -250,6 +253,7 @@ fn draft(materials: &Materials<'_>, runbook: &Runbook) -> Result<Drafted, PlanEr
 fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedStep]) -> Result<Draft, PlanError> {
     match step.step {
         StepKind::BackUp => Ok(steps::back_up()),
+        StepKind::PullImages => steps::pull_images(materials, &step.parameters),
         StepKind::ConvertPolicies => Ok(steps::convert_policies(materials)),
         StepKind::CopyResources => Ok(steps::copy_resources(materials)),
         StepKind::ApplyManifests => Ok(steps::apply_manifests(materials, earlier)),
@@ -260,7 +264,7 @@ fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedS
 
 fn planned(step: &RunbookStep, desired: Desired, summary: String) -> PlannedStep {
     let undo = match desired {
-        Desired::BackUp | Desired::Verify(_) => Undo::Nothing,
+        Desired::BackUp | Desired::Pull(_) | Desired::Verify(_) => Undo::Nothing,
         Desired::Objects { .. } | Desired::Roll(_) => Undo::Exact,
     };
     PlannedStep { name: step.name.clone(), phase: step.phase.clone(), summary, undo, desired }

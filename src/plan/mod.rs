@@ -99,6 +99,7 @@ pub enum Desired {
     Objects {
         stages: Vec<Stage>,
     },
+    Pull(Pull),
     Roll(Roll),
     Verify(Verify),
 }
@@ -123,6 +124,16 @@ pub struct ObjectChange {
     pub before: Option<Document>,
     pub after: Option<Document>,
     pub why: String,
+}
+
+/// How the new images come to every node before a pod is replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pull {
+    /// A DaemonSet of ours that runs the new images idly; it goes as soon as they are there.
+    pub daemon_set: ObjectRef,
+    pub document: Document,
+    pub selector: String,
+    pub within_seconds: u64,
 }
 
 /// How calico-node is replaced node by node.
@@ -178,7 +189,7 @@ impl PlannedStep {
         let (stages, then): (&[Stage], _) = match &self.desired {
             Desired::Objects { stages } => (stages, None),
             Desired::Roll(roll) => (&[], roll.then.as_ref()),
-            Desired::BackUp | Desired::Verify(_) => (&[], None),
+            Desired::BackUp | Desired::Pull(_) | Desired::Verify(_) => (&[], None),
         };
         let in_stages = stages.iter().flat_map(|stage| match stage {
             Stage::Changes(changes) => changes.as_slice(),

@@ -38,7 +38,7 @@ pub fn plan(plan: &Plan, digest: &str, inventory: &Inventory, width: u16) -> Str
 
 fn row(index: usize, step: &PlannedStep, inventory: &Inventory) -> Vec<String> {
     let changes = match &step.desired {
-        Desired::BackUp | Desired::Verify(_) => "–".to_owned(),
+        Desired::BackUp | Desired::Pull(_) | Desired::Verify(_) => "–".to_owned(),
         Desired::Objects { .. } => step.changes().count().to_string(),
         Desired::Roll(_) => format!("{} nodes", inventory.nodes.iter().filter(|node| node.pod.is_some()).count()),
     };

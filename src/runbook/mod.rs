@@ -69,6 +69,7 @@ pub struct RunbookStep {
 #[serde(rename_all = "kebab-case")]
 pub enum StepKind {
     BackUp,
+    PullImages,
     ConvertPolicies,
     CopyResources,
     ApplyManifests,
@@ -92,6 +93,8 @@ pub struct Condition {
 pub struct Parameters {
     /// Nodes replaced at once.
     pub batch: Option<usize>,
+    /// How long all nodes may take to pull the new images, such as `15m`.
+    pub pull_within: Option<String>,
     /// How long one node may take to become ready, such as `10m`.
     pub ready_within: Option<String>,
     /// How long a new pod must stay ready before the next node, by flavour.

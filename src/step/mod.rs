@@ -6,6 +6,7 @@
 mod back_up;
 mod objects;
 mod order;
+mod pull;
 mod roll;
 mod verify;
 
@@ -17,6 +18,7 @@ use std::{
 pub use back_up::check_backup;
 pub use objects::{State, pending, state_of};
 pub use order::planned_moves;
+pub use pull::{PullError, planned_pull};
 pub use roll::RollError;
 pub use verify::{Claim, claims};
 
@@ -45,6 +47,8 @@ pub enum StepError {
     Cluster(#[from] ClusterError),
     #[error(transparent)]
     Drift(#[from] Box<Drift>),
+    #[error(transparent)]
+    Pull(#[from] PullError),
     #[error(transparent)]
     Roll(#[from] RollError),
     #[error(transparent)]
@@ -82,6 +86,7 @@ impl Step<'_> {
                     self.take_stage(stage, door, voice).await?;
                 }
             }
+            Desired::Pull(pull) => pull::take(self, pull, door, voice).await?,
             Desired::Roll(roll) => {
                 roll::take(self, roll, door, voice).await?;
                 if let Some(change) = &roll.then {

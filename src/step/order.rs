@@ -89,6 +89,7 @@ mod tests {
             images: Vec::new(),
             is_ready: true,
             is_terminating: false,
+            has_run: true,
             trouble: None,
         }
     }

@@ -3,29 +3,75 @@
 use harness::{Fault, Kubernetes, Release};
 use serde_json::json;
 
-use crate::lab::{lab, small, upgrade};
+use crate::lab::{Lab, lab, small, upgrade};
 
 const NODE: &str = "/api/v1/nodes/node-2";
 
 #[test]
 fn a_node_that_never_gets_ready_stops_the_roll_with_its_reason_and_the_repaired_one_lets_it_go_on() {
-    for (kubernetes, fault, reason) in [
-        (Kubernetes::V1_34, Fault::ImagePull, "ImagePullBackOff"),
-        (Kubernetes::V1_34, Fault::CrashLoop, "CrashLoopBackOff"),
-        (Kubernetes::V1_8, Fault::NeverReady, "not ready"),
+    for (kubernetes, fault, more, reason) in [
+        (Kubernetes::V1_34, Fault::ImagePull, vec!["--no-pull"], "ImagePullBackOff"),
+        (Kubernetes::V1_34, Fault::CrashLoop, vec![], "CrashLoopBackOff"),
+        (Kubernetes::V1_8, Fault::NeverReady, vec![], "not ready"),
     ] {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.nodes().fail("node-2", fault).unwrap();
-        let run = [upgrade("run"), vec!["--ready-within", "10s"]].concat();
+        let run = [upgrade("run"), vec!["--ready-within", "10s"], more].concat();
         lab.tool(&run).exits(4).says("node-2").says(reason).says("calico-upgrader resume");
-        let images =
-            lab.calico_pods().unwrap().into_values().flatten().map(|pod| pod["spec"]["containers"][0]["image"].clone());
-        let new = images.filter(|image| image.as_str().unwrap().ends_with(":v2.6.12")).count();
-        assert_eq!(new, 1, "only the canary was touched");
+        assert_eq!(replaced(&lab), 1, "only the canary was touched");
         lab.nodes().repair("node-2").unwrap();
         lab.tool(&upgrade("resume")).exits(0);
         assert!(lab.api().get(NODE).unwrap()["spec"]["unschedulable"].is_null());
     }
+}
+
+/// How many nodes run the new calico-node.
+fn replaced(lab: &Lab) -> usize {
+    let pods = lab.calico_pods().unwrap().into_values().flatten();
+    let images = pods.map(|pod| pod["spec"]["containers"][0]["image"].clone());
+    images.filter(|image| image.as_str().unwrap().ends_with(":v2.6.12")).count()
+}
+
+#[test]
+fn an_image_that_a_node_cannot_pull_stops_the_run_before_any_pod_is_replaced() {
+    for kubernetes in Kubernetes::ALL {
+        let lab = lab(kubernetes, small(Release::V2_5_1));
+        let runbook = lab.state().join("impatient.yaml");
+        let text = lab.tool(&["runbook", "show", "v2.6"]).exits(0).data;
+        std::fs::write(&runbook, text.replace("pull_within: 15m", "pull_within: 5s")).unwrap();
+        lab.nodes().fail("node-2", Fault::ImagePull).unwrap();
+        let run = [upgrade("run"), vec!["--runbook", runbook.to_str().unwrap()]].concat();
+        lab.tool(&run).exits(4).says("node-2").says("ImagePullBackOff").says("No pod of calico-node was touched");
+        assert_eq!(replaced(&lab), 0);
+        lab.nodes().repair("node-2").unwrap();
+        lab.tool(&upgrade("resume")).exits(0);
+        let left = lab.cluster_state().unwrap().into_keys().filter(|key| key.contains("calico-upgrader-pull"));
+        assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_pause_waits_for_the_node_in_hand_and_leaves_no_cordon() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
+    let run = lab.spawn(&upgrade("run"));
+    wait_for_cordon(&lab, "node-2");
+    lab.tool(&["pause"]).exits(0);
+    lab.nodes().repair("node-2").unwrap();
+    crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(11);
+    assert_eq!(replaced(&lab), 1);
+    for node in lab.api().list("/api/v1/nodes").unwrap() {
+        assert!(node["spec"]["unschedulable"].is_null(), "{} is cordoned", node["metadata"]["name"]);
+    }
+    lab.tool(&upgrade("resume")).exits(0);
+}
+
+fn wait_for_cordon(lab: &Lab, node: &str) {
+    let is_cordoned = || lab.api().get(&format!("/api/v1/nodes/{node}")).unwrap()["spec"]["unschedulable"] == true;
+    harness::wait_until("the node to be cordoned", std::time::Duration::from_secs(60), || {
+        Ok(if is_cordoned() { harness::Seen::Yes(()) } else { harness::Seen::NotYet("not cordoned".to_owned()) })
+    })
+    .unwrap();
 }
 
 #[test]
@@ -45,11 +91,7 @@ fn a_node_that_goes_midway_is_left_out_and_one_that_comes_is_new_already() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
     let run = lab.spawn(&upgrade("run"));
-    let is_replaced = || lab.api().get(NODE).unwrap()["spec"]["unschedulable"] == true;
-    harness::wait_until("node-2 to be replaced", std::time::Duration::from_secs(60), || {
-        Ok(if is_replaced() { harness::Seen::Yes(()) } else { harness::Seen::NotYet("not cordoned".to_owned()) })
-    })
-    .unwrap();
+    wait_for_cordon(&lab, "node-2");
     lab.add_nodes(&["node-9"]).unwrap();
     lab.remove_node("node-2").unwrap();
     crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(0).says("node-2: the node is gone");

@@ -41,6 +41,9 @@ pub struct Planning {
     /// Go on in spite of a finding; the reason is recorded
     #[arg(long, value_name = "ID=REASON")]
     pub ignore: Vec<String>,
+    /// Do not bring the new images to all nodes before the first pod is replaced
+    #[arg(long, env = "CALICO_UPGRADER_NO_PULL")]
+    pub no_pull: bool,
     /// Nodes replaced at once, after the canary [default: the runbook's, 1]
     #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u16).range(1..), env = "CALICO_UPGRADER_BATCH")]
     pub batch: Option<u16>,
@@ -64,6 +67,7 @@ impl Planning {
             ("--keep", !self.keep.is_empty()),
             ("--take", !self.take.is_empty()),
             ("--ignore", !self.ignore.is_empty()),
+            ("--no-pull", self.no_pull),
             ("--batch", self.batch.is_some()),
             ("--ready-within", self.ready_within.is_some()),
             ("--stable-for", self.stable_for.is_some()),

@@ -46,6 +46,12 @@ pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Dr
     Draft { desired: Some(Desired::Objects { stages }), summary, findings, kept }
 }
 
+/// The DaemonSet as it is and as the release wants it, if the two differ; what is undecided in it blocks the plan elsewhere.
+pub(super) fn daemon_set_change(materials: &Materials<'_>) -> Option<ObjectChange> {
+    let (object, new) = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet)?;
+    change(materials, object, new, &mut Vec::new(), &mut Vec::new())
+}
+
 fn is_planned(earlier: &[PlannedStep], object: &ObjectRef) -> bool {
     earlier.iter().flat_map(PlannedStep::changes).any(|change| change.object == *object)
 }

@@ -2,15 +2,17 @@
 
 mod manifests;
 mod policies;
+mod pull;
 mod resources;
 mod roll;
 
 pub(super) use manifests::apply_manifests;
 pub(super) use policies::convert_policies;
+pub(super) use pull::pull_images;
 pub(super) use resources::copy_resources;
 pub(super) use roll::{roll_nodes, verify};
 
-use super::{Desired, Kept};
+use super::{Desired, Kept, PlanError};
 use crate::check::Finding;
 
 /// A step as drafted: what it wants, or why there is nothing to do.
@@ -33,4 +35,13 @@ impl Draft {
 pub(super) fn back_up() -> Draft {
     let summary = "every object that the plan touches, and all of Calico's data".to_owned();
     Draft { desired: Some(Desired::BackUp), summary, ..Draft::default() }
+}
+
+/// Reads a duration of a runbook.
+fn seconds(what: &'static str, text: Option<&str>, default: u64) -> Result<u64, PlanError> {
+    let Some(text) = text else { return Ok(default) };
+    let span = text.parse::<jiff::SignedDuration>();
+    span.ok()
+        .and_then(|span| u64::try_from(span.as_secs()).ok())
+        .ok_or_else(|| PlanError::Duration { what, text: text.to_owned() })
 }

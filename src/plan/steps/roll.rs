@@ -1,4 +1,4 @@
-use super::Draft;
+use super::{Draft, seconds};
 use crate::{
     inventory::Flavour,
     plan::{
@@ -27,7 +27,7 @@ pub fn roll_nodes(
     if changed.is_none() && behind == 0 {
         return Ok(Draft::nothing("every node runs the release"));
     }
-    let Parameters { batch, ready_within, stable_for_networking, stable_for_policy_only } = parameters;
+    let Parameters { batch, pull_within: _, ready_within, stable_for_networking, stable_for_policy_only } = parameters;
     let stable_for = match materials.installed.flavour {
         Flavour::Networking => seconds("stable_for_networking", stable_for_networking.as_deref(), 90)?,
         Flavour::PolicyOnly | Flavour::Canal => {
@@ -71,14 +71,6 @@ fn strategy_back(materials: &Materials<'_>, last: &ObjectChange) -> Option<Objec
     }
     let why = "the update strategy is put back as it was".to_owned();
     Some(ObjectChange { object: last.object.clone(), before: Some(frozen), after: Some(Document::new(body)), why })
-}
-
-fn seconds(what: &'static str, text: Option<&str>, default: u64) -> Result<u64, PlanError> {
-    let Some(text) = text else { return Ok(default) };
-    let span = text.parse::<jiff::SignedDuration>();
-    span.ok()
-        .and_then(|span| u64::try_from(span.as_secs()).ok())
-        .ok_or_else(|| PlanError::Duration { what, text: text.to_owned() })
 }
 
 /// What must hold once everything is done.
