@@ -12,7 +12,7 @@ use super::{
     chart::{chart, clock_time},
     run::RunReport,
     steps::{StepReport, StepStatus},
-    summary::{figures, gap_note, sentences},
+    summary::{Tone, figures, gap_note, sentences},
     text::{clean, duration},
     timeline::{NodeSpan, What, millis},
     verdict::Verdict,
@@ -61,7 +61,7 @@ fn tone(verdict: Verdict) -> &'static str {
 fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Well => "All is well",
-        Verdict::Waiting => "Stopped on request",
+        Verdict::Waiting => "Waiting to go on",
         Verdict::Wrong => "Needs attention",
         Verdict::Open => "No end recorded",
         Verdict::Abandoned => "Given up",
@@ -96,7 +96,7 @@ fn top(report: &RunReport) -> Markup {
             }
             ul.figures {
                 @for figure in figures(report) {
-                    li.tone[figure.is_good.is_some()].tone-well[figure.is_good == Some(true)].tone-wrong[figure.is_good == Some(false)] {
+                    li.tone[figure.tone != Tone::Plain].tone-well[figure.tone == Tone::Good].tone-wrong[figure.tone == Tone::Bad].tone-wait[figure.tone == Tone::Warning] {
                         b { (figure.number) } span { (figure.what) }
                     }
                 }
@@ -155,7 +155,7 @@ fn facts(report: &RunReport) -> Markup {
         (
             "Changes made",
             format!(
-                "{} sent and read back, {} objects planned; cordons and pods come on top",
+                "{} writes, cordons and pods among them; {} changes of objects by plan",
                 report.changes,
                 report.planned_changes()
             ),
@@ -186,6 +186,9 @@ fn nodes(report: &RunReport) -> Markup {
                     li { svg aria-hidden="true" { rect.c-bar y="5" width="26" height="4" {} } "cordoned" }
                     li { svg aria-hidden="true" { rect.c-gap width="26" height="14" rx="1" {} } "no ready calico-node" }
                     li { svg aria-hidden="true" { rect.c-new x="11" width="4" height="14" {} } "new pod ready" }
+                    @if nodes.iter().any(|node| node.gap_ms.is_some() && !node.is_gap_measured) {
+                        li { svg aria-hidden="true" { rect."c-gap c-most" width="26" height="14" rx="1" {} } "the same, at most" }
+                    }
                     @if !report.timeline.pauses.is_empty() {
                         li { svg aria-hidden="true" { rect.c-pause width="26" height="14" {} } "nobody held the run (drawn short)" }
                     }
@@ -205,9 +208,9 @@ fn node_table(report: &RunReport) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Nodes and times" { table {
             thead { tr { @for title in ["Node", "Cordoned", "Pod deleted"] { th scope="col" { (title) } }
-                th scope="col" { "Ready" } th scope="col" { "Uncordoned" } th.number scope="col" { "Gap" } th scope="col" { "" } } }
+                th scope="col" { "Ready" } th scope="col" { "Uncordoned" } th.number scope="col" { "Gap" } th scope="col" { "Note" } } }
             tbody { @for node in &report.timeline.nodes { tr {
-                td { (node.node) }
+                td.name { (node.node) }
                 td.time { (time(node, What::Cordoned)) } td.time { (time(node, What::Deleted)) }
                 td.time { (ready_time(node, start)) }
                 td.time { (node.last(What::Uncordoned).map_or("–".to_owned(), |at| clock_time(start + at))) }
@@ -241,7 +244,7 @@ fn step_row(step: &StepReport) -> Markup {
             span.pill.tone-well[step.status == StepStatus::Done].tone-wrong[step.status == StepStatus::Begun] { (status(step.status)) }
             div {
                 h3 { (step.name) span.muted.small { " · " (step.summary) @if let Some(seconds) = step.seconds { " · " (duration(seconds)) } } }
-                ul.rows { @for claim in &step.claims { li {
+                ul.rows.claims { @for claim in &step.claims { li {
                     span.pill.tone-well[claim.holds].tone-wrong[!claim.holds] { (if claim.holds { "holds" } else { "BROKEN" }) }
                     div { (claim.text) (facts_of(&claim.facts)) }
                 } } }

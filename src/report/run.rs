@@ -112,7 +112,7 @@ pub fn run_report(remains: &Remains) -> RunReport {
         cluster: plan.cluster.server.clone(),
         kubernetes: plan.cluster.kubernetes.to_string(),
         flavour: plan.flavour.to_string(),
-        headline: headline(verdict, plan),
+        headline: headline(verdict, exit, plan),
         verdict,
         reason: masked_text(&reason),
         exit,

@@ -13,8 +13,22 @@ use super::{
 pub struct Figure {
     pub number: String,
     pub what: String,
-    /// Whether the number speaks for or against the run, if it does either.
-    pub is_good: Option<bool>,
+    pub tone: Tone,
+}
+
+/// Whether a number speaks for or against a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Good,
+    Warning,
+    Bad,
+}
+
+impl Tone {
+    fn of(is_good: bool) -> Self {
+        if is_good { Tone::Good } else { Tone::Bad }
+    }
 }
 
 /// What happened, in a few sentences.
@@ -59,23 +73,24 @@ fn few(names: &[&str]) -> String {
 
 /// The numbers that say most.
 pub fn figures(report: &RunReport) -> Vec<Figure> {
-    let figure = |number: String, what: &str, is_good| Figure { number, what: what.to_owned(), is_good };
+    let figure = |number: String, what: &str, tone| Figure { number, what: what.to_owned(), tone };
     let (done, steps) =
         (report.steps.iter().filter(|step| step.status == StepStatus::Done).count(), report.steps.len());
-    let mut all = vec![figure(format!("{done} of {steps}"), "steps done", Some(done == steps))];
+    let mut all = vec![figure(format!("{done} of {steps}"), "steps done", Tone::of(done == steps))];
     let nodes = &report.timeline.nodes;
     let replaced = nodes.iter().filter(|node| node.state == NodeState::Replaced).count();
     if !nodes.is_empty() {
-        all.push(figure(format!("{replaced} of {}", nodes.len()), "nodes replaced", Some(replaced == nodes.len())));
+        all.push(figure(format!("{replaced} of {}", nodes.len()), "nodes replaced", Tone::of(replaced == nodes.len())));
     }
     if let Some((node, gap)) = longest_gap(report) {
-        all.push(figure(gap, &format!("longest gap, on {}", node.node), None));
+        all.push(figure(gap, &format!("longest gap, on {}", node.node), Tone::Plain));
     }
     let (claims, holds) = (report.claims().count(), report.claims().filter(|(_, claim)| claim.holds).count());
-    let are_good = if claims == 0 { None } else { Some(claims == holds) };
+    let are_good = if claims == 0 { Tone::Plain } else { Tone::of(claims == holds) };
     all.push(figure(format!("{holds} of {claims}"), "claims hold", are_good));
-    all.push(figure(report.warnings.len().to_string(), "checks warned", None));
-    all.push(figure(duration(report.seconds), &from_first_to_last(report), None));
+    let warned = if report.warnings.is_empty() { Tone::Plain } else { Tone::Warning };
+    all.push(figure(report.warnings.len().to_string(), "checks warned", warned));
+    all.push(figure(duration(report.seconds), &from_first_to_last(report), Tone::Plain));
     all
 }
 

@@ -66,21 +66,22 @@ fn is_told_elsewhere(progress: &Progress, steps: &[StepReport]) -> bool {
 }
 
 /// The verdict as one line.
-pub fn headline(verdict: Verdict, plan: &Plan) -> String {
+pub fn headline(verdict: Verdict, exit: Option<u8>, plan: &Plan) -> String {
     let what = match &plan.purpose {
-        Purpose::Upgrade => format!("Calico {} → {}", plan.from, plan.to),
+        Purpose::Upgrade => format!("Upgrade from Calico {} to {}", plan.from, plan.to),
         Purpose::Rollback { run } => format!("Rollback of run {run} to Calico {}", plan.to),
         Purpose::Completion { run } => format!("Completion of run {run}"),
         Purpose::Restore { backup } => format!("Restore of backup {}", backup.short()),
     };
-    let how = match verdict {
-        Verdict::Well => "done, and all is well",
-        Verdict::Waiting => "stopped on request",
-        Verdict::Wrong => "not well",
-        Verdict::Open => "no end is recorded",
-        Verdict::Abandoned => "given up",
+    let how = match (verdict, exit) {
+        (Verdict::Well, _) => "is done",
+        (Verdict::Waiting, _) => "was stopped, and can go on",
+        (Verdict::Wrong, Some(0 | 5)) => "is done, but not all that was claimed holds",
+        (Verdict::Wrong, _) => "stopped before its end",
+        (Verdict::Open, _) => "has no recorded end",
+        (Verdict::Abandoned, _) => "was given up",
     };
-    format!("{what}: {how}")
+    format!("{what} {how}")
 }
 
 /// The commands to use next.
