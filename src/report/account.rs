@@ -57,7 +57,8 @@ fn section(title: &str, lines: &[String], out: &mut String) {
 }
 
 fn node(node: &NodeSpan) -> String {
-    format!("{}: {}", node.node, node_words(node))
+    let gap = gap_words(node).map(|gap| format!(", gap {gap}")).unwrap_or_default();
+    format!("{}: {}{gap}", node.node, node_words(node))
 }
 
 pub(super) fn status(status: StepStatus) -> &'static str {
@@ -75,9 +76,6 @@ pub(super) fn node_words(node: &NodeSpan) -> String {
         NodeState::Begun => "deleted, and no new pod was seen ready".to_owned(),
         NodeState::Untouched => "not replaced".to_owned(),
     };
-    if let Some(gap) = gap_words(node) {
-        words.push_str(&format!(", gap {gap}"));
-    }
     if node.is_cordoned {
         words.push_str(", still cordoned by this run");
     }

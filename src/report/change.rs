@@ -7,7 +7,7 @@ use similar::{ChangeTag, TextDiff};
 use super::mask::masked_field;
 use crate::{
     plan::{ObjectChange, PlannedStep},
-    resource::{Difference, ObjectRef},
+    resource::{Difference, ObjectRef, differences},
 };
 
 /// Objects of one group that are named; the plan holds all.
@@ -59,20 +59,36 @@ pub fn change_groups(step: &PlannedStep) -> Vec<ChangeGroup> {
 fn changed_object(change: &ObjectChange) -> ChangedObject {
     let ObjectRef { namespace, name, .. } = &change.object;
     let object = namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
-    let fields = change.fields().iter().map(|field| changed_field(&change.object, field)).collect();
+    let fields = change.fields().iter().flat_map(|field| changed_fields(&change.object, field)).collect();
     ChangedObject { object, why: change.why.clone(), fields }
+}
+
+/// A text that is a configuration in JSON counts by its own fields; how it is written changes nothing.
+fn changed_fields(object: &ObjectRef, field: &Difference) -> Vec<ChangedField> {
+    let parsed = |value: &Option<Value>| -> Option<Value> {
+        serde_json::from_str(value.as_ref()?.as_str()?).ok().filter(Value::is_object)
+    };
+    let (Some(found), Some(wanted)) = (parsed(&field.found), parsed(&field.wanted)) else {
+        return vec![changed_field(object, field)];
+    };
+    let inner = differences(&wanted, &found);
+    if inner.is_empty() {
+        let lines = vec!["  only how it is written changes".to_owned()];
+        return vec![ChangedField { path: field.path.clone(), lines }];
+    }
+    let path = |one: &Difference| format!("{}:.{}", field.path, one.path);
+    inner.into_iter().map(|one| changed_field(object, &Difference { path: path(&one), ..one })).collect()
 }
 
 fn changed_field(object: &ObjectRef, field: &Difference) -> ChangedField {
     let shown = |value: &Option<Value>| value.as_ref().map(|value| masked_field(object, &field.path, value));
-    let (found, wanted) = (shown(&field.found), shown(&field.wanted));
-    let lines = match (&found, &wanted) {
+    let lines = match (shown(&field.found), shown(&field.wanted)) {
+        (Some(Value::String(old)), Some(Value::String(new))) if old == new => vec![format!("  {old}")],
         (Some(Value::String(old)), Some(Value::String(new))) if old.contains('\n') || new.contains('\n') => {
-            text_lines(old, new)
+            text_lines(&old, &new)
         }
         (found, wanted) => {
-            let line =
-                |sign: &str, value: &Option<Value>| value.as_ref().map(|value| format!("{sign} {}", plain(value)));
+            let line = |sign: &str, value: Option<Value>| value.map(|value| format!("{sign} {}", plain(&value)));
             line("-", found).into_iter().chain(line("+", wanted)).collect()
         }
     };
@@ -104,5 +120,5 @@ fn text_lines(old: &str, new: &str) -> Vec<String> {
             lines.push(format!("{sign} {}", change.value().trim_end_matches('\n')));
         }
     }
-    if lines.is_empty() { vec!["  the change is in what is masked".to_owned()] } else { lines }
+    lines
 }

@@ -6,7 +6,7 @@
 use maud::{Markup, html};
 
 use super::{
-    account::node_words,
+    account::{gap_words, node_words},
     text::seconds,
     timeline::{NodeSpan, NodeState, Timeline, What, millis},
 };
@@ -133,7 +133,7 @@ fn node_row(node: &NodeSpan, scale: &Scale, top: usize, row: usize, end: i64) ->
         .unwrap_or(end);
     html! {
         g.row {
-            title { (node.node) ": " (node_words(node)) }
+            title { (node.node) ": " (node_words(node)) @if let Some(gap) = gap_words(node) { ", gap " (gap) } }
             (bar("c-bar", scale, first, last, middle, thin))
             @for (from, to) in gaps(node, end) {
                 @if let Some(ready) = to {

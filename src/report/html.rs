@@ -215,7 +215,7 @@ fn node_table(report: &RunReport) -> Markup {
                 td.time { (ready_time(node, start)) }
                 td.time { (node.last(What::Uncordoned).map_or("–".to_owned(), |at| clock_time(start + at))) }
                 td.number { (gap_words(node).unwrap_or_else(|| "–".to_owned())) }
-                td.muted { (node_note(node)) }
+                td.muted.note-cell { (node_note(node)) }
             } } }
         } }
     }

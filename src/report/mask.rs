@@ -15,15 +15,22 @@ const TELLING: [&str; 8] =
 
 /// A field of an object as others may read it.
 pub fn masked_field(object: &ObjectRef, path: &str, value: &Value) -> Value {
-    if object.kind == Kind::Secret || (!is_reference(path) && is_telling(path)) {
+    if object.kind == Kind::Secret || (!is_reference(path) && is_telling(&without_elements(path))) {
         return Value::from(MASKED);
     }
     masked(value)
 }
 
-/// References name a key of another object; they do not hold it.
+/// References name a key or a Secret, and do not hold it.
 fn is_reference(path: &str) -> bool {
-    path.contains("KeyRef")
+    ["KeyRef", "imagePullSecrets", "secretName"].iter().any(|reference| path.contains(reference))
+}
+
+/// A path without what tells elements of a set apart, as in `tolerations[{"key":"dedicated"}]`: that is content.
+fn without_elements(path: &str) -> String {
+    let mut parts = path.split("[{");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + part.split_once("}]").map_or("", |(_, rest)| rest))
 }
 
 /// Answers whether one of the words of a key says that its value is a secret.
@@ -57,11 +64,13 @@ fn masked(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let name = fields.get("name").and_then(Value::as_str).unwrap_or_default();
+            // The key of a toleration or of a selector is the name of a label.
+            let is_selector = fields.contains_key("operator") || fields.contains_key("effect");
             let is_secret = fields.get("kind").is_some_and(|kind| kind == "Secret");
             let field = |(key, value): (&String, &Value)| {
                 let is_hidden = (key == "value" && is_telling(name))
                     || (is_secret && ["data", "stringData"].contains(&key.as_str()))
-                    || (is_telling(key) && !is_reference(key));
+                    || (is_telling(key) && !is_reference(key) && !(is_selector && key == "key"));
                 let value = if is_hidden {
                     Value::from(MASKED)
                 } else if is_reference(key) {
@@ -184,6 +193,8 @@ mod tests {
             ("spec.containers[calico-node].image", json!("registry.example:5000/calico/node:v2.6.12")),
             ("spec.containers[a].env[MTU].valueFrom.configMapKeyRef.key", json!("veth_mtu")),
             ("data.cni_network_config", json!("{\n  \"mtu\": 1450\n}")),
+            ("spec.tolerations[{\"key\":\"dedicated\"}]", json!({"key": "dedicated", "operator": "Exists"})),
+            ("spec.imagePullSecrets", json!([{"name": "registry"}])),
         ] {
             assert_eq!(config_map(path, &value), value.to_string());
         }
