@@ -108,9 +108,10 @@ pub fn chart(timeline: &Timeline, started: &str) -> Option<Markup> {
                         title { "nobody held the run for " (seconds(to - from)) }
                     }
                 }
-                @for (clock, place) in scale.marks(start) {
+                // A narrow page has room for every other one.
+                @for (index, (clock, place)) in scale.marks(start).into_iter().enumerate() {
                     line.tick x1=(percent(place)) x2=(percent(place)) y1=(HEAD - 6) y2=(height) {}
-                    text x=(percent(place)) y="14" text-anchor="middle" { (clock_time(clock)) }
+                    text.spare[index % 2 == 1] x=(percent(place)) y="14" text-anchor="middle" { (clock_time(clock)) }
                 }
                 @for (index, node) in rows.iter().enumerate() { (node_row(node, &scale, HEAD + index * row, row, timeline.end_ms)) }
             }
@@ -138,7 +139,7 @@ fn node_row(node: &NodeSpan, scale: &Scale, top: usize, row: usize, end: i64) ->
             @for (from, to) in gaps(node, end) {
                 @if let Some(ready) = to {
                     (bar(if node.is_gap_measured { "c-gap" } else { "c-gap c-most" }, scale, from, ready, top + pad, high))
-                    rect.c-new x=(percent(scale.at(ready))) width="4" y=(top + pad) height=(high) {}
+                    rect.c-new x=(percent(scale.at(ready))) width=(if pad > 0 { 3 } else { 1 }) y=(top + pad) height=(high) {}
                 } @else {
                     (bar("c-gap", scale, from, end, top + pad, high))
                 }
