@@ -52,7 +52,7 @@ pub fn step_reports(plan: &Plan, entries: &[Entry], progress: &Progress) -> Vec<
 
 fn step_report(step: &PlannedStep, entries: &[Entry], progress: &Progress) -> StepReport {
     let taken = taken(&step.name, entries);
-    let is_done = progress.steps_done.iter().any(|done| *done == step.name);
+    let is_done = progress.steps_done.contains(&step.name);
     let is_in_hand = taken.was_begun || progress.step.as_ref() == Some(&step.name);
     let status = match (is_done, is_in_hand) {
         (true, _) => StepStatus::Done,
