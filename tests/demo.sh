@@ -26,7 +26,7 @@ where_things_lie() {
   for run in "$CALICO_UPGRADER_STATE_DIR"/runs/*/; do
     [ -d "$run" ] || continue
     say "What is left of the run, also when the cluster is gone:"
-    printf '%s\n' "backup   ${run}backup/" "journal  ${run}journal.jsonl" "plan     ${run}plan.json" "report   ${run}report.txt"
+    printf '%s\n' "backup   ${run}backup/" "journal  ${run}journal.jsonl" "plan     ${run}plan.json" "report   ${run}report.html"
   done
 }
 

@@ -93,6 +93,9 @@ impl Failure {
                 text.push_str(&format!("  {label:<8}  {}\n", report::clean(line)));
             }
         }
+        if self.exit != 64 {
+            text.push_str(&format!("  {:<8}  calico-upgrader explain {}\n", "more", self.code));
+        }
         terminal::chatter(&text);
         self.exit
     }

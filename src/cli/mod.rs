@@ -5,9 +5,11 @@ mod backup;
 mod check;
 mod convert;
 mod discover;
+mod explain;
 mod failure;
 mod plan;
 mod progress;
+mod report;
 mod resume;
 mod run;
 mod runbook;
@@ -59,6 +61,8 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Resume(resume) => resume::resume(&session, resume).await,
         Command::Backup(backup) => backup::backup(&session, backup).await,
         Command::Verify(verify) => verify::verify(&session, verify).await,
+        Command::Report(report) => report::report(&session, report).await,
+        Command::Explain(explain) => explain::explain(&session, explain),
         Command::Convert(convert) => convert::convert(&session, convert),
         Command::Runbook(runbook) => runbook::runbook(&session, runbook),
         Command::Version => version::version(&session),

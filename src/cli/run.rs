@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::{
     Ended,
-    arguments::{DryRun, Run},
+    arguments::{DryRun, ReportFormat, Run},
     failure::Failure,
     plan, progress,
     session::Session,
@@ -14,7 +14,6 @@ use crate::{
     engine::{self, Ending, Home},
     event::Voice,
     inventory::Inventory,
-    journal::{self, Progress},
     plan::{Desired, Sealed, Stage},
     report,
     resource::Kind,
@@ -206,9 +205,9 @@ pub async fn drive(
     let ended = engine::run(&sealed.plan, until, door, &voice).await;
     drop(voice);
     progress.end().await;
-    write_report(session, sealed, &directory);
+    write_report(session, &directory);
     terminal::chatter_line(&format!(
-        "Kept in    {} (plan.json, journal.jsonl, backup/, report.txt)",
+        "Kept in    {} (plan.json, journal.jsonl, backup/, report.html)",
         directory.display()
     ));
     match ended {
@@ -228,16 +227,18 @@ pub async fn drive(
     }
 }
 
-fn write_report(session: &Session, sealed: &Sealed, directory: &Path) {
-    let written = || -> Result<(), Box<dyn std::error::Error>> {
-        let (entries, _) = journal::read(&directory.join("journal.jsonl"))?;
-        let account = report::run_report(sealed, &entries, &Progress::of(&entries)?);
+fn write_report(session: &Session, directory: &Path) {
+    let formats =
+        [("report.txt", ReportFormat::Text), ("report.json", ReportFormat::Json), ("report.html", ReportFormat::Html)];
+    let written = || -> Result<(), Failure> {
+        let account = report::run_report(&super::report::remains(directory)?);
         let files = crate::door::RunFiles::open(directory)?;
-        files.write("report.txt", report::run_text(&account).as_bytes(), &session.faults())?;
-        files.write("report.json", format!("{:#}\n", serde_json::to_value(&account)?).as_bytes(), &session.faults())?;
+        for (name, format) in formats {
+            files.write(name, super::report::render(format, &account).as_bytes(), &session.faults())?;
+        }
         Ok(())
     };
-    if let Err(error) = written() {
-        terminal::chatter_line(&format!("The report could not be written: {error}"));
+    if let Err(failure) = written() {
+        terminal::chatter_line(&format!("The report could not be written: {}", failure.what));
     }
 }

@@ -107,7 +107,8 @@ fn first_files(
     files.write("plan.json", sealed.to_text().as_bytes(), &home.faults)?;
     let mut journal = Journal::create(&files.path("journal.jsonl"), 1)?;
     let (plan, cluster) = (sealed.digest.clone(), sealed.plan.cluster.uid.clone());
-    journal.append(vec![News::Started { run: run.to_owned(), plan, cluster }])?;
+    let holder = home.holder.clone();
+    journal.append(vec![News::Started { run: run.to_owned(), plan, cluster, holder }])?;
     Ok(journal)
 }
 
@@ -257,7 +258,8 @@ fn take_up_journal(
             files.write("plan.json", sealed.to_text().as_bytes(), &home.faults)?;
             let mut journal = Journal::create(&path, epoch)?;
             let (plan, cluster) = (state.plan.clone(), state.cluster.clone());
-            journal.append(vec![News::Started { run: run(), plan, cluster }])?;
+            let holder = home.holder.clone();
+            journal.append(vec![News::Started { run: run(), plan, cluster, holder }])?;
             journal
         }
     };

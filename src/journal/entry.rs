@@ -24,6 +24,8 @@ pub enum News {
         run: String,
         plan: Digest,
         cluster: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        holder: String,
     },
     /// A runner took up the run; intents without an outcome are open questions that it answers by looking again.
     Resumed {
@@ -46,7 +48,19 @@ pub enum News {
         what: String,
         seconds: u64,
     },
+    /// A new pod was seen ready at this time, for the account alone.
+    Ready {
+        step: String,
+        node: String,
+        seen: String,
+    },
     Proven {
+        step: String,
+        claim: String,
+        facts: Vec<String>,
+    },
+    /// A claim that does not hold.
+    Broken {
         step: String,
         claim: String,
         facts: Vec<String>,

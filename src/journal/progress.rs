@@ -55,7 +55,7 @@ impl Progress {
             return Err("the run had stopped and nobody resumed it");
         }
         match news {
-            News::Started { run, plan, cluster } => {
+            News::Started { run, plan, cluster, .. } => {
                 self.run.clone_from(run);
                 self.plan = Some(plan.clone());
                 self.cluster.clone_from(cluster);
@@ -68,7 +68,7 @@ impl Progress {
                 let applied = changes.iter().filter(|change| change.outcome != Outcome::NotApplied);
                 self.changes_applied += applied.count() as u64;
             }
-            News::Waited { .. } | News::Proven { .. } => {}
+            News::Waited { .. } | News::Ready { .. } | News::Proven { .. } | News::Broken { .. } => {}
             News::StepDone { step } => self.finish(step)?,
             News::Stopped { exit, why } => self.stopped = Some((*exit, why.clone())),
             News::Finished { exit } => self.finished = Some(*exit),

@@ -1,11 +1,32 @@
 //! What people read: the screens of a plan and an inventory, and the account of a run. Everything here is text; `cli` prints it.
+//!
+//! The account is one value, `RunReport`, made from what a run left behind: `steps` and `timeline` fold the journal, `change` reads
+//! the plan, `mask` takes out secrets, `verdict` judges. `account`, `ticket`, `html` (with `chart`) and `junit` only show it.
 
+mod account;
+mod change;
+mod chart;
+mod codes;
 mod discovery;
+mod html;
+mod junit;
+mod mask;
 mod planned;
 mod run;
+mod steps;
+mod summary;
 mod text;
+mod ticket;
+mod timeline;
+mod verdict;
 
+pub use account::run_text;
+pub use codes::{Explained, all_codes, explain_code, explain_exit, nearest};
 pub use discovery::discovery;
+pub use html::run_html;
+pub use junit::run_junit;
 pub use planned::{findings, markdown, plan, planned_changes};
-pub use run::{RunReport, run_report, run_text};
+pub use run::{Remains, RunReport, run_report};
 pub use text::{clean, duration, table};
+pub use ticket::run_markdown;
+pub use verdict::Verdict;

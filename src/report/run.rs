@@ -1,10 +1,37 @@
+//! The finished account of a run: one value, made from what the run left behind, that every format shows.
+
 use serde::{Deserialize, Serialize};
 
-use super::text::{clean, duration};
-use crate::{
-    journal::{Entry, News, Progress},
-    plan::Sealed,
+use super::{
+    change::{ChangeGroup, plain},
+    mask::{masked_field, masked_text},
+    steps::{StepReport, step_reports},
+    timeline::{Timeline, millis, timeline},
+    verdict::{Next, Verdict, headline, next, verdict},
 };
+use crate::{
+    backup::Manifest,
+    check::Finding,
+    door::RunState,
+    inventory::Inventory,
+    journal::{Entry, News, Progress},
+    plan::{Plan, Sealed},
+};
+
+/// What a run left behind, as far as it is here.
+#[derive(Clone, Debug)]
+pub struct Remains {
+    pub sealed: Sealed,
+    pub entries: Vec<Entry>,
+    pub progress: Progress,
+    pub inventory: Option<Inventory>,
+    /// Where the backup lies, and what it holds.
+    pub backup: Option<(String, Manifest)>,
+    /// The cluster's record, where that is all there is.
+    pub record: Option<RunState>,
+    /// What cannot be told, and why.
+    pub skipped: Vec<String>,
+}
 
 /// The finished account of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,80 +41,191 @@ pub struct RunReport {
     pub to: String,
     pub plan: String,
     pub cluster: String,
-    pub verdict: String,
-    pub exit: u8,
+    pub kubernetes: String,
+    pub flavour: String,
+    pub verdict: Verdict,
+    pub headline: String,
+    /// Why it stopped, in the words of the run.
+    pub reason: String,
+    pub exit: Option<u8>,
     pub started: String,
     pub ended: String,
+    /// From the first entry to the last, and how much of that nobody held the run.
+    pub seconds: u64,
+    pub paused_seconds: u64,
+    pub runners: Vec<String>,
     pub changes: u64,
     pub steps: Vec<StepReport>,
-    pub kept: Vec<String>,
+    pub omitted: Vec<String>,
+    pub timeline: Timeline,
+    pub backup: Option<BackupReport>,
+    pub warnings: Vec<Finding>,
     pub waived: Vec<String>,
+    pub kept: Vec<KeptReport>,
+    pub next: Vec<Next>,
+    pub skipped: Vec<String>,
     pub journal: Vec<String>,
 }
 
-/// What became of one step.
+/// The backup of a run, as its manifest says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepReport {
-    pub name: String,
-    pub is_done: bool,
-    pub evidence: Vec<String>,
-    pub nodes: Vec<NodeReport>,
+pub struct BackupReport {
+    pub place: String,
+    pub digest: String,
+    pub objects: usize,
+    pub files: Vec<BackupFile>,
 }
 
-/// How long one node was being replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeReport {
-    pub what: String,
-    pub seconds: u64,
+pub struct BackupFile {
+    pub file: String,
+    pub kind: String,
+    pub objects: usize,
+    pub bytes: u64,
+    pub sha256: String,
 }
 
-/// Makes the account of a run from its plan and its journal.
-pub fn run_report(sealed: &Sealed, entries: &[Entry], progress: &Progress) -> RunReport {
+/// A setting made by hand that stayed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptReport {
+    pub object: String,
+    pub path: String,
+    pub value: String,
+}
+
+/// Makes the account of a run from what it left behind.
+pub fn run_report(remains: &Remains) -> RunReport {
+    let Remains { sealed, entries, progress, record, .. } = remains;
     let plan = &sealed.plan;
-    let (exit, verdict) = match (progress.finished, &progress.stopped) {
-        (Some(exit), _) => (exit, "finished".to_owned()),
-        (None, Some((exit, why))) => (*exit, format!("stopped: {why}")),
-        (None, None) => (1, "ended without a word; it can be resumed".to_owned()),
-    };
+    let steps = step_reports(plan, entries, progress);
+    let (verdict, exit, reason) = verdict(progress, &steps, record.as_ref());
+    let timeline = timeline(plan, entries, remains.inventory.as_ref());
+    let (started, ended) = times(entries, record.as_ref());
+    let paused_ms: i64 = timeline.pauses.iter().map(|(from, to)| to - from).sum();
+    let mut skipped = remains.skipped.clone();
+    skipped.extend(begins_late(entries));
     RunReport {
         run: progress.run.clone(),
         from: plan.from.to_string(),
         to: plan.to.to_string(),
         plan: sealed.digest.to_string(),
         cluster: plan.cluster.server.clone(),
+        kubernetes: plan.cluster.kubernetes.to_string(),
+        flavour: plan.flavour.to_string(),
+        headline: headline(verdict, exit, plan),
         verdict,
+        reason: masked_text(&reason),
         exit,
-        started: entries.first().map(|entry| entry.at.clone()).unwrap_or_default(),
-        ended: entries.last().map(|entry| entry.at.clone()).unwrap_or_default(),
+        seconds: seconds_between(&started, &ended),
+        paused_seconds: u64::try_from(paused_ms / 1000).unwrap_or_default(),
+        started,
+        ended,
+        runners: runners(entries, record.as_ref()),
         changes: progress.changes_applied,
-        steps: plan.steps.iter().map(|step| step_report(&step.name, entries, progress)).collect(),
-        kept: plan.kept.iter().map(|kept| format!("{}:{}", kept.object, kept.path)).collect(),
-        waived: plan
-            .findings
-            .iter()
-            .filter_map(|one| Some(format!("{}: {}", one.id, one.ignored_because.as_ref()?)))
-            .collect(),
-        journal: entries.iter().map(|entry| format!("{} {}", entry.at, told(&entry.news))).collect(),
+        steps,
+        omitted: plan.omitted.iter().map(|one| format!("{} ({})", one.name, one.why)).collect(),
+        timeline,
+        backup: remains.backup.as_ref().map(|(place, manifest)| backup_report(place, manifest)),
+        warnings: plan.findings.iter().map(masked_finding).collect(),
+        waived: waived(plan),
+        kept: kept(plan),
+        next: next(verdict, exit, &progress.run, remains.backup.is_some()),
+        skipped,
+        journal: entries.iter().map(|entry| format!("{} {}", entry.at, masked_text(&told(&entry.news)))).collect(),
     }
 }
 
-fn step_report(name: &str, entries: &[Entry], progress: &Progress) -> StepReport {
-    let mut report = StepReport {
-        name: name.to_owned(),
-        is_done: progress.steps_done.iter().any(|done| done == name),
-        evidence: Vec::new(),
-        nodes: Vec::new(),
-    };
-    for entry in entries {
-        match &entry.news {
-            News::Proven { step, claim, .. } if step == name => report.evidence.push(claim.clone()),
-            News::Waited { step, what, seconds } if step == name => {
-                report.nodes.push(NodeReport { what: what.clone(), seconds: *seconds });
-            }
-            _ => {}
+fn times(entries: &[Entry], record: Option<&RunState>) -> (String, String) {
+    match (entries.first(), entries.last(), record) {
+        (Some(first), Some(last), _) => (first.at.clone(), last.at.clone()),
+        (_, _, Some(record)) => (record.started.clone(), record.updated.clone()),
+        (_, _, None) => (String::new(), String::new()),
+    }
+}
+
+fn seconds_between(from: &str, to: &str) -> u64 {
+    let passed = millis(to).zip(millis(from)).map_or(0, |(to, from)| to - from);
+    u64::try_from(passed / 1000).unwrap_or_default()
+}
+
+/// A journal of a run that was on another machine before tells nothing of what was done there.
+fn begins_late(entries: &[Entry]) -> Option<String> {
+    let epoch = entries.first()?.epoch;
+    (epoch > 1).then(|| {
+        format!("what was done before runner {epoch} (the journal here begins with it; the earlier one is on another machine)")
+    })
+}
+
+fn runners(entries: &[Entry], record: Option<&RunState>) -> Vec<String> {
+    let mut runners: Vec<String> = Vec::new();
+    let named = entries.iter().filter_map(|entry| match &entry.news {
+        News::Started { holder, .. } | News::Resumed { holder } => Some(holder.clone()),
+        News::StepStarted { .. }
+        | News::Intended { .. }
+        | News::Settled { .. }
+        | News::Waited { .. }
+        | News::Ready { .. }
+        | News::Proven { .. }
+        | News::Broken { .. }
+        | News::StepDone { .. }
+        | News::Stopped { .. }
+        | News::Finished { .. } => None,
+    });
+    for holder in named.chain(record.map(|record| record.holder.clone())).filter(|holder| !holder.is_empty()) {
+        if !runners.contains(&holder) {
+            runners.push(holder);
         }
     }
-    report
+    runners
+}
+
+fn backup_report(place: &str, manifest: &Manifest) -> BackupReport {
+    let files = manifest.files.iter().map(|entry| BackupFile {
+        file: entry.file.clone(),
+        kind: entry.kind.name().to_owned(),
+        objects: entry.objects,
+        bytes: entry.bytes,
+        sha256: entry.sha256.to_string(),
+    });
+    BackupReport {
+        place: place.to_owned(),
+        digest: manifest.digest().to_string(),
+        objects: manifest.objects(),
+        files: files.collect(),
+    }
+}
+
+fn masked_finding(finding: &Finding) -> Finding {
+    let mut finding = finding.clone();
+    finding.evidence.iter_mut().for_each(|line| *line = masked_text(line));
+    finding
+}
+
+/// What the operator took upon themselves: ignored findings, accepted losses, untested ways, kept and taken fields.
+fn waived(plan: &Plan) -> Vec<String> {
+    let request = &plan.request;
+    let ignored =
+        plan.findings.iter().filter_map(|one| Some(format!("{} ignored: {}", one.id, one.ignored_because.as_ref()?)));
+    let lost = request.accept_loss.iter().map(|object| format!("loss accepted: {object}"));
+    let untested =
+        request.allow_untested.then(|| "a way that nobody upstream tested was allowed (--allow-untested)".to_owned());
+    let chosen = request.preferences.0.iter().map(|(field, preference)| match preference {
+        crate::plan::Preference::Keep => format!("kept as people made it: {field}"),
+        crate::plan::Preference::Take => format!("taken as the release ships it: {field}"),
+    });
+    ignored.chain(lost).chain(untested).chain(chosen).collect()
+}
+
+fn kept(plan: &Plan) -> Vec<KeptReport> {
+    let report = |kept: &crate::plan::Kept| KeptReport {
+        object: kept.object.to_string(),
+        path: kept.path.clone(),
+        value: match &kept.value {
+            Some(value) => plain(&masked_field(&kept.object, &kept.path, value)),
+            None => "taken away".to_owned(),
+        },
+    };
+    plan.kept.iter().map(report).collect()
 }
 
 fn told(news: &News) -> String {
@@ -106,39 +244,23 @@ fn told(news: &News) -> String {
         }
         News::Settled { batch, .. } => format!("batch {batch} settled"),
         News::Waited { what, seconds, .. } => format!("{what} done in {seconds}s"),
+        News::Ready { node, seen, .. } => format!("calico-node on {node} was seen ready at {seen}"),
         News::Proven { claim, .. } => format!("proven: {claim}"),
+        News::Broken { claim, .. } => format!("does not hold: {claim}"),
         News::StepDone { step } => format!("{step} done"),
         News::Stopped { why, exit } => format!("stopped with {exit}: {why}"),
         News::Finished { exit } => format!("finished with {exit}"),
     }
 }
 
-/// The account as text.
-pub fn run_text(report: &RunReport) -> String {
-    let mut out = format!(
-        "Run {} · Calico {} → {} · {}\nCluster  {}\nPlan     {}\nChanges  {}\nTime     {} – {}\n\n",
-        report.run,
-        report.from,
-        report.to,
-        report.verdict,
-        report.cluster,
-        report.plan,
-        report.changes,
-        report.started,
-        report.ended
-    );
-    for step in &report.steps {
-        out.push_str(&format!("{}  {}\n", if step.is_done { "done    " } else { "not done" }, step.name));
-        step.evidence.iter().for_each(|claim| out.push_str(&format!("            proven: {claim}\n")));
-        step.nodes
-            .iter()
-            .for_each(|node| out.push_str(&format!("            {} in {}\n", node.what, duration(node.seconds))));
+impl RunReport {
+    /// Every claim with the step that made it.
+    pub fn claims(&self) -> impl Iterator<Item = (&StepReport, &crate::step::Claim)> {
+        self.steps.iter().flat_map(|step| step.claims.iter().map(move |claim| (step, claim)))
     }
-    for (title, lines) in [("Kept", &report.kept), ("Waived", &report.waived)] {
-        if !lines.is_empty() {
-            out.push_str(&format!("\n{title}\n"));
-            lines.iter().for_each(|line| out.push_str(&format!("  {line}\n")));
-        }
+
+    /// The planned changes of all steps, counted.
+    pub fn planned_changes(&self) -> usize {
+        self.steps.iter().flat_map(|step| &step.changes).map(|group: &ChangeGroup| group.count).sum()
     }
-    clean(&out)
 }

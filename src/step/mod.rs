@@ -156,6 +156,8 @@ impl Step<'_> {
             if claim.holds {
                 voice.tell(Event::Proven { step: step.clone(), claim: text.clone() });
                 door.note(News::Proven { step: step.clone(), claim: text, facts })?;
+            } else {
+                door.note(News::Broken { step: step.clone(), claim: text, facts })?;
             }
         }
         let broken: Vec<_> = claims.into_iter().filter(|claim| !claim.holds).collect();

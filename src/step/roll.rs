@@ -53,6 +53,8 @@ struct Rolling<'a> {
     feed: PodFeed,
     stop: Stop,
     done: usize,
+    /// When each new pod that is waited for was seen ready, for the account.
+    ready: BTreeMap<String, jiff::Timestamp>,
 }
 
 pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
@@ -68,6 +70,7 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         feed: cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?,
         stop: door.stop.clone(),
         done: 0,
+        ready: BTreeMap::new(),
     };
     rolling.finish_started(&nodes, door, voice).await?;
     rolling.roll_all(door, voice).await
@@ -84,6 +87,7 @@ impl Rolling<'_> {
         self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         if !rolled.is_empty() {
             self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
+            self.note_ready(door)?;
             let uncordon = self.cordon_swap(&door.cluster.clone(), &rolled, &[]).await?;
             self.apply_cordons(uncordon, door).await?;
             rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
@@ -146,6 +150,7 @@ impl Rolling<'_> {
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
         self.wait_for(&nodes, &cluster, voice).await?;
+        self.note_ready(door)?;
         self.done += nodes.len();
         let seconds = started.elapsed().as_secs();
         for node in &nodes {
@@ -202,6 +207,10 @@ impl Rolling<'_> {
         let (mut ready_since, mut looked, mut told) = (None, started, BTreeMap::new());
         loop {
             let unready: Vec<String> = nodes.iter().filter(|node| !self.is_done(node)).cloned().collect();
+            self.ready.retain(|node, _| !unready.contains(node));
+            for node in nodes.iter().filter(|node| !unready.contains(node)) {
+                self.ready.entry(node.clone()).or_insert_with(jiff::Timestamp::now);
+            }
             if unready.is_empty() {
                 let since = *ready_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= stable {
@@ -224,6 +233,13 @@ impl Rolling<'_> {
             }
             self.news((started + limit).min(looked + LOOK_AGAIN)).await?;
         }
+    }
+
+    fn note_ready(&mut self, door: &mut Door) -> Result<(), DoorError> {
+        for (node, seen) in std::mem::take(&mut self.ready) {
+            door.note(News::Ready { step: self.step.to_owned(), node, seen: seen.to_string() })?;
+        }
+        Ok(())
     }
 
     /// Waits for news of the pods, or for a wish to stop.

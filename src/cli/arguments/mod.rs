@@ -1,5 +1,6 @@
 //! The flags, in the order in which people meet them: of every command here, then of planning, of runs and of files.
 
+mod accounts;
 mod files;
 mod planning;
 mod runs;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use accounts::{Explain, Report, ReportFormat};
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
 pub use planning::{Check, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
 pub use runs::{OfRun, Resume, Status};
@@ -135,6 +137,10 @@ pub enum Command {
     Backup(Backup),
     /// Hold a finished run, or the release that is installed, against the cluster
     Verify(OfRun),
+    /// Tell what became of a run: as text, a page, Markdown, JUnit XML or JSON
+    Report(Report),
+    /// Say what a code means, where to look and what to do
+    Explain(Explain),
     /// Convert data offline: a JSON list of old objects to a JSON list of new ones
     Convert(Convert),
     /// List, show and check runbooks

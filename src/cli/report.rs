@@ -1,0 +1,202 @@
+//! The account of a run, from its directory; where that is on another machine, from the cluster's record.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Ended,
+    arguments::{Output, Report, ReportFormat},
+    failure::Failure,
+    session::Session,
+    terminal,
+};
+use crate::{
+    backup,
+    door::{self, Record, RunPhase, RunState},
+    engine::StartError,
+    journal::{self, Entry, Progress, Tail},
+    plan::Sealed,
+    report::{self, Remains, RunReport},
+    step,
+};
+
+pub async fn report(session: &Session, arguments: &Report) -> Ended {
+    let account = report::run_report(&find(session, arguments.run.as_deref()).await?);
+    if arguments.out == "-" {
+        print(session.global.output, arguments.format, &account);
+        return Ok(0);
+    }
+    let format = arguments.format.unwrap_or_else(|| format_of(session.global.output));
+    let written = std::fs::write(&arguments.out, render(format, &account));
+    written.map_err(|error| Failure::bad_file(&arguments.out, error.to_string()))?;
+    terminal::chatter_line(&format!("Written    {}", arguments.out));
+    Ok(0)
+}
+
+fn print(output: Output, format: Option<ReportFormat>, account: &RunReport) {
+    match format {
+        Some(ReportFormat::Text) => terminal::show(Output::Table, account, || report::run_text(account)),
+        Some(format) => terminal::data(&render(format, account)),
+        None => terminal::show(output, account, || render(format_of(output), account)),
+    }
+}
+
+fn format_of(output: Output) -> ReportFormat {
+    match output {
+        Output::Table | Output::Yaml => ReportFormat::Text,
+        Output::Json => ReportFormat::Json,
+        Output::Markdown => ReportFormat::Markdown,
+    }
+}
+
+/// Writes the account in one of its formats.
+pub fn render(format: ReportFormat, account: &RunReport) -> String {
+    match format {
+        ReportFormat::Text => report::run_text(account),
+        ReportFormat::Html => report::run_html(account),
+        ReportFormat::Markdown => report::run_markdown(account),
+        ReportFormat::Junit => report::run_junit(account),
+        ReportFormat::Json => format!("{:#}\n", serde_json::to_value(account).expect("an account is plain data")),
+    }
+}
+
+async fn find(session: &Session, named: Option<&str>) -> Result<Remains, Failure> {
+    let runs = session.state().join("runs");
+    let directory = match named {
+        Some(name) => [PathBuf::from(name), runs.join(name)].into_iter().find(|place| is_run(place)),
+        None => newest(&runs),
+    };
+    match directory {
+        Some(directory) => remains(&directory),
+        None => of_record(session, named, &runs).await,
+    }
+}
+
+fn is_run(directory: &Path) -> bool {
+    directory.join("plan.json").is_file()
+}
+
+/// The run whose journal began last.
+fn newest(runs: &Path) -> Option<PathBuf> {
+    let directories = std::fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path()).filter(|path| is_run(path));
+    let began = |directory: &PathBuf| {
+        let (entries, _) = journal::read(&directory.join("journal.jsonl")).ok()?;
+        entries.first()?.at.parse::<jiff::Timestamp>().ok()
+    };
+    directories.max_by_key(began)
+}
+
+/// Reads what a run left in its directory.
+pub fn remains(directory: &Path) -> Result<Remains, Failure> {
+    let plan = directory.join("plan.json");
+    let wrong = |what: String| Failure::bad_file(plan.display(), what);
+    let text = std::fs::read_to_string(&plan).map_err(|error| wrong(error.to_string()))?;
+    let sealed = Sealed::read(&text).map_err(|error| wrong(error.to_string()))?;
+    let run = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut skipped = Vec::new();
+    let (entries, progress) = history(directory, &run, &sealed, &mut skipped)?;
+    let inventory = read_json(&directory.join("inventory.json"))
+        .map_err(|what| skipped.push(format!("nodes that nothing happened to (inventory.json: {what})")))
+        .ok();
+    let backup = read_backup(directory, &mut skipped);
+    Ok(Remains { sealed, entries, progress, inventory, backup, record: None, skipped })
+}
+
+fn history(
+    directory: &Path,
+    run: &str,
+    sealed: &Sealed,
+    skipped: &mut Vec<String>,
+) -> Result<(Vec<Entry>, Progress), Failure> {
+    let path = directory.join("journal.jsonl");
+    if !path.exists() {
+        skipped.push("what was done, when and by whom (there is no journal in the directory)".to_owned());
+        return Ok((Vec::new(), named_progress(run)));
+    }
+    let (entries, tail) = journal::read(&path).map_err(StartError::from)?;
+    if let Tail::Torn(bytes) = tail {
+        skipped.push(format!("the last {bytes} bytes of the journal (they were cut short by a kill)"));
+    }
+    let progress = Progress::of(&entries).map_err(|source| StartError::History { run: run.to_owned(), source })?;
+    if progress.plan.as_ref().is_some_and(|plan| *plan != sealed.digest) {
+        return Err(StartError::OtherPlan { run: run.to_owned() }.into());
+    }
+    Ok((entries, if progress.run.is_empty() { named_progress(run) } else { progress }))
+}
+
+fn named_progress(run: &str) -> Progress {
+    let mut progress = Progress::default();
+    run.clone_into(&mut progress.run);
+    progress
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+fn read_backup(directory: &Path, skipped: &mut Vec<String>) -> Option<(String, backup::Manifest)> {
+    let place = step::backup_directory(directory);
+    match backup::read_manifest(&place) {
+        Ok(manifest) => Some((std::path::absolute(&place).unwrap_or(place).display().to_string(), manifest)),
+        Err(error) => {
+            skipped.push(format!("what the backup holds ({error})"));
+            None
+        }
+    }
+}
+
+/// What the cluster knows of a run whose directory is not here.
+async fn of_record(session: &Session, named: Option<&str>, runs: &Path) -> Result<Remains, Failure> {
+    let cluster = session.connect().await.map_err(|failure| nowhere(named, runs, &failure))?;
+    let run = match named {
+        Some(run) => Some(run.to_owned()),
+        None => {
+            let known = door::runs(&cluster).await.map_err(|error| nowhere(named, runs, &error.into()))?;
+            known.last().map(|state| state.run.clone())
+        }
+    };
+    let Some(run) = run else {
+        let looked = format!("looked in {} and in the record of the cluster", runs.display());
+        return Err(Failure::new(65, "CU-E069", "there is no run to report on")
+            .evidence([looked])
+            .now("calico-upgrader plan"));
+    };
+    let record = Record::open(&cluster, &run).await.map_err(|error| match error {
+        door::RecordError::Cluster(error) => nowhere(named, runs, &error.into()),
+        other => other.into(),
+    })?;
+    let sealed = record.plan().await?;
+    Ok(recorded(sealed, record.state.clone()))
+}
+
+/// The run is not on this machine, and the cluster cannot be asked.
+fn nowhere(named: Option<&str>, runs: &Path, failure: &Failure) -> Failure {
+    let what =
+        named.map_or("there is no run on this machine".to_owned(), |run| format!("run `{run}` is not on this machine"));
+    Failure::new(65, "CU-E069", format!("{what}, and the cluster cannot be asked for its record"))
+        .evidence([format!("looked in {}", runs.display()), failure.what.clone()])
+        .why("an account is made from what the run wrote down")
+        .now("calico-upgrader report DIRECTORY, with the directory of the run copied from the machine that ran it")
+}
+
+fn recorded(sealed: Sealed, state: RunState) -> Remains {
+    let mut progress = named_progress(&state.run);
+    (progress.plan, progress.epoch) = (Some(state.plan.clone()), state.epoch);
+    (progress.steps_done, progress.step) = (state.steps_done.clone(), state.step.clone());
+    match &state.phase {
+        RunPhase::Running | RunPhase::Abandoned => {}
+        RunPhase::Stopped { exit, why } => progress.stopped = Some((*exit, why.clone())),
+        RunPhase::Finished { exit } => progress.finished = Some(*exit),
+    }
+    let place = state.backup.as_ref().map_or("it is not known where".to_owned(), |backup| {
+        format!("{} on {}, digest {}", backup.path, backup.host, backup.digest.short())
+    });
+    let skipped = vec![
+        format!(
+            "claims, times of nodes and changes made (the journal is on the machine of {}; the record says {} of {} nodes)",
+            state.holder, state.nodes_done, state.nodes
+        ),
+        format!("what the backup holds ({place})"),
+    ];
+    Remains { sealed, entries: Vec::new(), progress, inventory: None, backup: None, record: Some(state), skipped }
+}
