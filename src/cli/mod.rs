@@ -5,9 +5,11 @@ mod backup;
 mod check;
 mod convert;
 mod discover;
+mod dry_run;
 mod failure;
 mod plan;
 mod progress;
+mod restore;
 mod resume;
 mod run;
 mod runbook;
@@ -58,6 +60,7 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Pause(pause) => status::pause(&session, pause).await,
         Command::Resume(resume) => resume::resume(&session, resume).await,
         Command::Backup(backup) => backup::backup(&session, backup).await,
+        Command::Restore(restore) => restore::restore(&session, restore).await,
         Command::Verify(verify) => verify::verify(&session, verify).await,
         Command::Convert(convert) => convert::convert(&session, convert),
         Command::Runbook(runbook) => runbook::runbook(&session, runbook),

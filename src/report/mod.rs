@@ -2,10 +2,12 @@
 
 mod discovery;
 mod planned;
+mod restored;
 mod run;
 mod text;
 
 pub use discovery::discovery;
 pub use planned::{findings, markdown, plan, planned_changes};
+pub use restored::{RestoreReport, Row, restore_comparison, restore_preview};
 pub use run::{RunReport, run_report, run_text};
 pub use text::{clean, duration, table};

@@ -2,6 +2,7 @@
 
 mod files;
 mod planning;
+mod restore;
 mod runs;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
 pub use planning::{Check, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
+pub use restore::Restore;
 pub use runs::{OfRun, Resume, Status};
 
 /// Upgrades Calico on Kubernetes with one resumable command, and loses nothing on the way.
@@ -133,6 +135,8 @@ pub enum Command {
     Resume(Resume),
     /// Make, list, show and verify backups
     Backup(Backup),
+    /// Make objects again what a backup says of them
+    Restore(Restore),
     /// Hold a finished run, or the release that is installed, against the cluster
     Verify(OfRun),
     /// Convert data offline: a JSON list of old objects to a JSON list of new ones

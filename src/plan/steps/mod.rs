@@ -5,7 +5,7 @@ mod policies;
 mod resources;
 mod roll;
 
-pub(super) use manifests::apply_manifests;
+pub(super) use manifests::{apply_manifests, frozen_first, on_delete};
 pub(super) use policies::convert_policies;
 pub(super) use resources::copy_resources;
 pub(super) use roll::{roll_nodes, verify};
