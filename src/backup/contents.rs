@@ -141,7 +141,7 @@ impl<R: BufRead> Lines<R> {
 fn read_line(kind: Kind, line: &[u8]) -> Result<(ObjectRef, Value), String> {
     let text = std::str::from_utf8(line).map_err(|_| "is not text".to_owned())?;
     let body: Value = serde_json::from_str(text).map_err(|error| format!("cannot be read: {error}"))?;
-    if body.to_string() != text {
+    if body.to_string().as_str() != text {
         return Err("is not written as we write it".to_owned());
     }
     let field = |key: &str| body["metadata"][key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);

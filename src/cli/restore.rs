@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Ended, arguments::Restore, backup, dry_run, failure::Failure, run, session::Session, terminal};
 use crate::{
-    backup::{Contents, contents},
+    backup::{Backed, Contents, contents},
     cluster::{Cluster, ClusterError},
     inventory::Inventory,
     observe::{self, read_all},
@@ -24,12 +24,12 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
     let home = session.home(&arguments.lease.lease_duration, arguments.abandon.clone())?;
     let directory = backup::find(session, &arguments.backup);
     // Before anything else: what cannot be read back whole is never looked at further.
-    let contents = contents(&directory).map_err(|error| Failure::from(error).now("calico-upgrader backup list"))?;
+    let mut contents = contents(&directory).map_err(|error| Failure::from(error).now("calico-upgrader backup list"))?;
     let only = only(&arguments.only, &contents)?;
     let cluster = session.connect().await?;
     check_same_cluster(&cluster, &contents).await?;
     let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
-    let known = Known::read(&cluster, &inventory, &contents).await?;
+    let known = Known::read(&cluster, &inventory, std::mem::take(&mut contents.objects)).await?;
     let materials = known.materials(&contents, only.as_ref(), &inventory);
     let compared = restore::compare(&materials);
     let sealed = Sealed::new(restore::make(&materials, &compared));
@@ -92,21 +92,26 @@ struct Known {
 }
 
 impl Known {
-    async fn read(cluster: &Cluster, inventory: &Inventory, contents: &Contents) -> Result<Self, Failure> {
+    async fn read(
+        cluster: &Cluster,
+        inventory: &Inventory,
+        objects: BTreeMap<ObjectRef, Backed>,
+    ) -> Result<Self, Failure> {
+        let was_going = objects.iter().filter(|(_, backed)| backed.is_terminating);
+        let was_terminating = was_going.map(|(object, _)| object.clone()).collect();
         let backup: BTreeMap<ObjectRef, Document> =
-            contents.objects.iter().map(|(object, backed)| (object.clone(), backed.document.clone())).collect();
+            objects.into_iter().map(|(object, backed)| (object, backed.document)).collect();
         let namespaces = backup.keys().filter_map(|object| object.namespace.as_ref());
         let namespaces = namespaces.map(|name| ObjectRef::cluster(Kind::Namespace, name));
         let wanted: BTreeSet<ObjectRef> = namespaces.chain(backup.keys().cloned()).collect();
         let found = read_all(cluster, &wanted.into_iter().collect::<Vec<_>>()).await?;
         let going = |(object, live): (&ObjectRef, &Live)| live.is_terminating.then(|| object.clone());
-        let was_going = contents.objects.iter().filter(|(_, backed)| backed.is_terminating);
         Ok(Self {
-            was_terminating: was_going.map(|(object, _)| object.clone()).collect(),
+            was_terminating,
             terminating: found.iter().filter_map(going).collect(),
             served: backup.keys().map(|object| object.kind).filter(|kind| cluster.serves(*kind)).collect(),
             owners: living_owners(cluster, &backup).await?,
-            nodes: nodes(cluster, inventory).await?,
+            nodes: nodes(cluster, inventory, &backup).await?,
             left: restore::left(&backup, inventory),
             live: found.into_iter().map(|(object, live)| (object, live.document)).collect(),
             backup,
@@ -162,15 +167,38 @@ fn owner_of(object: &ObjectRef, owner: &Value) -> Option<(ObjectRef, String)> {
     Some((ObjectRef { kind, namespace, name }, owner["uid"].as_str()?.to_owned()))
 }
 
-async fn nodes(cluster: &Cluster, inventory: &Inventory) -> Result<Nodes, ClusterError> {
+/// What runs on the nodes: pods may be left of a DaemonSet that is gone.
+async fn nodes(
+    cluster: &Cluster,
+    inventory: &Inventory,
+    backup: &BTreeMap<ObjectRef, Document>,
+) -> Result<Nodes, ClusterError> {
+    let Some(install) = inventory.installs.first() else {
+        return Ok(Nodes { images: images_of_orphans(cluster, backup).await?, are_current: false });
+    };
     let pods = inventory.nodes.iter().filter_map(|node| node.pod.as_ref());
     let images = pods.map(|pod| pod.image.clone()).collect();
-    let Some(install) = inventory.installs.first() else { return Ok(Nodes { images, are_current: false }) };
     let body = cluster.get_raw(&install.daemon_set).await?.unwrap_or_default();
     let count = |key: &str| body["status"][key].as_i64().unwrap_or_default();
     let is_observed = body["status"]["observedGeneration"] == body["metadata"]["generation"];
     let are_current = is_observed && count("updatedNumberScheduled") == count("desiredNumberScheduled");
     Ok(Nodes { images, are_current })
+}
+
+async fn images_of_orphans(
+    cluster: &Cluster,
+    backup: &BTreeMap<ObjectRef, Document>,
+) -> Result<BTreeSet<String>, ClusterError> {
+    let Some((object, document)) = backup.iter().find(|(object, _)| object.kind == Kind::DaemonSet) else {
+        return Ok(BTreeSet::new());
+    };
+    let body = document.value();
+    let labels = body["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
+    let pairs = labels.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
+    let selector = pairs.collect::<Vec<_>>().join(",");
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let feed = cluster.follow_pods(namespace, &selector).await?;
+    Ok(feed.pods().values().flat_map(|pod| pod.images.first()).cloned().collect())
 }
 
 fn show(

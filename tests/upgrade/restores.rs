@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt, path::Path, time::Duration};
 
 use harness::{
-    Flavour, Kubernetes, Release, Seen, Size, Snapshot, State, User, WornIn, differences, variation::calico_node_path,
+    Flavour, Kubernetes, Release, Seen, Size, Snapshot, State, User, WornIn, differences,
+    variation::{calico_node_path, no_calico},
     wait_until,
 };
 use serde_json::{Value, json};
@@ -287,4 +288,19 @@ fn a_restored_template_waits_for_people_to_replace_the_pods() {
     lab.tool(&["restore", &backup, "--yes"]).exits(0);
     lab.snapshot().unwrap();
     same(lab.start().state(), &state_of(&lab));
+}
+
+#[test]
+fn a_calico_that_was_deleted_comes_back_as_it_was() {
+    for kubernetes in BOTH {
+        let (lab, place) = (lab(kubernetes, small(Release::V2_5_1)), tempfile::tempdir().unwrap());
+        let backup = back_up(&lab, place.path());
+        no_calico(&lab).unwrap();
+        let ran = lab.tool(&["restore", &backup, "--yes"]).exits(0);
+        ran.says("create   ServiceAccount kube-system/calico-node").says("create   DaemonSet kube-system/calico-node");
+        lab.wait_for_calico().unwrap();
+        lab.snapshot().unwrap();
+        same(lab.start().state(), &state_of(&lab));
+        lab.tool(&["restore", &backup, "--yes"]).exits(0).says("Nothing to restore");
+    }
 }
