@@ -70,7 +70,11 @@ pub fn restore_preview(report: &RestoreReport<'_>, width: u16) -> String {
     let mut out = heading(report);
     let changes: Vec<&Row<'_>> = report.objects.iter().filter(|row| row.is_change()).collect();
     let rows = changes.iter().take(SHOWN).map(|row| {
-        let fields = if row.fields.is_empty() { String::new() } else { format!("{} fields", row.fields.len()) };
+        let fields = match row.fields.len() {
+            0 => String::new(),
+            1 => "1 field".to_owned(),
+            count => format!("{count} fields"),
+        };
         let remarks = [fields].into_iter().filter(|text| !text.is_empty()).chain(row.notes.iter().cloned());
         vec![row.change.to_owned(), row.object.clone(), remarks.collect::<Vec<_>>().join("; ")]
     });

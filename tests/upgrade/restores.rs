@@ -79,13 +79,13 @@ fn what_was_lost_is_back_object_by_object_and_a_second_restore_has_nothing_to_do
         let backup = back_up(&lab, place.path());
         let before = state_of(&lab);
         harm(&lab);
-        lab.api().create(&policy_path("sandbox", "").trim_end_matches('/'), &policy("sandbox", "newer")).unwrap();
+        lab.api().create(policy_path("sandbox", "").trim_end_matches('/'), &policy("sandbox", "newer")).unwrap();
         let mut expected = before.clone();
         let newer = "networking.k8s.io/networkpolicies/sandbox/newer".to_owned();
         expected.insert(newer.clone(), state_of(&lab)[&newer].clone());
         lab.tool(&["restore", &backup]).exits(10).says("1 NetworkPolicy: live, and not in the backup").says("--yes");
         let ran = lab.tool(&["restore", &backup, "--yes"]).exits(0);
-        ran.says("create   NetworkPolicy shop/allow-web").says("verify");
+        ran.says("create NetworkPolicy shop/allow-web").says("verify");
         same(&expected, &state_of(&lab));
         lab.tool(&["verify"]).exits(0).says("objects are as planned");
         lab.tool(&["restore", &backup, "--yes"]).exits(0).says("Nothing to restore");
@@ -297,7 +297,7 @@ fn a_calico_that_was_deleted_comes_back_as_it_was() {
         let backup = back_up(&lab, place.path());
         no_calico(&lab).unwrap();
         let ran = lab.tool(&["restore", &backup, "--yes"]).exits(0);
-        ran.says("create   ServiceAccount kube-system/calico-node").says("create   DaemonSet kube-system/calico-node");
+        ran.says("create ServiceAccount kube-system/calico-node").says("create DaemonSet kube-system/calico-node");
         lab.wait_for_calico().unwrap();
         lab.snapshot().unwrap();
         same(lab.start().state(), &state_of(&lab));
