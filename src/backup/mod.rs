@@ -5,9 +5,11 @@
 //! state gives the same manifest digest. Archives are hostile input: no path comes from their contents, and sizes are capped.
 
 mod archive;
+mod contents;
 mod drill;
 
 pub use archive::{Archive, Entry, Manifest, collect};
+pub use contents::{Backed, Contents, contents};
 pub use drill::{BackupError, Drilled, drill, read_manifest};
 
 /// The file that names all others.

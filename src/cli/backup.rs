@@ -1,4 +1,7 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
 
 use super::{
     Ended,
@@ -10,18 +13,16 @@ use super::{
 use crate::{
     backup::{self, Drilled, MANIFEST, Manifest},
     door::RunFiles,
-    observe, report, runbook,
+    observe, report,
+    resource::Digest,
+    runbook,
 };
 
 pub async fn backup(session: &Session, arguments: &Backup) -> Ended {
     match &arguments.action {
         BackupAction::Create { out } => create(session, out.clone()).await,
         BackupAction::List => list(session),
-        BackupAction::Show { backup } => {
-            let manifest = backup::read_manifest(&find(session, backup))?;
-            terminal::show(session.global.output, &manifest, || words(&manifest));
-            Ok(0)
-        }
+        BackupAction::Show { backup } => show(session, &find(session, backup)),
         BackupAction::Verify { backup } => verify(&find(session, backup)),
     }
 }
@@ -32,7 +33,7 @@ async fn create(session: &Session, out: Option<PathBuf>) -> Ended {
     let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
     let objects: Vec<_> = inventory.objects.iter().map(|stored| stored.object.clone()).collect();
     let archive = backup::collect(&cluster, &uid, &objects).await?;
-    let name = || jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let name = || Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let directory = out.unwrap_or_else(|| session.state().join("backups").join(name()));
     if directory.join(MANIFEST).exists() {
         return Err(Failure::bad_file(directory.display(), "there is a backup already").now("choose another directory"));
@@ -45,7 +46,7 @@ async fn create(session: &Session, out: Option<PathBuf>) -> Ended {
     verify(&directory)
 }
 
-fn verify(directory: &std::path::Path) -> Ended {
+fn verify(directory: &Path) -> Ended {
     let Drilled { manifest, digest, .. } = backup::drill(directory)?;
     let text = format!(
         "{} objects in {} files were read back and are whole\n{}  {digest}\n",
@@ -57,35 +58,111 @@ fn verify(directory: &std::path::Path) -> Ended {
     Ok(0)
 }
 
+/// One backup of the state directory.
+#[derive(Serialize)]
+struct Listed {
+    /// What other commands take it by.
+    backup: String,
+    /// The run that made it; by hand if there is none.
+    run: Option<String>,
+    written: Option<String>,
+    objects: usize,
+    cluster: String,
+    digest: Digest,
+    directory: PathBuf,
+}
+
 fn list(session: &Session) -> Ended {
-    let mut rows = Vec::new();
-    for directory in directories(session) {
-        if let Ok(manifest) = backup::read_manifest(&directory) {
-            rows.push(vec![
-                directory.display().to_string(),
-                manifest.objects().to_string(),
-                manifest.digest().short().to_owned(),
-            ]);
-        }
-    }
-    terminal::show(session.global.output, &rows, || {
-        report::table(&["BACKUP", "OBJECTS", "DIGEST"], rows.clone(), terminal::width())
+    let listed: Vec<Listed> = listed(session);
+    terminal::show(session.global.output, &listed, || {
+        let rows = listed.iter().map(row).collect();
+        report::table(&["BACKUP", "MADE BY", "WRITTEN", "OBJECTS", "DIGEST", "DIRECTORY"], rows, terminal::width())
     });
     Ok(0)
 }
 
-/// The backups made by hand, and those of runs.
-fn directories(session: &Session) -> Vec<PathBuf> {
+fn row(listed: &Listed) -> Vec<String> {
+    vec![
+        listed.backup.clone(),
+        listed.run.as_ref().map_or("hand".to_owned(), |run| format!("run {run}")),
+        listed.written.clone().unwrap_or_else(|| "unknown".to_owned()),
+        listed.objects.to_string(),
+        listed.digest.short().to_owned(),
+        listed.directory.display().to_string(),
+    ]
+}
+
+/// The backups made by hand, and those of runs, the oldest first.
+fn listed(session: &Session) -> Vec<Listed> {
     let below = |name: &str| {
         std::fs::read_dir(session.state().join(name)).into_iter().flatten().flatten().map(|entry| entry.path())
     };
-    let mut all: Vec<PathBuf> = below("backups").chain(below("runs").map(|run| run.join("backup"))).collect();
-    all.sort();
+    let by_hand = below("backups").map(|directory| (directory, false));
+    let of_runs = below("runs").map(|run| (run.join("backup"), true));
+    let mut all: Vec<Listed> = by_hand.chain(of_runs).filter_map(|(place, is_run)| read(place, is_run)).collect();
+    all.sort_by(|one, other| (&one.written, &one.backup).cmp(&(&other.written, &other.backup)));
     all
 }
 
+/// A directory without a manifest is no backup, or one that was never finished.
+fn read(directory: PathBuf, is_of_run: bool) -> Option<Listed> {
+    let manifest = backup::read_manifest(&directory).ok()?;
+    let owner = if is_of_run { directory.parent()? } else { &directory };
+    let name = owner.file_name()?.to_string_lossy().into_owned();
+    Some(Listed {
+        run: is_of_run.then(|| name.clone()),
+        backup: name,
+        written: written_at(&directory).map(|time| to_second(&time)),
+        objects: manifest.objects(),
+        digest: manifest.digest(),
+        cluster: manifest.cluster,
+        directory,
+    })
+}
+
+/// When a backup was written. Its manifest has no time, so that the same cluster gives the same digest: the disk has it.
+fn written_at(directory: &Path) -> Option<Timestamp> {
+    let modified = std::fs::metadata(directory.join(MANIFEST)).and_then(|file| file.modified()).ok()?;
+    Timestamp::try_from(modified).ok()
+}
+
+fn to_second(time: &Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// When a backup was written and how long ago that is, as far as the disk tells.
+pub fn written(directory: &Path) -> String {
+    let Some(time) = written_at(directory) else { return "at an unknown time".to_owned() };
+    let seconds = Timestamp::now().duration_since(time).as_secs();
+    match u64::try_from(seconds) {
+        Ok(seconds) => format!("{} ({} ago)", to_second(&time), report::duration(seconds)),
+        Err(_) => format!("{} (in the future of this machine's clock)", to_second(&time)),
+    }
+}
+
+/// A backup as it is shown.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    manifest: Manifest,
+    digest: Digest,
+    written: Option<String>,
+}
+
+fn show(session: &Session, directory: &Path) -> Ended {
+    let manifest = backup::read_manifest(directory)?;
+    let written_at = written_at(directory).map(|time| to_second(&time));
+    let shown = Shown { digest: manifest.digest(), manifest, written: written_at };
+    terminal::show(session.global.output, &shown, || {
+        let (digest, cluster) = (shown.digest.short(), report::clean(&shown.manifest.cluster));
+        let heading = format!("Cluster    {cluster}\nWritten    {}\nDigest     {digest}\n\n", written(directory));
+        heading + &words(&shown.manifest)
+    });
+    Ok(0)
+}
+
 /// A directory, the name of a backup, or a run.
-fn find(session: &Session, name: &str) -> PathBuf {
+pub fn find(session: &Session, name: &str) -> PathBuf {
     let state = session.state();
     let places = [PathBuf::from(name), state.join("backups").join(name), state.join("runs").join(name).join("backup")];
     places.iter().find(|place| place.join(MANIFEST).exists()).unwrap_or(&places[0]).clone()

@@ -231,7 +231,7 @@ impl From<StartError> for Failure {
             }
             StartError::Unfinished { run } => Self::new(3, "CU-E009", what)
                 .why("its changes are half made; nothing was changed now")
-                .now(format!("calico-upgrader resume {run}; or give it up for a new plan: run --abandon {run}")),
+                .now(format!("calico-upgrader resume {run}; or give it up for a new plan: add --abandon {run}")),
             StartError::Finished { .. } => {
                 Self::new(3, "CU-E010", what).why("there is nothing left to do").now("calico-upgrader verify")
             }

@@ -5,11 +5,13 @@ mod backup;
 mod check;
 mod convert;
 mod discover;
+mod dry_run;
 mod explain;
 mod failure;
 mod plan;
 mod progress;
 mod report;
+mod restore;
 mod resume;
 mod run;
 mod runbook;
@@ -60,6 +62,7 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Pause(pause) => status::pause(&session, pause).await,
         Command::Resume(resume) => resume::resume(&session, resume).await,
         Command::Backup(backup) => backup::backup(&session, backup).await,
+        Command::Restore(restore) => restore::restore(&session, restore).await,
         Command::Verify(verify) => verify::verify(&session, verify).await,
         Command::Report(report) => report::report(&session, report).await,
         Command::Explain(explain) => explain::explain(&session, explain),

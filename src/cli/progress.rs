@@ -144,6 +144,8 @@ impl Lines {
 
     fn line(&self, event: &Event) -> Option<String> {
         Some(match event {
+            // What it is for was shown before: it leads to no other release.
+            Event::RunStarted { run, plan, from, to, .. } if from == to => format!("run {run} · plan {plan}"),
             Event::RunStarted { run, plan, from, to, .. } => format!("run {run} · Calico {from} → {to} · plan {plan}"),
             Event::RunResumed { run, epoch, after } => {
                 let after = if after.is_empty() { "nothing".to_owned() } else { after.join(", ") };

@@ -2,7 +2,8 @@ use std::path::Path;
 
 use super::{
     Ended,
-    arguments::{DryRun, ReportFormat, Run},
+    arguments::{ReportFormat, Run},
+    dry_run,
     failure::Failure,
     plan, progress,
     session::Session,
@@ -14,10 +15,8 @@ use crate::{
     engine::{self, Ending, Home},
     event::Voice,
     inventory::Inventory,
-    plan::{Desired, Sealed, Stage},
-    report,
-    resource::Kind,
-    runbook, step,
+    plan::{Plan, Purpose, Sealed},
+    report, runbook,
 };
 
 pub async fn run(session: &Session, arguments: &Run) -> Ended {
@@ -34,7 +33,7 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
         None => plan::make(session, &cluster, &arguments.planning).await?,
     };
     if let Some(mode) = arguments.dry_run {
-        return dry_run(session, &cluster, &sealed, mode).await;
+        return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
     plan::show(session, &sealed, &inventory);
     if sealed.plan.is_empty() {
@@ -49,9 +48,15 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
 /// Reads a saved plan and checks its seal.
 fn read_plan(path: &Path) -> Result<Sealed, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::bad_file(path.display(), error.to_string()))?;
-    Sealed::read(&text).map_err(|error| {
+    let sealed = Sealed::read(&text).map_err(|error| {
         Failure::bad_file(path.display(), error.to_string()).now("make it again: calico-upgrader plan --out FILE")
-    })
+    })?;
+    match sealed.plan.purpose {
+        Purpose::Upgrade => Ok(sealed),
+        Purpose::Rollback { .. } | Purpose::Completion { .. } | Purpose::Restore { .. } => {
+            Err(Failure::bad_file(path.display(), "it is no plan of an upgrade").now("calico-upgrader plan --out FILE"))
+        }
+    }
 }
 
 /// Plans again with the choices of the saved plan: the same plan must come out, or the cluster has changed since.
@@ -82,56 +87,6 @@ async fn confirm_unchanged(
         .evidence(shown)
         .why("what was reviewed is no longer what would run; nothing was changed")
         .now(format!("calico-upgrader plan --to {} --out FILE, and review it again", saved.plan.to)))
-}
-
-/// Lists every change; the server tries those that it can already.
-async fn dry_run(session: &Session, cluster: &Cluster, sealed: &Sealed, mode: DryRun) -> Ended {
-    let mut moves = Vec::new();
-    let is_tried = mode == DryRun::Server && cluster.can_try_writes();
-    for planned in &sealed.plan.steps {
-        let stages = match &planned.desired {
-            Desired::Objects { stages } => stages.as_slice(),
-            Desired::BackUp | Desired::Pull(_) | Desired::Roll(_) | Desired::Verify(_) => &[],
-        };
-        for stage in stages {
-            if let Stage::Changes(changes) = stage {
-                for change in step::pending(cluster, &sealed.plan, changes).await.map_err(unforeseen)? {
-                    // Objects of a definition that is only to be created, and a second change of one object, cannot be tried yet.
-                    let can_be_tried =
-                        !Kind::CUSTOM.contains(&change.object.kind) || cluster.serves(change.object.kind);
-                    if is_tried && can_be_tried {
-                        change.try_out(cluster).await.map_err(|error| Failure::unexpected(&error))?;
-                    }
-                    moves.push((planned.name.clone(), change.label));
-                }
-            }
-        }
-        if let Desired::Pull(pull) = &planned.desired {
-            moves.extend(step::planned_pull(pull).map(|label| (planned.name.clone(), label)));
-        }
-        if let Desired::Roll(roll) = &planned.desired {
-            moves.extend(
-                step::planned_moves(cluster, roll).await?.into_iter().map(|label| (planned.name.clone(), label)),
-            );
-            moves.extend(roll.then.iter().map(|change| (planned.name.clone(), format!("replace {}", change.object))));
-        }
-    }
-    let list: Vec<_> = moves.iter().map(|(step, change)| serde_json::json!({"step": step, "change": change})).collect();
-    terminal::show(session.global.output, &list, || {
-        let rows = moves.iter().map(|(step, change)| vec![step.clone(), change.clone()]).collect();
-        report::table(&["STEP", "CHANGE"], rows, terminal::width()) + "\n" + &report::planned_changes(&sealed.plan)
-    });
-    let tried = match (is_tried, mode) {
-        (true, _) => "the API server tried them",
-        (false, DryRun::Client) => "skipped trying them (--dry-run=client)",
-        (false, DryRun::Server) => "skipped trying them (this API server has no dry run)",
-    };
-    terminal::chatter_line(&format!("{} changes, none made; {tried}. Plan {}", moves.len(), sealed.digest.short()));
-    Ok(0)
-}
-
-fn unforeseen(error: step::StepError) -> Failure {
-    Failure::unexpected(&error)
 }
 
 fn check_phase(sealed: &Sealed, until: Option<&str>) -> Result<(), Failure> {
@@ -169,7 +124,7 @@ pub fn approve(yes: bool, question: &str) -> Result<(), Failure> {
     if terminal::confirm(question) { Ok(()) } else { Err(refused("the run was not approved")) }
 }
 
-async fn begin(
+pub async fn begin(
     session: &Session,
     home: Home,
     cluster: &Cluster,
@@ -212,10 +167,7 @@ pub async fn drive(
     ));
     match ended {
         Ok(Ending::Finished) => {
-            terminal::chatter_line(&format!(
-                "Calico {} runs on every node. Next: calico-upgrader verify {run}",
-                sealed.plan.to
-            ));
+            terminal::chatter(&finished(&sealed.plan, &run));
             Ok(0)
         }
         Ok(Ending::AfterPhase) => Ok(0),
@@ -224,6 +176,19 @@ pub async fn drive(
             Ok(exit)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What holds now, and what comes next.
+fn finished(plan: &Plan, run: &str) -> String {
+    let next = format!("Next: calico-upgrader verify {run}\n");
+    match &plan.purpose {
+        Purpose::Upgrade => format!("Calico {} runs on every node. {next}", plan.to),
+        Purpose::Restore { .. } => super::restore::finished(plan) + &next,
+        Purpose::Rollback { .. } | Purpose::Completion { .. } => {
+            let words = plan.purpose.words(&plan.from.to_string(), &plan.to.to_string());
+            format!("The {words} is done. {next}")
+        }
     }
 }
 

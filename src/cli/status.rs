@@ -70,10 +70,9 @@ pub fn describe(state: &RunState) -> String {
         .as_ref()
         .map(|backup| format!("Backup     {} on {} ({})\n", backup.path, backup.host, backup.digest.short()));
     report::clean(&format!(
-        "Run        {} · Calico {} → {} · {phase}\nDone       {}\nIn step    {}\nNodes      {} of {} replaced\n{}Runner     {} (epoch {}) · record updated {}\nNext       {next}\n",
+        "Run        {} · {} · {phase}\nDone       {}\nIn step    {}\nNodes      {} of {} replaced\n{}Runner     {} (epoch {}) · record updated {}\nNext       {next}\n",
         state.run,
-        state.from,
-        state.to,
+        state.purpose.words(&state.from, &state.to),
         if state.steps_done.is_empty() { "nothing yet".to_owned() } else { state.steps_done.join(", ") },
         state.step.as_deref().unwrap_or("–"),
         state.nodes_done,

@@ -27,6 +27,11 @@ pub(super) fn from_served(kind: Kind, mut body: Value) -> Value {
     body
 }
 
+/// Takes the content of a body that an API server gave some time ago, in whichever API version that was.
+pub fn document_of(kind: Kind, body: Value) -> Document {
+    Document::new(from_served(kind, body))
+}
+
 fn to_v1_definition(spec: &Value) -> Value {
     let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     json!({

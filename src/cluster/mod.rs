@@ -26,6 +26,7 @@ use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
 use serde_json::Value;
 
 pub use access::{Right, Verb};
+pub use adapt::document_of;
 pub use error::ClusterError;
 pub use read::Raw;
 pub use watch::{Followed, PodFeed};

@@ -1,8 +1,11 @@
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, TryStreamExt};
 
 use super::IN_FLIGHT;
 use crate::{
     cluster::{Cluster, ClusterError, Right, Verb},
+    plan::ObjectChange,
     resource::Kind,
 };
 
@@ -24,17 +27,38 @@ pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
     rights
 }
 
-/// The further rights that a run needs.
-pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
+/// The rights that the record and the lock of any run need.
+fn record_rights(cluster: &Cluster) -> Vec<Right> {
     let own = Some(crate::door::NAMESPACE);
     let lock = if cluster.serves(Kind::Lease) { Kind::Lease } else { Kind::ConfigMap };
-    let mut rights = Vec::new();
+    let secrets = [Verb::Get, Verb::List, Verb::Create, Verb::Update].map(|verb| right(verb, Kind::Secret, own));
+    let locks = [Verb::Get, Verb::Create, Verb::Update].map(|verb| right(verb, lock, own));
+    [right(Verb::Create, Kind::Namespace, None)].into_iter().chain(secrets).chain(locks).collect()
+}
+
+/// The rights that a run of exactly these changes needs, and that we do not hold.
+pub async fn missing_for<'a>(
+    cluster: &Cluster,
+    changes: impl Iterator<Item = &'a ObjectChange>,
+) -> Result<Vec<String>, ClusterError> {
+    let needed = |change: &ObjectChange| {
+        let verb = match (&change.before, &change.after) {
+            (None, _) => Verb::Create,
+            (Some(_), Some(_)) => Verb::Update,
+            (Some(_), None) => Verb::Delete,
+        };
+        right(verb, change.object.kind, change.object.namespace.as_deref())
+    };
+    let rights: BTreeSet<Right> = record_rights(cluster).into_iter().chain(changes.map(needed)).collect();
+    missing(cluster, &rights.into_iter().collect::<Vec<_>>()).await
+}
+
+/// The further rights that a run needs.
+pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
+    let mut rights = record_rights(cluster);
     let mut add = |kind: Kind, namespace: Option<&str>, verbs: &[Verb]| {
         rights.extend(verbs.iter().map(|verb| right(*verb, kind, namespace)));
     };
-    add(Kind::Namespace, None, &[Verb::Create]);
-    add(Kind::Secret, own, &[Verb::Get, Verb::List, Verb::Create, Verb::Update]);
-    add(lock, own, &[Verb::Get, Verb::Create, Verb::Update]);
     add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
     if cluster.serves(Kind::CustomResourceDefinition) {
         add(Kind::CustomResourceDefinition, None, &[Verb::Create]);

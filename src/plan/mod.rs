@@ -6,6 +6,7 @@
 mod customize;
 mod make;
 mod merge;
+pub mod restore;
 mod seal;
 mod steps;
 
@@ -60,6 +61,18 @@ pub enum Purpose {
     Completion { run: String },
     /// Objects become again what a backup says of them.
     Restore { backup: Digest },
+}
+
+impl Purpose {
+    /// Answers in a few words what a run is for.
+    pub fn words(&self, from: &str, to: &str) -> String {
+        match self {
+            Purpose::Upgrade => format!("Calico {from} → {to}"),
+            Purpose::Rollback { run } => format!("rollback of run {run}"),
+            Purpose::Completion { run } => format!("completion of run {run}"),
+            Purpose::Restore { backup } => format!("restore from backup {}", backup.short()),
+        }
+    }
 }
 
 /// One step of a plan.

@@ -119,7 +119,7 @@ impl Fold {
     fn new(plan: &Plan, inventory: Option<&Inventory>) -> Self {
         let stable_seconds = plan.steps.iter().find_map(|step| match &step.desired {
             Desired::Roll(roll) => Some(roll.stable_for_seconds),
-            Desired::BackUp | Desired::Objects { .. } | Desired::Verify(_) => None,
+            Desired::BackUp | Desired::Pull(_) | Desired::Objects { .. } | Desired::Verify(_) => None,
         });
         let of_cluster = inventory.map(|inventory| inventory.nodes.as_slice()).unwrap_or_default();
         let with_pod = of_cluster.iter().filter(|node| node.pod.is_some());

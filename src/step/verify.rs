@@ -8,7 +8,7 @@ use super::{StepError, objects};
 use crate::{
     cluster::{Cluster, ClusterError, Followed},
     observe::read_all,
-    plan::{ObjectChange, Plan, Verify},
+    plan::{ObjectChange, Plan, Purpose, Verify},
     resource::{Kind, ObjectRef},
 };
 
@@ -22,7 +22,11 @@ pub struct Claim {
 
 /// Looks at the cluster and answers for every claim whether it holds.
 pub async fn claims(cluster: &Cluster, plan: &Plan, verify: &Verify) -> Result<Vec<Claim>, StepError> {
-    let mut claims = vec![nodes_run_the_release(cluster, verify).await?];
+    let mut claims = Vec::new();
+    // A restore replaces no node.
+    if !matches!(plan.purpose, Purpose::Restore { .. }) {
+        claims.push(nodes_run_the_release(cluster, verify).await?);
+    }
     claims.extend(objects_are_as_planned(cluster, plan).await?);
     if !verify.third_party.is_empty() {
         claims.push(old_data_is_untouched(cluster, verify).await?);

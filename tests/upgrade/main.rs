@@ -10,5 +10,6 @@ mod interruptions;
 mod kill_matrix;
 mod lab;
 mod refusals;
+mod restores;
 mod rolls;
 mod upgrades;

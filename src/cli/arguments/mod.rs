@@ -3,6 +3,7 @@
 mod accounts;
 mod files;
 mod planning;
+mod restore;
 mod runs;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use accounts::{Explain, Report, ReportFormat};
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
 pub use planning::{Check, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
+pub use restore::Restore;
 pub use runs::{OfRun, Resume, Status};
 
 /// Upgrades Calico on Kubernetes with one resumable command, and loses nothing on the way.
@@ -135,6 +137,8 @@ pub enum Command {
     Resume(Resume),
     /// Make, list, show and verify backups
     Backup(Backup),
+    /// Make objects again what a backup says of them
+    Restore(Restore),
     /// Hold a finished run, or the release that is installed, against the cluster
     Verify(OfRun),
     /// Tell what became of a run: as text, a page, Markdown, JUnit XML or JSON

@@ -83,7 +83,7 @@ fn change(
 }
 
 /// Splits a change of the DaemonSet: first it stops rolling by itself, then it gets its new template.
-fn frozen_first(change: ObjectChange) -> Vec<Stage> {
+pub fn frozen_first(change: ObjectChange) -> Vec<Stage> {
     let ObjectChange { object, before, after, why } = change;
     let (Some(live), Some(wanted)) = (&before, &after) else {
         return vec![Stage::Changes(vec![ObjectChange { object, before, after, why }])];
@@ -110,7 +110,7 @@ fn frozen_first(change: ObjectChange) -> Vec<Stage> {
     stages
 }
 
-fn on_delete(mut body: Value) -> Value {
+pub fn on_delete(mut body: Value) -> Value {
     body["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
     body
 }

@@ -6,7 +6,7 @@ mod pull;
 mod resources;
 mod roll;
 
-pub(super) use manifests::apply_manifests;
+pub(super) use manifests::{apply_manifests, frozen_first, on_delete};
 pub(super) use policies::convert_policies;
 pub(super) use pull::pull_images;
 pub(super) use resources::copy_resources;

@@ -1,0 +1,27 @@
+use clap::Args;
+
+use super::{DryRun, Lease};
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// A directory, a backup as `backup list` names it, or a run
+    #[arg(value_name = "BACKUP")]
+    pub backup: String,
+    /// Only this object; may be given several times. What it needs (its namespace, its definition) comes along
+    #[arg(long, value_name = "KIND/NAME|KIND/NAMESPACE/NAME")]
+    pub only: Vec<String>,
+    /// Show each object in the backup beside the live one, and change nothing
+    #[arg(long, conflicts_with = "dry_run")]
+    pub diff: bool,
+    /// Show every change and make none; the API server tries them where it can
+    #[arg(long, value_enum, value_name = "server|client", num_args = 0..=1, default_missing_value = "server")]
+    pub dry_run: Option<DryRun>,
+    /// Do not ask
+    #[arg(short, long, env = "CALICO_UPGRADER_YES")]
+    pub yes: bool,
+    /// Give up this unfinished run: the restore starts from what is there now
+    #[arg(long, value_name = "RUN")]
+    pub abandon: Option<String>,
+    #[command(flatten)]
+    pub lease: Lease,
+}

@@ -1,0 +1,610 @@
+//! Objects become again what a backup says of them: each is compared, and what is missing or differs is created or replaced.
+//!
+//! Nothing is ever deleted: what is live and not in the backup is left. Every object has a verdict with its reason.
+
+mod bodies;
+mod daemon_set;
+mod order;
+mod select;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Desired, FORMAT, ObjectChange, Omitted, Plan, PlannedStep, Purpose, Request, Undo, Verify,
+    steps::{self, Draft},
+};
+use crate::{
+    inventory::{Fact, Flavour, Inventory},
+    resource::{Difference, Digest, Document, Kind, ObjectRef, differences},
+    runbook::{Range, Runbook},
+    version::Version,
+};
+
+pub use daemon_set::NO_ROLL;
+pub use select::{Unmatched, select};
+
+/// The name of the step that makes the changes.
+const STEP: &str = "restore-objects";
+
+/// All that a restore is decided from.
+pub struct Materials<'a> {
+    pub digest: &'a Digest,
+    pub backup: &'a BTreeMap<ObjectRef, Document>,
+    /// Objects of the backup that were being deleted when it was made.
+    pub was_terminating: &'a BTreeSet<ObjectRef>,
+    /// The objects that were asked for; all of them if none was named.
+    pub only: Option<&'a BTreeSet<ObjectRef>>,
+    /// What is in the cluster of the objects that the backup names, and of their namespaces.
+    pub live: &'a BTreeMap<ObjectRef, Document>,
+    /// Live objects that are being deleted.
+    pub terminating: &'a BTreeSet<ObjectRef>,
+    pub served: &'a BTreeSet<Kind>,
+    /// The uids of owners that are alive.
+    pub owners: &'a BTreeSet<String>,
+    pub nodes: Nodes,
+    pub inventory: &'a Inventory,
+}
+
+/// What runs on the nodes now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nodes {
+    /// The images of the pods of calico-node.
+    pub images: BTreeSet<String>,
+    /// Every node runs what the DaemonSet says now.
+    pub are_current: bool,
+}
+
+/// What is to be done about one object of the backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is in the cluster as in the backup.
+    Same,
+    Create {
+        after: Document,
+    },
+    Replace {
+        before: Document,
+        after: Document,
+    },
+    /// It is not restored, and this is why.
+    Skipped {
+        why: String,
+    },
+}
+
+/// One object of the backup beside what is live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    pub object: ObjectRef,
+    pub verdict: Verdict,
+    /// In what the object will differ from the backup, and what follows from its change.
+    pub notes: Vec<String>,
+    pub is_live: bool,
+    /// What is live against what is in the backup.
+    pub fields: Vec<Difference>,
+}
+
+/// Compares every object that was asked for, and those that it needs, with what is live.
+pub fn compare(materials: &Materials<'_>) -> Vec<Compared> {
+    let is_wanted = |object: &ObjectRef| materials.only.is_none_or(|only| only.contains(object));
+    let (frame, content): (Vec<_>, Vec<_>) = materials.backup.iter().partition(|(object, _)| is_frame(object.kind));
+    let content = content.into_iter().filter(|(object, _)| is_wanted(object));
+    let mut all: Vec<Compared> = content.map(|(object, document)| compare_one(materials, object, document)).collect();
+    let needed = needed(materials, &all);
+    let frame = frame.into_iter().filter(|(object, _)| is_wanted(object) || needed.contains(object));
+    all.extend(frame.map(|(object, document)| compare_frame(materials, object, document, &needed)));
+    all.sort_by(|one, other| one.object.cmp(&other.object));
+    all
+}
+
+/// Namespaces and definitions: they are there for other objects.
+fn is_frame(kind: Kind) -> bool {
+    matches!(kind, Kind::Namespace | Kind::CustomResourceDefinition)
+}
+
+fn compare_one(materials: &Materials<'_>, object: &ObjectRef, document: &Document) -> Compared {
+    let live = materials.live.get(object);
+    let (wanted, mut notes) = bodies::wanted(materials, object, document, live);
+    let fields = live.map(|live| differences(&wanted.value(), &live.value())).unwrap_or_default();
+    let verdict = match obstacle(materials, object, &wanted, live) {
+        Some(why) => Verdict::Skipped { why },
+        None if object.kind == Kind::DaemonSet => daemon_set::verdict(&materials.nodes, &wanted, live, &mut notes),
+        None => verdict(wanted, live),
+    };
+    notes.extend(order::warning(object.kind, &verdict));
+    Compared { object: object.clone(), verdict, notes, is_live: live.is_some(), fields }
+}
+
+fn verdict(wanted: Document, live: Option<&Document>) -> Verdict {
+    match live {
+        None => Verdict::Create { after: wanted },
+        Some(live) if differences(&wanted.value(), &live.value()).is_empty() => Verdict::Same,
+        Some(live) => Verdict::Replace { before: live.clone(), after: wanted },
+    }
+}
+
+/// Why an object cannot be restored, if it differs at all.
+fn obstacle(
+    materials: &Materials<'_>,
+    object: &ObjectRef,
+    wanted: &Document,
+    live: Option<&Document>,
+) -> Option<String> {
+    if live.is_some_and(|live| differences(&wanted.value(), &live.value()).is_empty()) {
+        return materials.terminating.contains(object).then(|| "it is being deleted".to_owned());
+    }
+    order::place(object.kind, wanted, live)
+        .is_none()
+        .then(|| "objects of this kind are not restored".to_owned())
+        .or_else(|| materials.was_terminating.contains(object).then(|| "it was being deleted already".to_owned()))
+        .or_else(|| materials.terminating.contains(object).then(|| "it is being deleted".to_owned()))
+        .or_else(|| namespace_obstacle(materials, object))
+        .or_else(|| kind_obstacle(materials, object.kind))
+        .or_else(|| live.and_then(|live| bodies::fixed_field(object.kind, wanted, live)))
+        .or_else(|| live.and_then(|live| bodies::rights_in_use(materials, object, wanted, live)))
+}
+
+fn namespace_obstacle(materials: &Materials<'_>, object: &ObjectRef) -> Option<String> {
+    let name = object.namespace.as_ref()?;
+    let namespace = ObjectRef::cluster(Kind::Namespace, name);
+    if materials.terminating.contains(&namespace) {
+        return Some(format!("namespace {name} is being deleted"));
+    }
+    if materials.live.contains_key(&namespace) {
+        return None;
+    }
+    if !materials.backup.contains_key(&namespace) {
+        return Some(format!("namespace {name} is gone, and the backup does not hold it"));
+    }
+    let was_going = materials.was_terminating.contains(&namespace);
+    was_going.then(|| format!("namespace {name} was being deleted when the backup was made"))
+}
+
+fn kind_obstacle(materials: &Materials<'_>, kind: Kind) -> Option<String> {
+    if materials.served.contains(&kind) || definition_of(materials, kind).is_some() {
+        return None;
+    }
+    let of_backup = if Kind::CUSTOM.contains(&kind) { ", and the backup has no definition of it" } else { "" };
+    Some(format!("this API server does not serve {kind}{of_backup}"))
+}
+
+/// The definition of a custom resource, if the backup holds it.
+fn definition_of(materials: &Materials<'_>, kind: Kind) -> Option<ObjectRef> {
+    if !Kind::CUSTOM.contains(&kind) {
+        return None;
+    }
+    let is_of_kind = |document: &Document| {
+        let spec = &document.value()["spec"];
+        spec["group"] == "crd.projectcalico.org" && spec["names"]["kind"] == kind.name()
+    };
+    let mut definitions = materials.backup.iter().filter(|(object, _)| object.kind == Kind::CustomResourceDefinition);
+    definitions.find(|(_, document)| is_of_kind(document)).map(|(object, _)| object.clone())
+}
+
+/// The namespaces and definitions that the objects to be created cannot do without.
+fn needed(materials: &Materials<'_>, compared: &[Compared]) -> BTreeSet<ObjectRef> {
+    let created = || compared.iter().filter(|one| matches!(one.verdict, Verdict::Create { .. }));
+    let namespaces = created().filter_map(|one| one.object.namespace.as_ref());
+    let namespaces = namespaces.map(|name| ObjectRef::cluster(Kind::Namespace, name));
+    let kinds: BTreeSet<Kind> = created().map(|one| one.object.kind).collect();
+    let definitions = kinds.into_iter().filter(|kind| !materials.served.contains(kind));
+    namespaces.chain(definitions.filter_map(|kind| definition_of(materials, kind))).collect()
+}
+
+fn compare_frame(
+    materials: &Materials<'_>,
+    object: &ObjectRef,
+    document: &Document,
+    needed: &BTreeSet<ObjectRef>,
+) -> Compared {
+    let live = materials.live.get(object);
+    let (wanted, notes) = bodies::wanted(materials, object, document, live);
+    let fields = live.map(|live| differences(&wanted.value(), &live.value())).unwrap_or_default();
+    let is_asked_for = materials.only.is_some_and(|only| only.contains(object));
+    let is_needed = needed.contains(object) || is_asked_for || object.kind == Kind::CustomResourceDefinition;
+    let skipped = |why: &str| Verdict::Skipped { why: why.to_owned() };
+    let verdict = match live {
+        _ if materials.terminating.contains(object) => skipped("it is being deleted"),
+        Some(_) if fields.is_empty() => Verdict::Same,
+        Some(_) => skipped("one that is there is not changed"),
+        None if materials.was_terminating.contains(object) => skipped("it was being deleted already"),
+        None if !materials.served.contains(&object.kind) => skipped("this API server does not serve its kind"),
+        None if is_needed => Verdict::Create { after: wanted },
+        None => skipped("no object that is restored needs it"),
+    };
+    Compared { object: object.clone(), verdict, notes, is_live: live.is_some(), fields }
+}
+
+/// Counts what is live, of the kinds that a backup holds whole, and not in the backup: it is left.
+pub fn left(backup: &BTreeMap<ObjectRef, Document>, inventory: &Inventory) -> BTreeMap<Kind, usize> {
+    let policies = inventory.namespaces.iter().flat_map(|namespace| &namespace.policies);
+    let mut counts = BTreeMap::new();
+    for stored in inventory.third_party.iter().chain(&inventory.custom).chain(policies) {
+        if !backup.contains_key(&stored.object) {
+            *counts.entry(stored.object.kind).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// Makes the plan of a restore; one without steps if there is nothing to restore.
+pub fn make(materials: &Materials<'_>, compared: &[Compared]) -> Plan {
+    let inventory = materials.inventory;
+    let release = installed_release(inventory);
+    let daemon_set = daemon_set_of(materials);
+    Plan {
+        format: FORMAT,
+        purpose: Purpose::Restore { backup: materials.digest.clone() },
+        cluster: inventory.cluster.clone(),
+        flavour: inventory.installs.first().and_then(|one| one.flavour.known()).copied().unwrap_or(Flavour::Networking),
+        from: release,
+        to: release,
+        runbook: without_runbook(release),
+        request: Request::default(),
+        steps: steps_of(compared, &daemon_set),
+        omitted: compared.iter().filter_map(omitted).collect(),
+        findings: Vec::new(),
+        kept: Vec::new(),
+        daemon_set,
+    }
+}
+
+/// A restore is not about a release, and no screen of it names one: an unknown release stops nothing here.
+fn installed_release(inventory: &Inventory) -> Version {
+    match inventory.installs.first().map(|install| &install.release) {
+        Some(Fact::Known(release)) => *release,
+        Some(Fact::Unknown { .. }) | None => Version::new(0, 0, 0),
+    }
+}
+
+/// No runbook leads here: the plan says so with one that has no steps.
+fn without_runbook(release: Version) -> Runbook {
+    Runbook {
+        target: release.line(),
+        from: Range { at_least: release, at_most: release },
+        source: "a backup".to_owned(),
+        tested: Vec::new(),
+        steps: Vec::new(),
+    }
+}
+
+/// The DaemonSet that runs, or else the one of the backup.
+fn daemon_set_of(materials: &Materials<'_>) -> ObjectRef {
+    let live = materials.inventory.installs.first().map(|install| install.daemon_set.clone());
+    let kept = || materials.backup.keys().find(|object| object.kind == Kind::DaemonSet).cloned();
+    live.or_else(kept).unwrap_or_else(|| ObjectRef::namespaced(Kind::DaemonSet, "kube-system", "calico-node"))
+}
+
+fn omitted(compared: &Compared) -> Option<Omitted> {
+    match &compared.verdict {
+        Verdict::Skipped { why } => Some(Omitted { name: compared.object.to_string(), why: why.clone() }),
+        Verdict::Same | Verdict::Create { .. } | Verdict::Replace { .. } => None,
+    }
+}
+
+fn steps_of(compared: &[Compared], daemon_set: &ObjectRef) -> Vec<PlannedStep> {
+    let changes: Vec<ObjectChange> = compared.iter().filter_map(change).collect();
+    if changes.is_empty() {
+        return Vec::new();
+    }
+    let (count, Draft { desired, summary, .. }) = (changes.len(), steps::back_up());
+    let step = |name: &str, phase: &str, summary: String, undo: Undo, desired: Desired| PlannedStep {
+        name: name.to_owned(),
+        phase: phase.to_owned(),
+        summary,
+        undo,
+        desired,
+    };
+    let verify = Verify {
+        daemon_set: daemon_set.clone(),
+        selector: String::new(),
+        image: String::new(),
+        isolated: Vec::new(),
+        opened: Vec::new(),
+        third_party: Vec::new(),
+    };
+    let objects = Desired::Objects { stages: order::stages(changes) };
+    let told = format!("{count} objects become again what the backup says");
+    vec![
+        step("back-up", "Back up", summary, Undo::Nothing, desired.unwrap_or(Desired::BackUp)),
+        step(STEP, "Restore", told, Undo::Exact, objects),
+        step("verify", "Verify", "objects against the backup".to_owned(), Undo::Nothing, Desired::Verify(verify)),
+    ]
+}
+
+fn change(compared: &Compared) -> Option<ObjectChange> {
+    let notes = compared.notes.iter().map(|note| format!("; {note}")).collect::<String>();
+    let object = compared.object.clone();
+    match &compared.verdict {
+        Verdict::Same | Verdict::Skipped { .. } => None,
+        Verdict::Create { after } => Some(ObjectChange {
+            object,
+            before: None,
+            after: Some(after.clone()),
+            why: format!("it is missing{notes}"),
+        }),
+        Verdict::Replace { before, after } => Some(ObjectChange {
+            object,
+            before: Some(before.clone()),
+            after: Some(after.clone()),
+            why: format!("it is not as in the backup{notes}"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Stage;
+    use serde_json::{Value, json};
+
+    type Objects = Vec<(ObjectRef, Value)>;
+
+    /// A cluster and a backup of it, in which nothing differs.
+    struct Case {
+        backup: BTreeMap<ObjectRef, Document>,
+        live: BTreeMap<ObjectRef, Document>,
+        terminating: BTreeSet<ObjectRef>,
+        served: BTreeSet<Kind>,
+        owners: BTreeSet<String>,
+        only: Option<BTreeSet<ObjectRef>>,
+        nodes: Nodes,
+        inventory: Inventory,
+    }
+
+    fn case(objects: Objects) -> Case {
+        let all: BTreeMap<_, _> = objects.into_iter().map(|(object, body)| (object, Document::new(body))).collect();
+        let inventory = json!({"cluster": {"uid": "u", "server": "s", "kubernetes": "v1.8.15", "has_leases": false,
+            "has_definitions": true, "can_try_writes": false}, "installs": [], "operator": null, "nodes": [],
+            "namespaces": [], "third_party": [], "third_party_served": [], "custom": [], "objects": [],
+            "rights_missing": []});
+        Case {
+            served: all.keys().map(|object| object.kind).collect(),
+            live: all.clone(),
+            backup: all,
+            terminating: BTreeSet::new(),
+            owners: BTreeSet::new(),
+            only: None,
+            nodes: Nodes::default(),
+            inventory: serde_json::from_value(inventory).unwrap(),
+        }
+    }
+
+    impl Case {
+        fn gone(mut self, object: &ObjectRef) -> Self {
+            self.live.remove(object);
+            self
+        }
+
+        fn live(mut self, object: &ObjectRef, body: Value) -> Self {
+            self.live.insert(object.clone(), Document::new(body));
+            self
+        }
+
+        fn only(mut self, object: &ObjectRef) -> Self {
+            self.only = Some(BTreeSet::from([object.clone()]));
+            self
+        }
+
+        fn compared(&self) -> (Vec<Compared>, Plan) {
+            let (digest, was_terminating) = (Digest::of(b""), BTreeSet::new());
+            let materials = Materials {
+                digest: &digest,
+                backup: &self.backup,
+                was_terminating: &was_terminating,
+                only: self.only.as_ref(),
+                live: &self.live,
+                terminating: &self.terminating,
+                served: &self.served,
+                owners: &self.owners,
+                nodes: self.nodes.clone(),
+                inventory: &self.inventory,
+            };
+            let compared = compare(&materials);
+            let plan = make(&materials, &compared);
+            (compared, plan)
+        }
+
+        /// The changes in their order, one stage after the other.
+        fn changes(&self) -> Vec<String> {
+            self.compared().1.changes().map(|change| format!("{} {}", change.verb(), change.object)).collect()
+        }
+
+        fn skipped(&self) -> Vec<String> {
+            self.compared().1.omitted.iter().map(|one| format!("{}: {}", one.name, one.why)).collect()
+        }
+
+        fn change_of(&self, object: &ObjectRef) -> ObjectChange {
+            self.compared().1.changes().filter(|change| change.object == *object).last().unwrap().clone()
+        }
+    }
+
+    fn namespace(name: &str) -> (ObjectRef, Value) {
+        let body =
+            json!({"metadata": {"name": name, "labels": {"team": name}}, "spec": {"finalizers": ["kubernetes"]}});
+        (ObjectRef::cluster(Kind::Namespace, name), body)
+    }
+
+    fn policy(name: &str, spec: Value) -> (ObjectRef, Value) {
+        let body = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+        (ObjectRef::namespaced(Kind::NetworkPolicy, "shop", name), body)
+    }
+
+    fn setting(name: &str, value: &str) -> (ObjectRef, Value) {
+        let body = json!({"metadata": {"name": name}, "spec": {"name": name, "value": value}});
+        (ObjectRef::cluster(Kind::GlobalFelixConfig, name), body)
+    }
+
+    fn definition() -> (ObjectRef, Value) {
+        let name = "globalfelixconfigs.crd.projectcalico.org";
+        let spec = json!({"group": "crd.projectcalico.org", "names": {"kind": "GlobalFelixConfig"}});
+        (ObjectRef::cluster(Kind::CustomResourceDefinition, name), json!({"metadata": {"name": name}, "spec": spec}))
+    }
+
+    fn daemon_set(image: &str, strategy: &str) -> (ObjectRef, Value) {
+        let template = json!({"spec": {"containers": [{"name": "calico-node", "image": image}]}});
+        let body = json!({"metadata": {"name": "calico-node", "namespace": "kube-system"},
+            "spec": {"selector": {}, "template": template, "updateStrategy": {"type": strategy}}});
+        (ObjectRef::namespaced(Kind::DaemonSet, "kube-system", "calico-node"), body)
+    }
+
+    fn name_of((object, _): &(ObjectRef, Value)) -> ObjectRef {
+        object.clone()
+    }
+
+    #[test]
+    fn what_is_missing_is_created_what_differs_is_replaced_and_the_rest_is_left() {
+        let (a, b, c) = (setting("a", "1"), setting("b", "1"), setting("c", "1"));
+        let mut case = case(vec![a.clone(), b.clone(), c]).gone(&a.0).live(&b.0, setting("b", "2").1);
+        let (object, document) = (setting("new", "1").0, Document::new(setting("new", "1").1));
+        case.inventory.custom.push(crate::inventory::Stored { object, document });
+        assert_eq!(case.changes(), ["create GlobalFelixConfig a", "replace GlobalFelixConfig b"]);
+        assert_eq!(case.change_of(&b.0).after.unwrap().value(), b.1);
+        assert_eq!(left(&case.backup, &case.inventory), BTreeMap::from([(Kind::GlobalFelixConfig, 1)]));
+    }
+
+    #[test]
+    fn where_nothing_differs_there_is_nothing_to_do() {
+        let case = case(vec![namespace("shop"), policy("a", json!({})), setting("a", "1"), definition()]);
+        assert!(case.compared().1.is_empty());
+        assert!(case.compared().0.iter().all(|one| one.verdict == Verdict::Same));
+    }
+
+    #[test]
+    fn a_custom_resource_brings_its_definition_or_is_skipped() {
+        let (one, definition) = (setting("a", "1"), definition());
+        let mut with = case(vec![one.clone(), definition.clone()]).gone(&one.0).gone(&definition.0).only(&one.0);
+        with.served.remove(&Kind::GlobalFelixConfig);
+        let name = &definition.0.name;
+        let wanted = [format!("create CustomResourceDefinition {name}"), "create GlobalFelixConfig a".to_owned()];
+        assert_eq!(with.changes(), wanted);
+        let Desired::Objects { stages } = &with.compared().1.steps[1].desired else { panic!("the step has objects") };
+        assert_eq!(stages[1], Stage::UntilEstablished(vec![name.clone()]));
+        let mut without = case(vec![one.clone()]).gone(&one.0);
+        without.served.clear();
+        assert_eq!(without.changes(), Vec::<String>::new());
+        assert!(without.skipped()[0].contains("no definition of it"), "{:?}", without.skipped());
+    }
+
+    #[test]
+    fn old_data_is_skipped_where_no_server_serves_it() {
+        let object = ObjectRef::namespaced(Kind::ThirdPartyIpPool, "kube-system", "a");
+        let mut case = case(vec![namespace("kube-system"), (object.clone(), json!({"metadata": {"name": "a"}}))]);
+        case.served.remove(&Kind::ThirdPartyIpPool);
+        assert_eq!(case.gone(&object).skipped(), ["IpPool kube-system/a: this API server does not serve IpPool"]);
+    }
+
+    #[test]
+    fn a_missing_namespace_is_made_first_for_the_objects_in_it_and_only_then() {
+        let (shop, other, policy) = (namespace("shop"), namespace("other"), policy("a", json!({})));
+        let gone = case(vec![shop.clone(), other.clone(), policy.clone()]).gone(&shop.0).gone(&other.0).gone(&policy.0);
+        assert_eq!(gone.changes(), ["create Namespace shop", "create NetworkPolicy shop/a"]);
+        assert_eq!(gone.skipped(), ["Namespace other: no object that is restored needs it"]);
+        assert_eq!(gone.change_of(&shop.0).after.unwrap().value(), shop.1);
+        let changed = case(vec![shop.clone()]).live(&shop.0, json!({"metadata": {"name": "shop"}}));
+        assert_eq!(changed.skipped(), ["Namespace shop: one that is there is not changed"]);
+    }
+
+    #[test]
+    fn a_namespace_that_is_going_or_unknown_takes_its_objects_with_it() {
+        let (shop, policy) = (namespace("shop"), policy("a", json!({})));
+        let mut going = case(vec![shop.clone(), policy.clone()]).gone(&policy.0);
+        going.terminating.insert(shop.0.clone());
+        assert!(going.skipped().contains(&"NetworkPolicy shop/a: namespace shop is being deleted".to_owned()));
+        let unknown = case(vec![policy.clone()]).gone(&policy.0);
+        assert!(unknown.skipped()[0].contains("the backup does not hold it"));
+        assert!(going.changes().is_empty() && unknown.changes().is_empty());
+    }
+
+    #[test]
+    fn an_owner_that_is_gone_is_left_out_and_said() {
+        let (object, mut body) = policy("a", json!({}));
+        let owner = |uid: &str| json!({"kind": "DaemonSet", "name": uid, "uid": uid});
+        body["metadata"]["ownerReferences"] = json!([owner("dead"), owner("alive")]);
+        let mut case = case(vec![namespace("shop"), (object.clone(), body)]).gone(&object);
+        case.owners.insert("alive".to_owned());
+        let change = case.change_of(&object);
+        assert_eq!(change.after.unwrap().value()["metadata"]["ownerReferences"], json!([owner("alive")]));
+        assert!(change.why.contains("DaemonSet dead"), "{}", change.why);
+    }
+
+    #[test]
+    fn policies_close_before_they_open_and_hold_before_others_let_go() {
+        let select = |app: &str| json!({"podSelector": {"matchLabels": {"app": app}}, "ingress": [{}]});
+        let (deny, allow) = (policy("deny", json!({"podSelector": {}})), policy("allow", select("a")));
+        let (narrow, wide) =
+            (policy("a-narrow", select("a")), policy("b-wide", json!({"podSelector": {}, "ingress": [{}]})));
+        let all = vec![namespace("shop"), deny.clone(), allow.clone(), narrow.clone(), wide.clone()];
+        let case = case(all)
+            .gone(&deny.0)
+            .gone(&allow.0)
+            .live(&narrow.0, policy("a-narrow", select("b")).1)
+            .live(&wide.0, policy("b-wide", select("b")).1);
+        let names: Vec<_> = case.compared().1.changes().map(|change| change.object.name.clone()).collect();
+        assert_eq!(names, ["deny", "allow", "b-wide", "a-narrow"]);
+        assert!(case.change_of(&narrow.0).why.contains("lets go"));
+    }
+
+    #[test]
+    fn a_changed_template_replaces_no_node_by_itself() {
+        let kept = daemon_set("node:1", "RollingUpdate");
+        let case =
+            case(vec![namespace("kube-system"), kept.clone()]).live(&kept.0, daemon_set("node:2", "RollingUpdate").1);
+        let after: Vec<Value> = case.compared().1.changes().map(|one| one.after.as_ref().unwrap().value()).collect();
+        assert_eq!(after, [daemon_set("node:2", "OnDelete").1, daemon_set("node:1", "OnDelete").1]);
+        assert!(case.change_of(&kept.0).why.contains("no node is replaced by itself"));
+    }
+
+    #[test]
+    fn the_update_strategy_comes_back_once_every_node_runs_the_template() {
+        let kept = daemon_set("node:1", "RollingUpdate");
+        let mut case =
+            case(vec![namespace("kube-system"), kept.clone()]).live(&kept.0, daemon_set("node:1", "OnDelete").1);
+        assert!(case.changes().is_empty() && case.skipped()[0].contains("waits until every node"));
+        case.nodes.are_current = true;
+        assert_eq!(case.change_of(&kept.0).after.unwrap().value(), kept.1);
+    }
+
+    #[test]
+    fn rights_that_running_pods_may_need_are_not_taken_unless_asked_for() {
+        let role = |rules: Value| {
+            let object = ObjectRef::cluster(Kind::ClusterRole, "calico-node");
+            (object, json!({"metadata": {"name": "calico-node"}, "rules": rules}))
+        };
+        let kept = role(json!(["old"]));
+        let objects = vec![kept.clone(), daemon_set("node:1", "OnDelete")];
+        let mut case = case(objects).live(&kept.0, role(json!(["old", "new"])).1);
+        case.nodes.images.insert("node:2".to_owned());
+        assert!(case.skipped()[0].contains("take rights from node:2"), "{:?}", case.skipped());
+        assert_eq!(case.only(&kept.0).changes(), ["replace ClusterRole calico-node"]);
+    }
+
+    #[test]
+    fn what_no_server_changes_is_not_tried() {
+        let kept = daemon_set("node:1", "OnDelete");
+        let mut other = kept.1.clone();
+        other["spec"]["selector"] = json!({"matchLabels": {"a": "b"}});
+        let case = case(vec![namespace("kube-system"), kept.clone()]).live(&kept.0, other);
+        assert!(case.skipped()[0].contains("spec.selector differs"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_in_the_backup_is_answered_with_near_ones() {
+        let all = [
+            name_of(&policy("allow-web", json!({}))),
+            name_of(&setting("allow-web", "1")),
+            name_of(&setting("b", "1")),
+        ];
+        let find = |name: &str| select(&[name.to_owned()], all.iter());
+        for name in ["NetworkPolicy/shop/allow-web", "networkpolicy/allow-web"] {
+            assert_eq!(find(name), Ok(BTreeSet::from([all[0].clone()])), "{name}");
+        }
+        let Err(Unmatched::Nothing { near, .. }) = find("NetworkPolicy/shop/alow-web") else {
+            panic!("nothing has it")
+        };
+        assert_eq!(near[0], "NetworkPolicy/shop/allow-web");
+        let twice = [all[0].clone(), ObjectRef::namespaced(Kind::NetworkPolicy, "blog", "allow-web")];
+        let several = select(&["NetworkPolicy/allow-web".to_owned()], twice.iter());
+        assert!(matches!(several, Err(Unmatched::Several { all, .. }) if all.len() == 2));
+    }
+}
