@@ -1,11 +1,12 @@
 //! What each kind of step wants, decided from the inventory.
 
+mod immutable;
 mod manifests;
 mod policies;
 mod resources;
 mod roll;
 
-pub(super) use manifests::apply_manifests;
+pub(super) use manifests::{apply_manifests, decisions};
 pub(super) use policies::convert_policies;
 pub(super) use resources::copy_resources;
 pub(super) use roll::{roll_nodes, verify};
