@@ -5,9 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
+mod customized;
 mod interruptions;
 mod kill_matrix;
 mod lab;
+mod owners;
 mod refusals;
 mod rolls;
 mod upgrades;
