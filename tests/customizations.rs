@@ -337,7 +337,8 @@ fn after(plan: &plan::Plan, before: &Objects) -> Objects {
     Objects {
         daemon_set: last(Kind::DaemonSet).unwrap_or_else(|| before.daemon_set.clone()),
         config_map: last(Kind::ConfigMap).unwrap_or_else(|| before.config_map.clone()),
-        role: last(Kind::ClusterRole).or_else(|| before.role.clone()),
+        // What was not there before the upgrade, people could not edit.
+        role: before.role.as_ref().map(|role| last(Kind::ClusterRole).unwrap_or_else(|| role.clone())),
     }
 }
 
