@@ -78,8 +78,9 @@ impl Ownership {
 fn holds(fields: &Value, path: &str) -> bool {
     let Some(children) = fields.as_object() else { return false };
     let path = path.strip_prefix('.').unwrap_or(path);
-    // What is inside a text or a list without keys belongs to whoever holds the whole of it.
-    if path.is_empty() || children.keys().all(|key| key == ".") {
+    // What is inside a text or a list without keys belongs to whoever holds the whole of it. `.` alone is the map without
+    // what is in it.
+    if path.is_empty() || children.is_empty() {
         return true;
     }
     children.iter().any(|(key, below)| match rest_after(key, path) {
@@ -151,6 +152,7 @@ mod tests {
                     ".": {}, "f:image": {}, "f:env": {".": {}, "k:{\"name\":\"A\"}": {".": {}, "f:name": {}, "f:value": {}}}}}}}}}},
             {"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {
                 "k:{\"name\":\"calico-node\"}": {"f:env": {"k:{\"name\":\"A\"}": {"f:value": {}}, "k:{\"name\":\"B\"}": {".": {}, "f:name": {}}}}}}}}}},
+            {"manager": "kubectl-create", "fieldsV1": {"f:data": {".": {}}}},
             {"manager": "kube-controller-manager", "subresource": "status", "fieldsV1": {"f:status": {}}},
         ]}}))
     }

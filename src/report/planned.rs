@@ -136,7 +136,7 @@ fn change_lines(change: &ObjectChange) -> String {
     let mut out = clean(&format!("  {:<8}{}\n", change.verb(), change.object));
     for field in change.fields() {
         let text = |value: &Option<serde_json::Value>| {
-            let text = value.as_ref().map_or("nothing".to_owned(), |value| value.to_string());
+            let text = value.as_ref().map_or("nothing".to_owned(), |value| masked(&field.path, value).to_string());
             if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "..." } else { text }
         };
         out.push_str(&clean(&format!("          {}: {} → {}\n", field.path, text(&field.found), text(&field.wanted))));

@@ -11,6 +11,8 @@ use crate::{
 
 const CONFIG_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/calico-config";
 
+const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/calico-node";
+
 #[test]
 fn objects_that_another_tool_owns_stop_the_run_until_somebody_says_why_it_may_go_on() {
     for (kubernetes, key, value, tool) in [
@@ -42,11 +44,11 @@ fn a_field_manager_alone_gives_a_tool_away() {
 
 #[test]
 fn an_object_that_somebody_puts_back_midway_stops_the_run_and_is_taken_up_again_afterwards() {
-    for (kubernetes, is_config) in [(Kubernetes::V1_34, true), (Kubernetes::V1_34, false), (Kubernetes::V1_8, true)] {
+    for (kubernetes, is_role) in [(Kubernetes::V1_34, true), (Kubernetes::V1_34, false), (Kubernetes::V1_8, true)] {
         let lab = lab(kubernetes, small(Release::V2_5_1));
-        let (path, name) = match is_config {
-            true => (CONFIG_MAP, "ConfigMap kube-system/calico-config"),
-            false => (calico_node_path(&lab), "DaemonSet kube-system/calico-node"),
+        let (path, name) = match is_role {
+            true => (ROLE, "`ClusterRole calico-node`"),
+            false => (calico_node_path(&lab), "`DaemonSet kube-system/calico-node`"),
         };
         let old = lab.api().get(path).unwrap();
         let run = hang_at_a_node(&lab);
@@ -61,7 +63,7 @@ fn an_object_that_somebody_puts_back_midway_stops_the_run_and_is_taken_up_again_
 /// Does what a tool does that has the old object in its files.
 fn put_back(lab: &Lab, path: &str, old: &Value) {
     let mut live = lab.api().get(path).unwrap();
-    for part in ["spec", "data"] {
+    for part in ["spec", "rules"] {
         if !old[part].is_null() {
             live[part] = old[part].clone();
         }
