@@ -1,5 +1,7 @@
 //! Everything that is known about a cluster at one moment. What is not known says why; nothing is guessed.
 
+mod owner;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,8 @@ use crate::{
     resource::{Digest, Document, Kind, ObjectRef},
     version::{Minor, Version},
 };
+
+pub use owner::{Owner, Tool};
 
 /// A cluster as seen at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +30,9 @@ pub struct Inventory {
     /// The live objects of the install that an upgrade may change.
     pub objects: Vec<Stored>,
     pub rights_missing: Vec<String>,
+    /// Whose tools wrote the objects of the install, as far as they left a sign.
+    #[serde(default)]
+    pub owners: Vec<Owner>,
 }
 
 /// The cluster itself.

@@ -65,7 +65,7 @@ fn terminating(inventory: &Inventory) -> Option<Finding> {
     (!names.is_empty()).then(|| finding.evidence(shorten(names)).why(why).now("kubectl get namespaces"))
 }
 
-fn shorten(mut names: Vec<String>) -> Vec<String> {
+pub(super) fn shorten(mut names: Vec<String>) -> Vec<String> {
     let hidden = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
     if hidden > 0 {

@@ -5,10 +5,13 @@
 
 mod cluster;
 mod install;
+mod owners;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use owners::{owners_of_changed, signs};
 
 use crate::inventory::Inventory;
 
@@ -80,7 +83,7 @@ impl Finding {
 
 /// Holds all checks against an inventory.
 pub fn findings(inventory: &Inventory) -> Vec<Finding> {
-    let all = [install::findings(inventory), cluster::findings(inventory)];
+    let all = [install::findings(inventory), cluster::findings(inventory), owners::findings(inventory)];
     all.into_iter().flatten().collect()
 }
 
@@ -92,7 +95,7 @@ pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
 }
 
 /// Every check, with one line on what it looks at.
-pub const CHECKS: [(&str, &str); 13] = [
+pub const CHECKS: [(&str, &str); 16] = [
     ("CU-C001", "a Calico is installed"),
     ("CU-C002", "there is one Calico, not two"),
     ("CU-C003", "no operator manages Calico"),
@@ -106,4 +109,7 @@ pub const CHECKS: [(&str, &str); 13] = [
     ("CU-C011", "all of Calico's data can be converted without loss"),
     ("CU-C012", "the API server serves the old data, and can hold the new"),
     ("CU-C013", "every hand-made change can be told from the release's own"),
+    ("CU-C014", "no other tool puts back what we change"),
+    ("CU-C015", "fields that cannot be changed fit the release"),
+    ("CU-C016", "every decision of the operator answers a question"),
 ];

@@ -13,7 +13,7 @@ use crate::{
     observe::ObserveError,
     plan::PlanError,
     report,
-    resource::Difference,
+    resource::{Difference, masked},
     step::{PullError, RollError, StepError},
 };
 
@@ -298,8 +298,11 @@ fn drifted(drift: &Drift) -> (String, Vec<String>, &'static str) {
 }
 
 fn lines(what: &str, differences: &[Difference]) -> Vec<String> {
-    let text =
-        |value: &Option<serde_json::Value>| value.as_ref().map_or("nothing".to_owned(), serde_json::Value::to_string);
-    let line = |one: &Difference| format!("{what}: {}: {} is now {}", one.path, text(&one.wanted), text(&one.found));
+    let text = |path: &str, value: &Option<serde_json::Value>| {
+        value.as_ref().map_or("nothing".to_owned(), |value| masked(path, value).to_string())
+    };
+    let line = |one: &Difference| {
+        format!("{what}: {}: {} is now {}", one.path, text(&one.path, &one.wanted), text(&one.path, &one.found))
+    };
     differences.iter().take(12).map(line).collect()
 }

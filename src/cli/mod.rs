@@ -4,6 +4,8 @@ mod arguments;
 mod backup;
 mod check;
 mod convert;
+mod decide;
+mod diff;
 mod discover;
 mod dry_run;
 mod explain;
@@ -57,6 +59,7 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Discover => discover::discover(&session).await,
         Command::Check(check) => check::check(&session, check).await,
         Command::Plan(plan) => plan::plan(&session, plan).await,
+        Command::Diff(diff) => diff::diff(&session, diff).await,
         Command::Run(run) => run::run(&session, run).await,
         Command::Status(status) => status::status(&session, status).await,
         Command::Pause(pause) => status::pause(&session, pause).await,

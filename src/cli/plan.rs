@@ -14,6 +14,9 @@ use crate::{
 
 pub async fn plan(session: &Session, arguments: &Plan) -> Ended {
     let cluster = session.connect().await?;
+    if let Some(path) = &arguments.write_decisions {
+        return super::decide::write(session, &cluster, &arguments.planning, path).await;
+    }
     let (sealed, inventory) = make(session, &cluster, &arguments.planning).await?;
     show(session, &sealed, &inventory);
     tracing::info!(requests = cluster.requests(), "planned");

@@ -1,4 +1,4 @@
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
     arguments::{Global, Planning, SystemPolicies},
@@ -11,7 +11,7 @@ use crate::{
     engine::Home,
     inventory::{Fact, Flavour, Inventory},
     observe,
-    plan::{Preference, Preferences, Request, Target},
+    plan::{Request, Target},
     resource::ObjectRef,
     runbook::{self, Catalogue, Runbook},
     version::{Minor, Version},
@@ -133,17 +133,15 @@ fn target(text: &str) -> Result<Target, Failure> {
 
 fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failure> {
     let duration = |name, text: &Option<String>| text.as_deref().map(|text| seconds(name, text)).transpose();
-    let mut preferences = Preferences::default();
-    for (fields, preference) in [(&planning.keep, Preference::Keep), (&planning.take, Preference::Take)] {
-        preferences.0.extend(fields.iter().map(|field| (field.clone(), preference)));
-    }
+    let mut ignore: BTreeMap<_, _> = planning.ignore.iter().map(|text| reason(text)).collect::<Result<_, _>>()?;
+    ignore.extend(planning.gitops.as_deref().map(super::decide::gitops).transpose()?);
     Ok(Request {
         target,
         allow_untested: planning.allow_untested,
         accept_loss: planning.accept_loss.as_deref().map(read_names).transpose()?.unwrap_or_default(),
         system_policies: planning.system_policies.map(choice),
-        preferences,
-        ignore: planning.ignore.iter().map(|text| reason(text)).collect::<Result<_, _>>()?,
+        preferences: super::decide::preferences(planning)?,
+        ignore,
         is_pull_left_out: planning.no_pull,
         batch: planning.batch.map(usize::from),
         ready_within_seconds: duration("--ready-within", &planning.ready_within)?,

@@ -36,7 +36,12 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
     let last = until.and_then(|phase| steps.iter().rposition(|step| step.phase.eq_ignore_ascii_case(phase)));
     for (index, planned) in steps.iter().enumerate() {
         let step = Step { plan, planned };
-        match step.take(&mut door, voice).await {
+        let grounded = step.check_ground(index == 0, &mut door, voice).await;
+        let taken = match grounded {
+            Ok(()) => step.take(&mut door, voice).await,
+            Err(error) => Err(error),
+        };
+        match taken {
             Ok(()) => {}
             Err(StepError::Door(DoorError::PauseWanted)) => {
                 return Ok(pause(door, voice, 11, "a pause was asked for").await);

@@ -1,6 +1,7 @@
 //! Looks at a cluster and writes down what is there.
 
 mod install;
+mod owners;
 mod rights;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::{
     runbook::Catalogue,
 };
 
+pub use owners::ownership;
 pub use rights::{missing_for, read_rights, write_rights};
 
 /// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).
@@ -59,6 +61,7 @@ pub async fn inventory(
             .map(|(object, live)| Stored { object, document: live.document })
             .collect(),
         rights_missing: rights::missing(cluster, &write_rights(cluster)).await?,
+        owners: owners::owners(cluster, objects, &installs).await?,
         installs,
     })
 }

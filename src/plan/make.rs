@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Desired, FORMAT, Omitted, Plan, PlannedStep, Purpose, Undo,
-    customize::Preferences,
+    customize::{Decision, Preferences},
     steps::{self, Draft},
 };
 use crate::{
@@ -88,15 +88,13 @@ pub fn make(
         }
     };
     findings.extend(untested(inventory, installed, runbook, request));
-    let materials = Materials {
-        inventory,
-        installed,
-        request,
-        to,
-        base: crate::runbook::base(catalogue, installed.release, installed.flavour).unwrap_or_default(),
-        target: crate::runbook::target(catalogue, to, installed.flavour).unwrap_or_default(),
-    };
+    let materials = gather(inventory, catalogue, request, installed, to);
     let drafted = draft(&materials, runbook)?;
+    findings.extend(check::owners_of_changed(drafted.steps.iter().flat_map(PlannedStep::changes).filter_map(
+        |change| {
+            Some((&change.object, change.before.as_ref()?)).filter(|(object, _)| inventory.object(object).is_none())
+        },
+    )));
     findings.extend(drafted.findings);
     check::ignore(&mut findings, &request.ignore);
     if findings.iter().any(|finding| finding.blocks().is_some()) {
@@ -117,6 +115,36 @@ pub fn make(
         findings,
         kept: drafted.kept,
     })
+}
+
+fn gather<'a>(
+    inventory: &'a Inventory,
+    catalogue: &Catalogue,
+    request: &'a Request,
+    installed: Installed<'a>,
+    to: Version,
+) -> Materials<'a> {
+    let base = crate::runbook::base(catalogue, installed.release, installed.flavour).unwrap_or_default();
+    let target = crate::runbook::target(catalogue, to, installed.flavour).unwrap_or_default();
+    Materials { inventory, installed, request, to, base, target }
+}
+
+/// Decides every field of the release's objects, also where a plan cannot be made because something is still asked.
+/// Answers the release to go to as well.
+///
+/// # Errors
+/// `Blocked` if it is not known what is installed, or no way leads to the target.
+pub fn decide(
+    inventory: &Inventory,
+    catalogue: &Catalogue,
+    runbook: &Runbook,
+    request: &Request,
+) -> Result<(Version, Vec<Decision>), PlanError> {
+    let (installed, to) = preconditions(inventory, catalogue, runbook, request).map_err(|more| {
+        let findings = check::findings(inventory).into_iter().chain(more).collect();
+        blocked(findings, request)
+    })?;
+    Ok((to, steps::decisions(&gather(inventory, catalogue, request, installed, to))))
 }
 
 fn blocked(mut findings: Vec<Finding>, request: &Request) -> PlanError {

@@ -2,17 +2,21 @@
 //!
 //! A field that people changed stays as they made it; a field that only the release changed follows the release; where both
 //! changed it differently nobody can tell, and the field is asked for. Named lists (containers, environment, volumes) merge by
-//! name, other lists of objects as sets, and a CNI configuration, which is JSON inside a string, as JSON.
+//! name, other lists of objects as sets, and a CNI configuration, which is JSON inside a string, as JSON. Every field that is
+//! not the same in all three leaves a decision.
 
 use serde_json::{Map, Value};
 
-use super::customize::{Conflict, Kept, Preference, Preferences};
+use super::{
+    cni,
+    customize::{Decision, Preference, Preferences, Verdict},
+};
 use crate::{
     resource::{ObjectRef, differences},
     runbook::Published,
 };
 
-/// The three states of an object, and what comes of them.
+/// The merge of one object, and what it decided on the way.
 pub(super) struct Merge<'a> {
     object: &'a ObjectRef,
     preferences: &'a Preferences,
@@ -20,75 +24,105 @@ pub(super) struct Merge<'a> {
     published: &'a [Published],
     /// Whether it is known what the old release shipped.
     has_base: bool,
-    pub kept: Vec<Kept>,
-    pub conflicts: Vec<Conflict>,
+    pub decisions: Vec<Decision>,
+}
+
+/// One field in its three states.
+#[derive(Clone, Copy)]
+struct Three<'v> {
+    base: Option<&'v Value>,
+    live: Option<&'v Value>,
+    new: Option<&'v Value>,
 }
 
 /// The key by which elements of a list belong together.
-const LIST_KEYS: [(&str, &str); 6] = [
+const LIST_KEYS: [(&str, &str); 7] = [
     ("containers", "name"),
     ("initContainers", "name"),
     ("env", "name"),
     ("volumes", "name"),
     ("volumeMounts", "mountPath"),
     ("imagePullSecrets", "name"),
+    ("plugins", "type"),
 ];
 
 /// Fields that make sense only as a whole: parts of ours would not fit into one that people made.
 const WHOLE: [&str; 4] = [".livenessProbe", ".readinessProbe", ".lifecycle", ".affinity"];
 
+/// Fields of a pod of which an object has one at most: an API server refuses a mixture.
+const ONE_OF: [&[&str]; 4] = [
+    &["value", "valueFrom"],
+    &["configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef"],
+    &["httpGet", "exec", "tcpSocket"],
+    &["hostPath", "configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "downwardAPI", "nfs", "csi"],
+];
+
 /// Fields that are not for a merge to change: immutable, or changed by a step of its own.
 const LIVE_ONLY: [&str; 4] = ["spec.selector", "spec.updateStrategy", "roleRef", "metadata.name"];
 
+impl<'v> Three<'v> {
+    fn at(self, key: &str) -> Self {
+        let at = |value: Option<&'v Value>| value.and_then(|value| value.get(key));
+        Self { base: at(self.base), live: at(self.live), new: at(self.new) }
+    }
+}
+
 impl<'a> Merge<'a> {
     pub fn new(object: &'a ObjectRef, preferences: &'a Preferences, published: &'a [Published]) -> Self {
-        Self { object, preferences, published, has_base: false, kept: Vec::new(), conflicts: Vec::new() }
+        Self { object, preferences, published, has_base: false, decisions: Vec::new() }
     }
 
     /// Merges a whole object.
     pub fn object(&mut self, base: Option<&Value>, live: &Value, new: &Value) -> Value {
         self.has_base = base.is_some();
-        self.field("", base, Some(live), Some(new)).unwrap_or_default()
+        self.field("", Three { base, live: Some(live), new: Some(new) }).unwrap_or_default()
     }
 
     /// Merges one field and everything below it; `None` means that the field shall not be there.
-    fn field(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
-        if LIVE_ONLY.contains(&path) || is_same(live, new) {
+    fn field(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
+        let Three { base, live, new } = of;
+        let is_settled = is_same(live, new);
+        if LIVE_ONLY.contains(&path) && !is_settled {
+            return self.decide(path, of, live.or(new), Verdict::LeftAlone);
+        }
+        if is_settled && (!self.has_base || is_same(base, live)) {
             return live.or(new).cloned();
         }
-        if base.is_none() && live.is_some() && WHOLE.iter().any(|name| path.ends_with(name)) {
-            return self.leaf(path, base, live, new);
+        let is_whole = base.is_none() && live.is_some() && WHOLE.iter().any(|name| path.ends_with(name));
+        if is_whole || (is_settled && base.is_none()) || is_of_another_kind(path, live, new) {
+            return self.leaf(path, of);
         }
         match (live, new) {
-            (Some(Value::Object(theirs)), Some(Value::Object(ours))) => {
-                Some(self.map(path, base.and_then(Value::as_object), theirs, ours))
-            }
+            (Some(Value::Object(_)), Some(Value::Object(_))) => Some(self.map(path, of)),
             (Some(Value::Array(theirs)), Some(Value::Array(ours))) if is_list_of_objects(theirs, ours) => {
                 Some(self.list(path, base.and_then(Value::as_array), theirs, ours))
             }
             (Some(Value::String(theirs)), Some(Value::String(ours))) if path.ends_with(".image") => {
-                Some(self.image(path, base.and_then(Value::as_str), theirs, ours))
+                self.image(path, of, theirs, ours)
             }
             (Some(Value::String(theirs)), Some(Value::String(ours))) if path.ends_with(".cni_network_config") => {
-                Some(self.json_text(path, base.and_then(Value::as_str), theirs, ours))
+                self.json_text(path, of, theirs, ours)
             }
-            (live, new) => self.leaf(path, base, live, new),
+            _ => self.leaf(path, of),
         }
     }
 
     /// Decides a field that has no parts.
-    fn leaf(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
+    fn leaf(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
+        let Three { base, live, new } = of;
+        if is_same(live, new) {
+            return self.decide(path, of, live.or(new), Verdict::AlreadyThere);
+        }
         if is_same(base, live) || self.is_also_published(path, live) {
-            return new.cloned();
+            return self.decide(path, of, new, follow(live, new));
         }
         match (base, live, new) {
-            // Added by people, and the release does not know it; or taken away by people.
-            (_, Some(theirs), None) => self.keep(path, Some(theirs)),
-            (None, Some(theirs), Some(_)) if self.has_base => self.keep(path, Some(theirs)),
-            (Some(was), None, Some(ours)) if is_same(Some(was), Some(ours)) => self.keep(path, None),
-            (None, None, Some(ours)) => Some(ours.clone()),
-            (Some(was), Some(theirs), Some(ours)) if is_same(Some(was), Some(ours)) => self.keep(path, Some(theirs)),
-            (base, live, new) => self.ask(path, base, live, new),
+            // Added or changed by people, and the release does not have it.
+            (_, Some(_), None) => self.keep(path, of),
+            // Added by people before the release came to it.
+            (None, Some(_), Some(_)) if self.has_base => self.keep(path, of),
+            (Some(was), _, Some(ours)) if is_same(Some(was), Some(ours)) => self.keep(path, of),
+            _ => self.ask(path, of),
         }
     }
 
@@ -97,113 +131,130 @@ impl<'a> Merge<'a> {
         here.into_iter().any(|one| is_same(one.value.as_ref(), live))
     }
 
-    fn keep(&mut self, path: &str, live: Option<&Value>) -> Option<Value> {
-        if !path.ends_with("last-applied-configuration") {
-            self.kept.push(Kept { object: self.object.clone(), path: path.to_owned(), value: live.cloned() });
-        }
-        live.cloned()
+    fn keep(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
+        self.decide(path, of, of.live, Verdict::Kept)
     }
 
-    fn ask(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
+    fn ask(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
         match self.preferences.of(self.object, path) {
-            Some(Preference::Keep) => self.keep(path, live),
-            Some(Preference::Take) => new.cloned(),
-            None => {
-                let (base, live_value, new) = (base.cloned(), live.cloned(), new.cloned());
-                let object = self.object.clone();
-                self.conflicts.push(Conflict { object, path: path.to_owned(), base, live: live_value, new });
-                live.cloned()
-            }
+            Some(Preference::Keep) => self.decide(path, of, of.live, Verdict::KeptAsSaid),
+            Some(Preference::Take) => self.decide(path, of, of.new, Verdict::TakenAsSaid),
+            None => self.decide(path, of, of.live, Verdict::Asked),
         }
     }
 
-    fn map(
-        &mut self,
-        path: &str,
-        base: Option<&Map<String, Value>>,
-        live: &Map<String, Value>,
-        new: &Map<String, Value>,
-    ) -> Value {
-        let mut keys: Vec<&String> = live.keys().chain(new.keys()).collect();
+    fn decide(&mut self, path: &str, of: Three<'_>, after: Option<&Value>, verdict: Verdict) -> Option<Value> {
+        // A copy of the whole object, which kubectl writes and nobody edits.
+        if !path.ends_with("last-applied-configuration") {
+            let [base, live, new, after] = [of.base, of.live, of.new, after].map(Option::<&Value>::cloned);
+            self.decisions.push(Decision {
+                object: self.object.clone(),
+                path: path.to_owned(),
+                base,
+                live,
+                new,
+                after,
+                verdict,
+            });
+        }
+        after.cloned()
+    }
+
+    fn map(&mut self, path: &str, of: Three<'_>) -> Value {
+        let fields = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut keys: Vec<String> = fields(of.live).into_iter().chain(fields(of.new)).map(|(key, _)| key).collect();
         keys.sort();
         keys.dedup();
         let merged = keys.into_iter().filter_map(|key| {
             let deeper = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            let value = self.field(&deeper, base.and_then(|base| base.get(key)), live.get(key), new.get(key));
-            value.map(|value| (key.clone(), value))
+            self.field(&deeper, of.at(&key)).map(|value| (key, value))
         });
         Value::Object(merged.collect())
     }
 
     /// Merges a list: live elements in their order, then what the release adds.
     fn list(&mut self, path: &str, base: Option<&Vec<Value>>, live: &[Value], new: &[Value]) -> Value {
-        let name = path.rsplit('.').next().unwrap_or(path);
+        let name = path.rsplit(['.', ':']).next().unwrap_or(path);
         let key = LIST_KEYS.iter().find(|(list, _)| *list == name).map(|(_, key)| *key);
         let label = |element: &Value| match key {
             Some(key) => element[key].as_str().unwrap_or_default().to_owned(),
             None => element.to_string(),
         };
-        let find = |list: &'_ [Value], wanted: &str| list.iter().find(|element| label(element) == wanted).cloned();
-        let mut labels: Vec<String> = live.iter().map(label).collect();
+        // Of variables with one name the last is in force.
+        let find = |list: &[Value], wanted: &str| list.iter().rfind(|element| label(element) == wanted).cloned();
+        let mut labels: Vec<String> = Vec::new();
+        for wanted in live.iter().map(label) {
+            labels.retain(|earlier| *earlier != wanted);
+            labels.push(wanted);
+        }
         labels.extend(new.iter().map(label).filter(|wanted| find(live, wanted).is_none()));
         let merged = labels.iter().filter_map(|wanted| {
-            let was = base.and_then(|base| find(base, wanted));
-            self.element(
-                &format!("{path}[{wanted}]"),
-                was.as_ref(),
-                find(live, wanted).as_ref(),
-                find(new, wanted).as_ref(),
-            )
+            let (was, is, shall) = (base.and_then(|base| find(base, wanted)), find(live, wanted), find(new, wanted));
+            let of = Three { base: was.as_ref(), live: is.as_ref(), new: shall.as_ref() };
+            self.element(&format!("{path}[{wanted}]"), of)
         });
         Value::Array(merged.collect())
     }
 
     /// Rules of a role only grow while nodes of both releases run; other elements are merged like fields.
-    fn element(
-        &mut self,
-        path: &str,
-        base: Option<&Value>,
-        live: Option<&Value>,
-        new: Option<&Value>,
-    ) -> Option<Value> {
-        if path.starts_with("rules[") || path.starts_with("subjects[") {
-            return live.or(new).cloned();
+    fn element(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
+        if !path.starts_with("rules[") && !path.starts_with("subjects[") {
+            return self.field(path, of);
         }
-        self.field(path, base, live, new)
+        match of {
+            Three { live: Some(_), new: Some(_), .. } => of.live.cloned(),
+            Three { base: None, live: Some(_), new: None } if self.has_base => self.keep(path, of),
+            Three { live: Some(_), new: None, .. } => self.decide(path, of, of.live, Verdict::Stays),
+            Three { live: None, .. } => self.decide(path, of, of.new, Verdict::Added),
+        }
     }
 
-    /// The registry is the operator's choice, the tag is the release's.
-    fn image(&mut self, path: &str, base: Option<&str>, live: &str, new: &str) -> Value {
-        let (theirs, ours) = (split_image(live), split_image(new));
-        let shipped = base.map(split_image).map(|(repository, _)| repository);
+    /// The registry is the operator's choice, the tag is the release's. A digest pins an image that the release does not
+    /// have, so it is asked for; what is taken instead still comes from the operator's registry.
+    fn image(&mut self, path: &str, of: Three<'_>, live: &str, new: &str) -> Option<Value> {
+        let (theirs, (ours, tag)) = (split_image(live).0, split_image(new));
+        let shipped = of.base.and_then(Value::as_str).map(|image| split_image(image).0);
+        let is_mirror = theirs != ours && Some(theirs) != shipped;
+        let wanted = Value::from(if is_mirror { format!("{theirs}:{tag}") } else { new.to_owned() });
         if live.contains('@') {
-            let value = |text: &str| Value::from(text);
-            return self.ask(path, base.map(value).as_ref(), Some(&value(live)), Some(&value(new))).unwrap_or_default();
+            let is_news = !is_same(of.base, of.new);
+            let of = Three { new: Some(&wanted), ..of };
+            return if is_news { self.ask(path, of) } else { self.keep(path, of) };
         }
-        if theirs.0 == ours.0 || Some(theirs.0) == shipped {
-            return Value::from(new);
+        if is_mirror {
+            let (was, is, shall) = (shipped.map(Value::from), Value::from(theirs), Value::from(ours));
+            let of = Three { base: was.as_ref(), live: Some(&is), new: Some(&shall) };
+            self.decide(&format!("{path} (repository)"), of, Some(&is), Verdict::Kept);
         }
-        let image = Value::from(format!("{}:{}", theirs.0, ours.1));
-        let registry = Value::from(theirs.0);
-        self.kept.push(Kept {
-            object: self.object.clone(),
-            path: format!("{path} (repository)"),
-            value: Some(registry),
-        });
-        image
+        if wanted == live {
+            return Some(wanted);
+        }
+        self.decide(path, of, Some(&wanted), Verdict::Follows)
     }
 
-    fn json_text(&mut self, path: &str, base: Option<&str>, live: &str, new: &str) -> Value {
-        let read = |text: &str| serde_json::from_str::<Value>(text).ok();
-        let (Some(theirs), Some(ours)) = (read(live), read(new)) else {
-            let value = |text: &str| Value::from(text);
-            return self.ask(path, base.map(value).as_ref(), Some(&value(live)), Some(&value(new))).unwrap_or_default();
+    /// Merges the JSON in a text; a text that nobody changed stays as it is, to the byte.
+    fn json_text(&mut self, path: &str, of: Three<'_>, live: &str, new: &str) -> Option<Value> {
+        let Some([base, theirs, ours]) = cni::read([of.base.and_then(Value::as_str), Some(live), Some(new)]) else {
+            return self.leaf(path, of);
         };
-        let merged = self.field(&format!("{path}:"), base.and_then(read).as_ref(), Some(&theirs), Some(&ours));
-        match merged {
-            Some(merged) if merged != theirs => Value::from(format!("{merged:#}")),
-            _ => Value::from(live),
-        }
+        let inside = Three { base: base.as_ref(), live: theirs.as_ref(), new: ours.as_ref() };
+        let merged = self.field(&format!("{path}:"), inside);
+        let text = match &merged {
+            same if *same == theirs => live.to_owned(),
+            Some(value) if serde_json::from_str::<Value>(new).is_ok_and(|ours| ours == *value) => new.to_owned(),
+            Some(value) => format!("{value:#}"),
+            None => live.to_owned(),
+        };
+        Some(Value::from(text))
+    }
+}
+
+/// What following the release means where only it changed something.
+fn follow(live: Option<&Value>, new: Option<&Value>) -> Verdict {
+    match (live, new) {
+        (None, Some(_)) => Verdict::Added,
+        (Some(_), None) => Verdict::Removed,
+        (Some(_), Some(_)) | (None, None) => Verdict::Follows,
     }
 }
 
@@ -220,12 +271,22 @@ fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
     }
 }
 
+/// Answers whether people made of a variable, a volume or a probe one of another kind, which cannot be mixed with ours.
+fn is_of_another_kind(path: &str, live: Option<&Value>, new: Option<&Value>) -> bool {
+    if !path.starts_with("spec.template.spec.") {
+        return false;
+    }
+    let has = |value: Option<&Value>, key: &str| value.is_some_and(|value| value.get(key).is_some());
+    ONE_OF.iter().any(|kinds| kinds.iter().filter(|kind| has(live, kind) || has(new, kind)).count() > 1)
+}
+
 fn is_list_of_objects(live: &[Value], new: &[Value]) -> bool {
     live.iter().chain(new).all(Value::is_object)
 }
 
-/// Splits an image into its repository, with the registry, and its tag.
+/// Splits an image into its repository, with the registry, and its tag; a digest is left out.
 pub(super) fn split_image(image: &str) -> (&str, &str) {
+    let image = image.split('@').next().unwrap_or(image);
     match image.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),
         _ => (image, ""),
@@ -243,8 +304,8 @@ mod tests {
         let preferences = Preferences::default();
         let mut merge = Merge::new(&object, &preferences, &[]);
         let merged = merge.object(Some(&base), &live, &new);
-        let kept = merge.kept.into_iter().map(|kept| kept.path).collect();
-        (merged, kept, merge.conflicts.into_iter().map(|conflict| conflict.path).collect())
+        let of = |verdict| merge.decisions.iter().filter(move |one| one.verdict == verdict).map(|one| one.path.clone());
+        (merged, of(Verdict::Kept).collect(), of(Verdict::Asked).collect())
     }
 
     #[test]
@@ -284,7 +345,8 @@ mod tests {
             let preferences = Preferences::default();
             let mut merge = Merge::new(&object, &preferences, &published);
             let merged = merge.object(Some(&json!({"grace": 20})), &live, &json!({"grace": 5}));
-            assert_eq!((merged, merge.kept.len()), (json!({"grace": 5}), 0));
+            let kept = merge.decisions.iter().filter_map(Decision::kept).count();
+            assert_eq!((merged, kept), (json!({"grace": 5}), 0));
         }
     }
 

@@ -3,17 +3,21 @@
 //! `make` decides from an inventory and a runbook, and is pure. The engine has no choices left: it holds each step's desired
 //! state against the cluster and sends what is missing.
 
+mod cni;
 mod customize;
+pub mod decisions;
 mod make;
 mod merge;
+mod ownership;
 pub mod restore;
 mod seal;
 mod steps;
 
 use serde::{Deserialize, Serialize};
 
-pub use customize::{Conflict, Kept, Preference, Preferences};
-pub use make::{PlanError, Request, Target, make};
+pub use customize::{Choice, Decision, Kept, Preference, Preferences, Verdict};
+pub use make::{PlanError, Request, Target, decide, make};
+pub use ownership::{Holder, Ownership};
 pub use seal::{SealError, Sealed};
 
 use crate::{

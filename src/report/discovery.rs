@@ -1,5 +1,5 @@
 use super::text::{clean, table};
-use crate::inventory::{Fact, Install, Inventory};
+use crate::inventory::{Fact, Install, Inventory, Tool};
 
 /// What is installed, where and how.
 pub fn discovery(inventory: &Inventory, width: u16) -> String {
@@ -15,6 +15,7 @@ pub fn discovery(inventory: &Inventory, width: u16) -> String {
         lines.push("Installed  no Calico was found".to_owned());
     }
     lines.extend(inventory.installs.iter().map(installed));
+    lines.extend(owners(inventory));
     lines.push(data(inventory));
     lines.push(policies(inventory));
     let rows = inventory.nodes.iter().map(|node| {
@@ -33,6 +34,20 @@ pub fn discovery(inventory: &Inventory, width: u16) -> String {
     });
     let nodes = table(&["NODE", "IMAGE", "POD", ""], rows.collect(), width);
     format!("{}\n\n{nodes}", lines.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n"))
+}
+
+/// Other tools that write the objects, each with its first sign.
+fn owners(inventory: &Inventory) -> Vec<String> {
+    let line = |tool: Tool| {
+        let mut of_tool = inventory.owners.iter().filter(|owner| owner.tool == tool);
+        let first = of_tool.next()?;
+        let more = match of_tool.count() {
+            0 => String::new(),
+            more => format!(", and {more} more signs"),
+        };
+        Some(format!("Owner      {}: {}: {}{more}", tool.name(), first.object, first.sign))
+    };
+    Tool::ALL.into_iter().filter_map(line).collect()
 }
 
 fn installed(install: &Install) -> String {

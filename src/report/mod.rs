@@ -7,6 +7,7 @@ mod account;
 mod change;
 mod chart;
 mod codes;
+mod diff;
 mod discovery;
 mod html;
 mod junit;
@@ -23,6 +24,7 @@ mod verdict;
 
 pub use account::run_text;
 pub use codes::{Explained, all_codes, explain_code, explain_exit, nearest};
+pub use diff::{DiffRow, DiffTitle, diff_markdown, diff_rows, diff_text};
 pub use discovery::discovery;
 pub use html::run_html;
 pub use junit::run_junit;

@@ -5,6 +5,7 @@ use crate::{
     check::{Finding, Severity},
     inventory::Inventory,
     plan::{Desired, Kept, ObjectChange, Plan, PlannedStep, Undo},
+    resource::masked,
 };
 
 /// The screen of a plan.
@@ -51,26 +52,28 @@ fn row(index: usize, step: &PlannedStep, inventory: &Inventory) -> Vec<String> {
 
 /// A kept setting as people name it: `DaemonSet/calico-node  calico-node env FELIX_IPINIPMTU = 1430`.
 fn setting(kept: &Kept) -> String {
-    let path = kept
-        .path
-        .replace("spec.template.spec.", "")
-        .replace("spec.template.metadata.", "pod ")
-        .replace("containers[", "[");
-    let (place, element) = match path.rsplit_once('[') {
-        // An element of a set says by itself what it is.
-        Some((place, element)) if element.starts_with('{') => (place.to_owned(), true),
-        _ => (path.trim_end_matches(".value").replace(['[', ']', '.', ':'], " "), false),
-    };
-    let place = place.split_whitespace().collect::<Vec<_>>().join(" ");
-    let value = match &kept.value {
+    let is_of_set = kept.path.ends_with("}]");
+    let value = match kept.value.as_ref().map(|value| masked(&kept.path, value)) {
         None => "taken away".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(value) if kept.path.ends_with(']') && !element => {
+        Some(Value::String(text)) => text,
+        Some(value) if kept.path.ends_with(']') && !is_of_set => {
             value.get("value").and_then(Value::as_str).map_or_else(|| value.to_string(), str::to_owned)
         }
         Some(value) => value.to_string(),
     };
-    format!("{}/{}  {place} = {value}", kept.object.kind, kept.object.name)
+    format!("{}/{}  {} = {value}", kept.object.kind, kept.object.name, place(&kept.path))
+}
+
+/// A path as people name it: `calico-node env FELIX_IPINIPMTU`.
+pub(super) fn place(path: &str) -> String {
+    let path =
+        path.replace("spec.template.spec.", "").replace("spec.template.metadata.", "pod ").replace("containers[", "[");
+    let place = match path.split_once("[{") {
+        // An element of a set says by itself what it is.
+        Some((place, _)) => place.to_owned(),
+        None => path.trim_end_matches(".value").replace(['[', ']', '.', ':'], " "),
+    };
+    place.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn shorten(text: &str, width: u16) -> String {
@@ -133,7 +136,7 @@ fn change_lines(change: &ObjectChange) -> String {
     let mut out = clean(&format!("  {:<8}{}\n", change.verb(), change.object));
     for field in change.fields() {
         let text = |value: &Option<serde_json::Value>| {
-            let text = value.as_ref().map_or("nothing".to_owned(), |value| value.to_string());
+            let text = value.as_ref().map_or("nothing".to_owned(), |value| masked(&field.path, value).to_string());
             if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "..." } else { text }
         };
         out.push_str(&clean(&format!("          {}: {} → {}\n", field.path, text(&field.found), text(&field.wanted))));

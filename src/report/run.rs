@@ -209,9 +209,13 @@ fn waived(plan: &Plan) -> Vec<String> {
     let lost = request.accept_loss.iter().map(|object| format!("loss accepted: {object}"));
     let untested =
         request.allow_untested.then(|| "a way that nobody upstream tested was allowed (--allow-untested)".to_owned());
-    let chosen = request.preferences.0.iter().map(|(field, preference)| match preference {
-        crate::plan::Preference::Keep => format!("kept as people made it: {field}"),
-        crate::plan::Preference::Take => format!("taken as the release ships it: {field}"),
+    let chosen = request.preferences.0.iter().map(|(field, choice)| {
+        let what = match choice.decision {
+            crate::plan::Preference::Keep => "kept as people made it",
+            crate::plan::Preference::Take => "taken as the release ships it",
+        };
+        let why = choice.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("{what}: {field}{why}")
     });
     ignored.chain(lost).chain(untested).chain(chosen).collect()
 }

@@ -4,6 +4,7 @@
 
 mod difference;
 mod document;
+mod masked;
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use difference::{Difference, differences};
 pub use document::{Digest, Document, Generation, Live};
+pub use masked::{HIDDEN, masked};
 
 /// The kinds of objects that the program reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

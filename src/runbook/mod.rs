@@ -10,10 +10,10 @@ mod read;
 
 use serde::{Deserialize, Serialize};
 
-pub use catalogue::{Catalogue, Data, Release};
+pub use catalogue::{Catalogue, Data, Line, Release};
 pub use embedded::{catalogue, find, names, text};
 pub use manifest::{Manifest, Published, base, target};
-pub use read::{ReadError, read};
+pub use read::{ReadError, parse, read};
 
 use crate::{
     inventory::{Datastore, Flavour},

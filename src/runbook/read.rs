@@ -44,7 +44,11 @@ fn check_durations(parameters: &Parameters) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ReadError> {
+/// Reads YAML strictly; an error has its place and, for a misspelt word, the right one.
+///
+/// # Errors
+/// The text is not what `T` is written like.
+pub fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ReadError> {
     serde_saphyr::from_str(text).map_err(|error| {
         let location = error.location();
         let message = error.without_snippet().to_string();

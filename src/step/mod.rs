@@ -4,6 +4,7 @@
 //! there are none: so a unit may be taken any number of times, and going on after a kill is taking it once more.
 
 mod back_up;
+mod held;
 mod objects;
 mod order;
 mod pull;
@@ -76,6 +77,16 @@ impl Step<'_> {
         door.finish_step(&step, backup).await?;
         voice.tell(Event::StepDone { step, seconds: started.elapsed().as_secs() });
         Ok(())
+    }
+
+    /// Makes sure that the steps before this one still hold. The first step of a runner takes up what was put back while
+    /// nobody ran; later on, whoever puts something back is at work right now, and stops the run.
+    pub async fn check_ground(&self, is_first: bool, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        if is_first {
+            held::restore(self, door, voice).await
+        } else {
+            held::check(&door.cluster, self.plan, &self.planned.name).await
+        }
     }
 
     async fn take_units(&self, door: &mut Door, voice: &Voice) -> Result<Option<BackupPlace>, StepError> {

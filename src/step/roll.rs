@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Step, StepError,
+    Step, StepError, held,
     order::{names_of, next_batch},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     inventory::{CORDONED_BY, NodeFacts},
     journal::News,
     observe,
-    plan::Roll,
+    plan::{Plan, Roll},
     resource::{Kind, Live, ObjectRef},
 };
 
@@ -45,6 +45,7 @@ pub enum RollError {
 
 /// What a roll knows while it goes on.
 struct Rolling<'a> {
+    plan: &'a Plan,
     step: &'a str,
     run: String,
     roll: &'a Roll,
@@ -62,6 +63,7 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
     check_frozen(&cluster, roll).await?;
     let nodes = observe::nodes(&cluster).await?;
     let mut rolling = Rolling {
+        plan: step.plan,
         step: &step.planned.name,
         run: door.state().run.clone(),
         roll,
@@ -109,6 +111,7 @@ impl Rolling<'_> {
                 let swap = self.cordon_swap(&door.cluster.clone(), &done, &[]).await?;
                 break self.apply_cordons(swap, door).await?;
             }
+            held::check(&door.cluster, self.plan, self.step).await?;
             for (node, _) in &batch {
                 let tries = tried.entry(node.clone()).or_default();
                 *tries += 1;
@@ -228,6 +231,7 @@ impl Rolling<'_> {
             }
             if looked.elapsed() >= LOOK_AGAIN {
                 looked = Instant::now();
+                held::check(cluster, self.plan, self.step).await?;
                 self.drop_gone(&mut nodes, &unready, cluster, voice).await?;
                 continue;
             }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::lab::{Lab, Ran, lab, small, upgrade};
 
 /// Starts a run that hangs at node-2, and waits until it does.
-fn hang_at_a_node(lab: &Lab) -> std::process::Child {
+pub fn hang_at_a_node(lab: &Lab) -> std::process::Child {
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
     let run = lab.spawn(&upgrade("run"));
     wait_until("the run to reach node-2", Duration::from_secs(60), || {

@@ -6,9 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
 mod accounts;
+mod customized;
 mod interruptions;
 mod kill_matrix;
 mod lab;
+mod owners;
 mod refusals;
 mod restores;
 mod rolls;

@@ -8,7 +8,7 @@ use crate::lab::{Lab, lab, small, upgrade};
 
 /// Makes the cluster odd, runs the upgrade, and holds the exit code, the words, and that nothing changed.
 #[track_caller]
-fn refuses(lab: &Lab, exit: i32, words: &[&str]) {
+pub fn refuses(lab: &Lab, exit: i32, words: &[&str]) {
     // What was made odd settles first.
     lab.snapshot().unwrap();
     let before = lab.resource_versions().unwrap();

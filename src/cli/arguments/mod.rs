@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use accounts::{Explain, Report, ReportFormat};
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
-pub use planning::{Check, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
+pub use planning::{Check, Diff, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
 pub use restore::Restore;
 pub use runs::{OfRun, Resume, Status};
 
@@ -127,6 +127,8 @@ pub enum Command {
     Check(Check),
     /// Show what an upgrade would do, and save it as a sealed file (changes nothing)
     Plan(Plan),
+    /// Show field by field what the old release shipped, what is live and what the new one ships (changes nothing)
+    Diff(Diff),
     /// Plan, ask once, and upgrade; or run a plan that was saved
     Run(Run),
     /// Show how far a run is, from any machine

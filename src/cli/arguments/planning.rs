@@ -38,6 +38,12 @@ pub struct Planning {
     /// Take a field as the release ships it, where people changed it too
     #[arg(long, value_name = "KIND/NAME:PATH")]
     pub take: Vec<String>,
+    /// A file that says for each field that people and the release changed what shall be in force, and why
+    #[arg(long, value_name = "FILE", env = "CALICO_UPGRADER_DECISIONS")]
+    pub decisions: Option<PathBuf>,
+    /// Go on although another tool (Argo CD, Flux, Helm, …) owns objects and may put them back; the reason is recorded
+    #[arg(long, value_name = "ignore=REASON", env = "CALICO_UPGRADER_GITOPS")]
+    pub gitops: Option<String>,
     /// Go on in spite of a finding; the reason is recorded
     #[arg(long, value_name = "ID=REASON")]
     pub ignore: Vec<String>,
@@ -66,6 +72,8 @@ impl Planning {
             ("--system-policies", self.system_policies.is_some()),
             ("--keep", !self.keep.is_empty()),
             ("--take", !self.take.is_empty()),
+            ("--decisions", self.decisions.is_some()),
+            ("--gitops", self.gitops.is_some()),
             ("--ignore", !self.ignore.is_empty()),
             ("--no-pull", self.no_pull),
             ("--batch", self.batch.is_some()),
@@ -91,7 +99,22 @@ pub struct Plan {
     /// Save the sealed plan in this file
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write a new file with the fields that are still to be decided, to be filled in for --decisions
+    #[arg(long, value_name = "FILE")]
+    pub write_decisions: Option<PathBuf>,
     /// Exit with 2 if there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// Only these objects, such as DaemonSet/calico-node
+    #[arg(value_name = "KIND/NAME")]
+    pub objects: Vec<String>,
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Exit with 2 if a field differs
     #[arg(long)]
     pub detailed_exitcode: bool,
 }

@@ -1,12 +1,13 @@
 //! What each kind of step wants, decided from the inventory.
 
+mod immutable;
 mod manifests;
 mod policies;
 mod pull;
 mod resources;
 mod roll;
 
-pub(super) use manifests::{apply_manifests, frozen_first, on_delete};
+pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
 pub(super) use policies::convert_policies;
 pub(super) use pull::pull_images;
 pub(super) use resources::copy_resources;

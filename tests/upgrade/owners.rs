@@ -1,0 +1,72 @@
+//! Other tools that own Calico's objects: named before anything is changed, and stopped for when they put things back midway.
+
+use harness::{Kubernetes, Release, variation::calico_node_path};
+use serde_json::{Value, json};
+
+use crate::{
+    interruptions::hang_at_a_node,
+    lab::{Lab, Ran, lab, small, upgrade},
+    refusals::refuses,
+};
+
+const CONFIG_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/calico-config";
+
+const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/calico-node";
+
+#[test]
+fn objects_that_another_tool_owns_stop_the_run_until_somebody_says_why_it_may_go_on() {
+    for (kubernetes, key, value, tool) in [
+        (Kubernetes::V1_34, "kustomize.toolkit.fluxcd.io/name", "net", "Flux"),
+        (Kubernetes::V1_8, "addonmanager.kubernetes.io/mode", "Reconcile", "the addon manager"),
+    ] {
+        let lab = lab(kubernetes, small(Release::V2_5_1));
+        let path = calico_node_path(&lab);
+        lab.api().merge_patch(path, &json!({"metadata": {"labels": {key: value}}})).unwrap();
+        refuses(&lab, 3, &["CU-C014", tool, key, "--gitops ignore=REASON"]);
+        lab.tool(&["discover"]).exits(0).says(tool).says(key);
+        let with = |waiver: &str| lab.tool(&[upgrade("run"), vec!["--gitops", waiver]].concat());
+        for waiver in ["ignore", "ignore=", "ignore= ", "yes=it is paused"] {
+            with(waiver).exits(64).says("needs a reason");
+        }
+        with("ignore=paused by CHG-7").exits(0).says("ignored: paused by CHG-7");
+        assert!(lab.run_files().iter().any(|(path, text)| path.ends_with("plan.json") && text.contains("CHG-7")));
+        assert_eq!(lab.api().get(path).unwrap()["metadata"]["labels"][key], value);
+    }
+}
+
+#[test]
+fn a_field_manager_alone_gives_a_tool_away() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let patch = json!({"metadata": {"annotations": {"corp.example/from": "git"}}});
+    lab.api().merge_patch(&format!("{CONFIG_MAP}?fieldManager=argocd-controller"), &patch).unwrap();
+    refuses(&lab, 3, &["CU-C014", "Argo CD", "field manager argocd-controller"]);
+}
+
+#[test]
+fn an_object_that_somebody_puts_back_midway_stops_the_run_and_is_taken_up_again_afterwards() {
+    for (kubernetes, is_role) in [(Kubernetes::V1_34, true), (Kubernetes::V1_34, false), (Kubernetes::V1_8, true)] {
+        let lab = lab(kubernetes, small(Release::V2_5_1));
+        let (path, name) = match is_role {
+            true => (ROLE, "`ClusterRole calico-node`"),
+            false => (calico_node_path(&lab), "`DaemonSet kube-system/calico-node`"),
+        };
+        let old = lab.api().get(path).unwrap();
+        let run = hang_at_a_node(&lab);
+        put_back(&lab, path, &old);
+        Ran::of(run.wait_with_output().unwrap()).exits(13).says(name).says("was changed by someone else");
+        lab.nodes().repair("node-2").unwrap();
+        lab.tool(&upgrade("resume")).exits(0);
+        lab.tool(&["plan", "--allow-untested", "--detailed-exitcode"]).exits(0).says("Nothing to do");
+    }
+}
+
+/// Does what a tool does that has the old object in its files.
+fn put_back(lab: &Lab, path: &str, old: &Value) {
+    let mut live = lab.api().get(path).unwrap();
+    for part in ["spec", "rules"] {
+        if !old[part].is_null() {
+            live[part] = old[part].clone();
+        }
+    }
+    lab.api().replace(path, &live).unwrap();
+}
