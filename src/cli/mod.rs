@@ -3,12 +3,14 @@
 mod arguments;
 mod backup;
 mod check;
+mod complete;
 mod convert;
 mod discover;
 mod failure;
 mod plan;
 mod progress;
 mod resume;
+mod rollback;
 mod run;
 mod runbook;
 mod session;
@@ -57,6 +59,8 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Status(status) => status::status(&session, status).await,
         Command::Pause(pause) => status::pause(&session, pause).await,
         Command::Resume(resume) => resume::resume(&session, resume).await,
+        Command::Rollback(rollback) => rollback::rollback(&session, rollback).await,
+        Command::Complete(complete) => complete::complete(&session, complete).await,
         Command::Backup(backup) => backup::backup(&session, backup).await,
         Command::Verify(verify) => verify::verify(&session, verify).await,
         Command::Convert(convert) => convert::convert(&session, convert),

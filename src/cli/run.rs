@@ -15,7 +15,7 @@ use crate::{
     event::Voice,
     inventory::Inventory,
     journal::{self, Progress},
-    plan::{Desired, Sealed, Stage},
+    plan::{Desired, ObjectChange, Plan, Purpose, Sealed, Stage},
     report,
     resource::Kind,
     runbook, step,
@@ -86,7 +86,7 @@ async fn confirm_unchanged(
 }
 
 /// Lists every change; the server tries those that it can already.
-async fn dry_run(session: &Session, cluster: &Cluster, sealed: &Sealed, mode: DryRun) -> Ended {
+pub async fn dry_run(session: &Session, cluster: &Cluster, sealed: &Sealed, mode: DryRun) -> Ended {
     let mut moves = Vec::new();
     let is_tried = mode == DryRun::Server && cluster.can_try_writes();
     for planned in &sealed.plan.steps {
@@ -106,10 +106,17 @@ async fn dry_run(session: &Session, cluster: &Cluster, sealed: &Sealed, mode: Dr
                     moves.push((planned.name.clone(), change.label));
                 }
             }
+            if let Stage::Uncordoned(runs) = stage {
+                let labels = step::planned_uncordons(cluster, runs).await?;
+                moves.extend(labels.into_iter().map(|label| (planned.name.clone(), label)));
+            }
         }
         if let Desired::Roll(roll) = &planned.desired {
             moves.extend(
-                step::planned_moves(cluster, roll).await?.into_iter().map(|label| (planned.name.clone(), label)),
+                step::planned_moves(cluster, &sealed.plan, roll)
+                    .await?
+                    .into_iter()
+                    .map(|label| (planned.name.clone(), label)),
             );
             moves.extend(roll.then.iter().map(|change| (planned.name.clone(), format!("replace {}", change.object))));
         }
@@ -142,8 +149,12 @@ fn check_phase(sealed: &Sealed, until: Option<&str>) -> Result<(), Failure> {
     Err(Failure::usage(format!("the plan has no phase `{until}`; it has: {}", phases.join(", "))))
 }
 
-fn may_run(inventory: &Inventory) -> Result<(), Failure> {
-    let missing = &inventory.rights_missing;
+pub fn may_run(inventory: &Inventory) -> Result<(), Failure> {
+    may(&inventory.rights_missing)
+}
+
+/// Refuses to begin what would stop midway for want of a right.
+pub fn may(missing: &[String]) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -175,19 +186,36 @@ async fn begin(
     inventory: &Inventory,
     until: Option<&str>,
 ) -> Ended {
+    let Started { door, voice, progress } = start(session, &home, cluster, &sealed, inventory).await?;
+    drive(session, &sealed, door, until, voice, progress).await
+}
+
+/// A run that has begun and has taken no step yet.
+pub struct Started {
+    pub door: Door,
+    pub voice: Voice,
+    pub progress: progress::Screen,
+}
+
+pub async fn start(
+    session: &Session,
+    home: &Home,
+    cluster: &Cluster,
+    sealed: &Sealed,
+    inventory: &Inventory,
+) -> Result<Started, Failure> {
     let progress = progress::Screen::start(&session.global)?;
     let voice = progress.voice();
     let (switch, stop) = Stop::new();
     tokio::spawn(progress::stop_on_signals(switch));
-    let door = match engine::begin(&home, cluster, &sealed, inventory, stop, &voice).await {
-        Ok(door) => door,
+    match engine::begin(home, cluster, sealed, inventory, stop, &voice).await {
+        Ok(door) => Ok(Started { door, voice, progress }),
         Err(error) => {
             drop(voice);
             progress.end().await;
-            return Err(error.into());
+            Err(error.into())
         }
-    };
-    drive(session, &sealed, door, until, voice, progress).await
+    }
 }
 
 /// Takes the steps, then tells the end and writes the report.
@@ -210,10 +238,7 @@ pub async fn drive(
     ));
     match ended {
         Ok(Ending::Finished) => {
-            terminal::chatter_line(&format!(
-                "Calico {} runs on every node. Next: calico-upgrader verify {run}",
-                sealed.plan.to
-            ));
+            tell_end(&sealed.plan, &run);
             Ok(0)
         }
         Ok(Ending::AfterPhase) => Ok(0),
@@ -222,6 +247,26 @@ pub async fn drive(
             Ok(exit)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What holds now, what is left, and what comes next.
+fn tell_end(plan: &Plan, run: &str) {
+    let line = match &plan.purpose {
+        Purpose::Upgrade => format!("Calico {} runs on every node.", plan.to),
+        Purpose::Rollback { run } => format!("Run {run} is taken back: Calico {} runs on every node.", plan.to),
+        Purpose::Completion { run } => format!("Run {run} is complete: its old data is gone."),
+        Purpose::Restore { backup } => format!("Backup {} is restored.", backup.short()),
+    };
+    terminal::chatter_line(&format!("{line} Next: calico-upgrader verify {run}"));
+    if matches!(plan.purpose, Purpose::Rollback { .. }) {
+        let created: Vec<&ObjectChange> = plan.changes().filter(|change| change.verb() == "create").collect();
+        created.iter().for_each(|change| {
+            terminal::chatter_line(&report::clean(&format!("New uid    {} was created again", change.object)));
+        });
+        plan.omitted.iter().for_each(|one| {
+            terminal::chatter_line(&report::clean(&format!("Left       {} ({})", one.name, one.why)));
+        });
     }
 }
 

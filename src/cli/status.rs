@@ -10,6 +10,7 @@ use super::{
 use crate::{
     cluster::Cluster,
     door::{self, Record, RunPhase, RunState},
+    plan::Purpose,
     report,
 };
 
@@ -61,16 +62,23 @@ pub fn describe(state: &RunState) -> String {
             (format!("stopped with exit {exit}: {why}"), format!("calico-upgrader resume {}", state.run))
         }
         RunPhase::Abandoned => ("given up for a new plan".to_owned(), "calico-upgrader plan".to_owned()),
+        RunPhase::RolledBack { by } => (format!("taken back by run {by}"), format!("calico-upgrader status {by}")),
         RunPhase::Finished { exit } => {
             (format!("finished with exit {exit}"), format!("calico-upgrader verify {}", state.run))
         }
+    };
+    let purpose = match &state.purpose {
+        Purpose::Upgrade => String::new(),
+        Purpose::Rollback { run } => format!(" · rollback of {run}"),
+        Purpose::Completion { run } => format!(" · completion of {run}"),
+        Purpose::Restore { backup } => format!(" · restore of backup {}", backup.short()),
     };
     let backup = state
         .backup
         .as_ref()
         .map(|backup| format!("Backup     {} on {} ({})\n", backup.path, backup.host, backup.digest.short()));
     report::clean(&format!(
-        "Run        {} · Calico {} → {} · {phase}\nDone       {}\nIn step    {}\nNodes      {} of {} replaced\n{}Runner     {} (epoch {}) · record updated {}\nNext       {next}\n",
+        "Run        {}{purpose} · Calico {} → {} · {phase}\nDone       {}\nIn step    {}\nNodes      {} of {} replaced\n{}Runner     {} (epoch {}) · record updated {}\nNext       {next}\n",
         state.run,
         state.from,
         state.to,

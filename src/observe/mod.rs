@@ -15,7 +15,7 @@ use crate::{
     runbook::Catalogue,
 };
 
-pub use rights::{read_rights, write_rights};
+pub use rights::{missing_for, read_rights, write_rights};
 
 /// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).
 const ISOLATION: &str = "net.beta.kubernetes.io/network-policy";

@@ -1,8 +1,11 @@
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, TryStreamExt};
 
 use super::IN_FLIGHT;
 use crate::{
     cluster::{Cluster, ClusterError, Right, Verb},
+    plan::{Desired, ObjectChange, Plan, Stage},
     resource::Kind,
 };
 
@@ -49,6 +52,29 @@ pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
     add(Kind::Node, None, &[Verb::Get, Verb::Patch]);
     add(Kind::Pod, Some("kube-system"), &[Verb::Get, Verb::Delete]);
     rights
+}
+
+/// Names the rights that we do not hold, of those that the changes of a plan need and `write_rights` does not name.
+pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
+    let of_change = |change: &ObjectChange| {
+        let verb = match (&change.before, &change.after) {
+            (None, Some(_)) => Verb::Create,
+            (Some(_), None) => Verb::Delete,
+            (Some(_), Some(_)) => Verb::Update,
+            (None, None) => return None,
+        };
+        let namespace = change.object.namespace.as_deref().filter(|_| change.object.kind != Kind::NetworkPolicy);
+        Some(right(verb, change.object.kind, namespace))
+    };
+    let sweeps = plan.steps.iter().any(|step| match &step.desired {
+        Desired::Objects { stages } => stages.contains(&Stage::NoOrphans),
+        Desired::BackUp | Desired::Roll(_) | Desired::Verify(_) => false,
+    });
+    let sweep = sweeps.then(|| right(Verb::Delete, Kind::Secret, Some(crate::door::NAMESPACE)));
+    let known = write_rights(cluster);
+    let wanted: BTreeSet<Right> = plan.changes().filter_map(of_change).chain(sweep).collect();
+    let wanted: Vec<Right> = wanted.into_iter().filter(|right| !known.contains(right)).collect();
+    missing(cluster, &wanted).await
 }
 
 fn right(verb: Verb, kind: Kind, namespace: Option<&str>) -> Right {

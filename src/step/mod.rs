@@ -7,6 +7,7 @@ mod back_up;
 mod objects;
 mod order;
 mod roll;
+mod tidy;
 mod verify;
 
 use std::{
@@ -18,7 +19,8 @@ pub use back_up::check_backup;
 pub use objects::{State, pending, state_of};
 pub use order::planned_moves;
 pub use roll::RollError;
-pub use verify::{Claim, claims};
+pub use tidy::planned_uncordons;
+pub use verify::{Claim, claims, nodes_run_the_release};
 
 use crate::{
     backup::BackupError,
@@ -114,6 +116,8 @@ impl Step<'_> {
                 self.wait(door, format!("the controller to see the change of {object}"), reached, voice).await
             }
             Stage::Unchanged(source) => objects::check_unchanged(&door.cluster, source).await,
+            Stage::Uncordoned(runs) => tidy::uncordon(self, runs, door, voice).await,
+            Stage::NoOrphans => tidy::sweep(self, door, voice).await,
         }
     }
 

@@ -9,5 +9,6 @@ mod interruptions;
 mod kill_matrix;
 mod lab;
 mod refusals;
+mod rollbacks;
 mod rolls;
 mod upgrades;

@@ -104,7 +104,8 @@ fn frozen_first(change: ObjectChange) -> Vec<Stage> {
     stages
 }
 
-fn on_delete(mut body: Value) -> Value {
+/// A DaemonSet that does not roll by itself.
+pub fn on_delete(mut body: Value) -> Value {
     body["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
     body
 }

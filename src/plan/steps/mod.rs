@@ -5,10 +5,10 @@ mod policies;
 mod resources;
 mod roll;
 
-pub(super) use manifests::apply_manifests;
+pub(super) use manifests::{apply_manifests, on_delete};
 pub(super) use policies::convert_policies;
 pub(super) use resources::copy_resources;
-pub(super) use roll::{roll_nodes, verify};
+pub(super) use roll::{node_image_of, roll_nodes, verify};
 
 use super::{Desired, Kept};
 use crate::check::Finding;

@@ -1,0 +1,379 @@
+//! Takes a run back: decides from its plan and from what is there now which object becomes again what it was.
+//!
+//! Nothing is replayed backwards. Each object that the run's plan changes is looked at: in a state that the plan knows it goes
+//! back, in one that nobody knows others changed it. So it makes no difference where the run stopped, or whether an earlier
+//! rollback of it stopped midway. What is written back is the whole object as the plan keeps it; `before` is the object as it is
+//! now, so that the backup holds it to the byte.
+//!
+//! The order is not the upgrade's from the end: a new calico-node enforces dormant policies and reads the copied data, so the
+//! nodes go back first, the newest first, and only then rights, data and policies. The definitions of custom resources stay:
+//! whoever deletes one deletes all data of its kind, also that of others.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    Desired, FORMAT, ObjectChange, Omitted, Order, Plan, PlannedStep, Purpose, Roll, Stage, Undo, Verify,
+    steps::{node_image_of, on_delete},
+    way::{Part, Place, Way, is_same},
+};
+use crate::{
+    check::{BLOCKED, DRIFT, Finding, Severity},
+    inventory::{Datastore, Inventory, Stored},
+    resource::{Difference, Document, Kind, ObjectRef, differences},
+    runbook::StepKind,
+};
+
+const BEFORE_THE_RUN: &str = "as it was before the run";
+
+/// What a run left behind, and how far it shall go back.
+#[derive(Clone, Copy, Debug)]
+pub struct Aftermath<'a> {
+    pub run: &'a str,
+    pub plan: &'a Plan,
+    pub steps_done: &'a [String],
+    /// Whether nobody will go on with the run; one that is open is closed even if it changed nothing.
+    pub is_over: bool,
+    pub inventory: &'a Inventory,
+    /// The objects of the plan as they are now.
+    pub live: &'a BTreeMap<ObjectRef, Document>,
+    /// Runs whose cordons are ours to take away: the run, and earlier rollbacks of it.
+    pub cordoned_by: &'a [String],
+    /// The last step that stays done.
+    pub keep: Option<&'a str>,
+}
+
+/// Why there is no plan for a rollback.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    #[error("the run cannot go back to step `{step}`; it can to: {}", steps.join(", "))]
+    Step { step: String, steps: Vec<String> },
+    #[error("{} findings block the rollback", .0.len())]
+    Blocked(Vec<Finding>),
+}
+
+/// Makes the plan that takes the run back, or names what speaks against it.
+pub fn roll_back(aftermath: &Aftermath<'_>) -> Result<Plan, RollbackError> {
+    let ways = Way::all(aftermath.plan, kept_steps(aftermath)?);
+    let back = Back { aftermath, ways };
+    let findings: Vec<Finding> = back.foreign_finding().into_iter().chain(lost_data(aftermath)).collect();
+    if !findings.is_empty() {
+        return Err(RollbackError::Blocked(findings));
+    }
+    let Plan { flavour, daemon_set, runbook, request, from, to, .. } = aftermath.plan.clone();
+    let reached = if back.nodes_stay() { to } else { from };
+    Ok(Plan {
+        format: FORMAT,
+        purpose: Purpose::Rollback { run: aftermath.run.to_owned() },
+        cluster: aftermath.inventory.cluster.clone(),
+        from: to,
+        to: reached,
+        steps: back.steps(),
+        omitted: back.left(),
+        findings: Vec::new(),
+        kept: Vec::new(),
+        daemon_set,
+        flavour,
+        runbook,
+        request,
+    })
+}
+
+/// How many steps stay done. The nodes and the template of their pods can only go back together.
+fn kept_steps(aftermath: &Aftermath<'_>) -> Result<usize, RollbackError> {
+    let Some(step) = aftermath.keep else { return Ok(0) };
+    let (plan, steps) = (aftermath.plan, &aftermath.plan.steps);
+    let has_template = |step: &PlannedStep| step.changes().any(|change| change.object == plan.daemon_set);
+    let is_roll = |step: &PlannedStep| matches!(step.desired, Desired::Roll(_));
+    let can_stay = |at: usize| !(steps[..=at].iter().any(has_template) && steps[at + 1..].iter().any(is_roll));
+    let places: Vec<usize> = (0..steps.len()).filter(|at| can_stay(*at)).collect();
+    let found = places.iter().find(|at| steps[**at].name == step);
+    found.map(|at| at + 1).ok_or_else(|| RollbackError::Step {
+        step: step.to_owned(),
+        steps: places.iter().map(|at| steps[*at].name.clone()).collect(),
+    })
+}
+
+/// An old Calico without its data would start with default pools and no configuration.
+fn lost_data(aftermath: &Aftermath<'_>) -> Option<Finding> {
+    let there: Vec<&ObjectRef> = aftermath.inventory.third_party.iter().map(|stored| &stored.object).collect();
+    let gone: Vec<&ObjectRef> = aftermath
+        .plan
+        .verification()?
+        .third_party
+        .iter()
+        .map(|(object, _)| object)
+        .filter(|one| !there.contains(one))
+        .collect();
+    if gone.is_empty() || !reads_old_data(aftermath.plan) {
+        return None;
+    }
+    let title = format!("{} objects of the old data are gone", gone.len());
+    let finding = Finding::new("CU-P022", Severity::Final { exit: BLOCKED }, title);
+    let why =
+        format!("Calico {} reads them, and would start without its pools and its configuration", aftermath.plan.from);
+    Some(
+        finding
+            .evidence(gone.iter().take(10).map(ToString::to_string))
+            .why(why)
+            .now("restore them from a backup first"),
+    )
+}
+
+/// Answers whether the old release keeps its data where the run copied it from.
+fn reads_old_data(plan: &Plan) -> bool {
+    let copy = plan.runbook.steps.iter().find(|step| step.step == StepKind::CopyResources);
+    copy.is_some_and(|step| step.is_needed(plan.from, Datastore::Kubernetes, plan.flavour))
+}
+
+/// The ways of all objects, and what is there now.
+struct Back<'a> {
+    aftermath: &'a Aftermath<'a>,
+    ways: Vec<Way<'a>>,
+}
+
+impl<'a> Back<'a> {
+    fn live(&self, way: &Way<'_>) -> Option<&'a Document> {
+        self.aftermath.live.get(way.object)
+    }
+
+    fn place(&self, way: &Way<'_>) -> Place {
+        way.place(self.live(way))
+    }
+
+    fn of(&self, part: Part, place: Place) -> impl Iterator<Item = &Way<'a>> {
+        self.ways.iter().filter(move |way| Part::of(way.object.kind) == part && self.place(way) == place)
+    }
+
+    /// What the pods depend on must be in a state that is known.
+    fn foreign_finding(&self) -> Option<Finding> {
+        let foreign: Vec<&Way<'_>> = self.of(Part::Nodes, Place::Foreign).collect();
+        let title = format!("{} objects that the nodes depend on were changed by someone else", foreign.len());
+        let lines = foreign.iter().flat_map(|way| {
+            let value = |document: Option<&Document>| document.map(Document::value).unwrap_or_default();
+            let since = differences(&value(way.last()), &value(self.live(way)));
+            since.into_iter().map(|one| difference_line(way.object, &one)).collect::<Vec<_>>()
+        });
+        let finding = Finding::new("CU-P021", Severity::Final { exit: DRIFT }, title).evidence(lines.take(20));
+        let why = "going back would overwrite what they did";
+        let now = "put the fields back as the run left them (or roll the later run back), then the same command again";
+        (!foreign.is_empty()).then(|| finding.why(why).now(now))
+    }
+
+    fn daemon_set(&self) -> Option<&Way<'a>> {
+        self.of(Part::Nodes, Place::Beyond).find(|way| way.object.kind == Kind::DaemonSet)
+    }
+
+    /// Answers whether the nodes are to stay with the new release.
+    fn nodes_stay(&self) -> bool {
+        let way = self.ways.iter().find(|way| *way.object == self.aftermath.plan.daemon_set);
+        way.is_some_and(|way| is_same(way.wanted(), way.last()))
+    }
+
+    fn steps(&self) -> Vec<PlannedStep> {
+        let changes: Vec<PlannedStep> =
+            [self.release(), self.roll(), self.cordons(), self.rights(), self.data(), self.policies()]
+                .into_iter()
+                .flatten()
+                .collect();
+        if changes.is_empty() && self.aftermath.is_over {
+            return Vec::new();
+        }
+        let summary = "every object that goes back, as it is now, and all of Calico's data".to_owned();
+        let back_up = step("back-up", "Back up", summary, Desired::BackUp);
+        [back_up].into_iter().chain(changes).chain(self.verify()).collect()
+    }
+
+    /// The DaemonSet stops rolling by itself, then it and what its pods read become as they were.
+    fn release(&self) -> Option<PlannedStep> {
+        let is_there = |way: &&Way<'_>| way.wanted().is_some() && way.object.kind != Kind::DaemonSet;
+        let others: Vec<ObjectChange> =
+            self.of(Part::Nodes, Place::Beyond).filter(is_there).map(|way| self.change(way)).collect();
+        let others = (!others.is_empty()).then_some(Stage::Changes(others));
+        let mut stages = Vec::new();
+        match self.templates() {
+            None => stages.extend(others),
+            Some((way, live, old)) => {
+                let frozen = frozen(&live, &live);
+                stages.extend(change_stages(way.object, &live, &frozen, "the nodes go back one by one, by us"));
+                stages.extend(others);
+                stages.extend(change_stages(way.object, &frozen, &self::frozen(&old, &live), BEFORE_THE_RUN));
+                stages.push(Stage::UntilObserved(way.object.clone()));
+            }
+        }
+        objects("take-back-release", "Nodes back", "changes, as the release was before the run", stages)
+    }
+
+    /// The DaemonSet that goes back, as it is now and as it was.
+    fn templates(&self) -> Option<(&Way<'a>, Document, Document)> {
+        let way = self.daemon_set()?;
+        Some((way, self.live(way)?.clone(), way.wanted()?.clone()))
+    }
+
+    fn roll(&self) -> Option<PlannedStep> {
+        let (way, live, old) = self.templates()?;
+        let frozen = frozen(&old, &live);
+        let then = (!is_same(Some(&old), Some(&frozen))).then(|| ObjectChange {
+            object: way.object.clone(),
+            before: Some(frozen),
+            after: Some(old.clone()),
+            why: "the update strategy is put back as it was".to_owned(),
+        });
+        let image = node_image_of(&old)?;
+        let roll = Roll { image, order: Order::NewestFirst, then, ..self.aftermath.plan.roll()?.clone() };
+        let summary = format!("the nodes that were replaced, {} at a time, the newest first", roll.batch);
+        Some(step("roll-nodes-back", "Nodes back", summary, Desired::Roll(roll)))
+    }
+
+    /// A run that died at a node left it cordoned.
+    fn cordons(&self) -> Option<PlannedStep> {
+        let runs = self.aftermath.cordoned_by;
+        let is_ours = |run: &String| runs.contains(run);
+        let nodes = self.aftermath.inventory.nodes.iter().filter(|node| node.cordoned_by.as_ref().is_some_and(is_ours));
+        let count = nodes.count();
+        let stages = vec![Stage::Uncordoned(runs.to_vec())];
+        let summary = format!("{count} nodes that the run left cordoned");
+        (count > 0).then(|| step("uncordon-nodes", "Nodes back", summary, Desired::Objects { stages }))
+    }
+
+    /// New rights are more than the old pods need, so they go after the new pods are gone; so does what only those read.
+    fn rights(&self) -> Option<PlannedStep> {
+        let only_new = self.of(Part::Nodes, Place::Beyond).filter(|way| way.wanted().is_none());
+        let rights = self.of(Part::Rights, Place::Beyond);
+        let changes: Vec<ObjectChange> = only_new.chain(rights).map(|way| self.change(way)).collect();
+        let stages = (!changes.is_empty()).then_some(Stage::Changes(changes));
+        objects("take-back-rights", "Rights back", "changes", stages.into_iter().collect())
+    }
+
+    fn data(&self) -> Option<PlannedStep> {
+        let changes: Vec<ObjectChange> = self.of(Part::Data, Place::Beyond).map(|way| self.change(way)).collect();
+        let stages = (!changes.is_empty()).then_some(Stage::Changes(changes));
+        objects("take-back-data", "Data back", "copies removed that nobody changed", stages.into_iter().collect())
+    }
+
+    /// Denying policies of ours go last: at no time is a namespace more open than before and after.
+    fn policies(&self) -> Option<PlannedStep> {
+        let beyond = self.of(Part::Policy, Place::Beyond).filter(|way| self.has_namespace(way));
+        let (created, removed): (Vec<_>, Vec<_>) =
+            beyond.map(|way| self.change(way)).partition(|change| change.after.is_some());
+        let stages: Vec<Stage> =
+            [created, removed].into_iter().filter(|all| !all.is_empty()).map(Stage::Changes).collect();
+        objects("restore-policies", "Policies back", "policies as they were; those created again have new uids", stages)
+    }
+
+    /// A policy cannot come back into a namespace that is gone or going.
+    fn has_namespace(&self, way: &Way<'_>) -> bool {
+        let mut namespaces = self.aftermath.inventory.namespaces.iter().filter(|namespace| !namespace.is_terminating);
+        way.wanted().is_none() || namespaces.any(|one| Some(&one.name) == way.object.namespace.as_ref())
+    }
+
+    fn verify(&self) -> Option<PlannedStep> {
+        let Aftermath { plan, inventory, .. } = self.aftermath;
+        let way = self.ways.iter().find(|way| *way.object == plan.daemon_set);
+        let live = || inventory.installs.iter().find(|install| install.daemon_set == plan.daemon_set);
+        let image = match way.and_then(Way::wanted) {
+            Some(wanted) => node_image_of(wanted)?,
+            None => live()?.node_image.clone(),
+        };
+        let third_party = inventory.third_party.iter().map(|stored| (stored.object.clone(), stored.digest()));
+        let verify = Verify {
+            daemon_set: plan.daemon_set.clone(),
+            selector: live()?.selector.clone(),
+            image,
+            isolated: Vec::new(),
+            opened: Vec::new(),
+            third_party: third_party.collect(),
+        };
+        Some(step("verify", "Verify", "nodes, objects and old data".to_owned(), Desired::Verify(verify)))
+    }
+
+    fn change(&self, way: &Way<'_>) -> ObjectChange {
+        let (before, after) = (self.live(way).cloned(), way.wanted().cloned());
+        let why = if after.is_some() { BEFORE_THE_RUN } else { "the run created it, and nobody changed it" };
+        ObjectChange { object: way.object.clone(), before, after, why: why.to_owned() }
+    }
+
+    /// What does not go back, and why.
+    fn left(&self) -> Vec<Omitted> {
+        let mut left: Vec<Omitted> = self.definitions().into_iter().collect();
+        let lines =
+            |part: Part, why: &'static str| self.of(part, Place::Foreign).map(move |way| omitted(way.object, why));
+        left.extend(lines(Part::Rights, "others changed it since the run"));
+        left.extend(lines(Part::Policy, "others changed it since the run"));
+        left.extend(lines(Part::Data, "others changed it since it was copied, and the old Calico does not read it"));
+        let homeless = self.of(Part::Policy, Place::Beyond).filter(|way| !self.has_namespace(way));
+        left.extend(homeless.map(|way| omitted(way.object, "its namespace is gone")));
+        left.extend(self.new_data().map(|stored| omitted(&stored.object, "the old Calico does not read it")));
+        left.extend(
+            self.deleted_copies().map(|way| {
+                omitted(way.object, "others deleted it since it was copied, and the old object counts again")
+            }),
+        );
+        left
+    }
+
+    fn definitions(&self) -> Option<Omitted> {
+        let count =
+            self.of(Part::Definition, Place::Beyond).count() + self.of(Part::Definition, Place::Foreign).count();
+        let why = format!("{count} stay: whoever deletes a definition deletes all data of its kind");
+        (count > 0).then(|| Omitted { name: "CustomResourceDefinitions".to_owned(), why })
+    }
+
+    /// Custom resources that are not of the run.
+    fn new_data(&self) -> impl Iterator<Item = &'a Stored> {
+        let is_read_elsewhere = reads_old_data(self.aftermath.plan);
+        let is_of_run = |stored: &&Stored| self.ways.iter().any(|way| *way.object == stored.object);
+        self.aftermath.inventory.custom.iter().filter(move |stored| is_read_elsewhere && !is_of_run(stored))
+    }
+
+    fn deleted_copies(&self) -> impl Iterator<Item = &Way<'a>> {
+        let Aftermath { plan, steps_done, .. } = self.aftermath;
+        let is_copied = plan.steps.iter().any(|step| {
+            steps_done.contains(&step.name) && step.changes().any(|change| Part::of(change.object.kind) == Part::Data)
+        });
+        self.of(Part::Data, Place::There)
+            .filter(move |way| is_copied && way.last().is_some() && self.live(way).is_none())
+    }
+}
+
+fn omitted(object: &ObjectRef, why: &str) -> Omitted {
+    Omitted { name: object.to_string(), why: why.to_owned() }
+}
+
+fn step(name: &str, phase: &str, summary: String, desired: Desired) -> PlannedStep {
+    let undo = match desired {
+        Desired::BackUp | Desired::Verify(_) => Undo::Nothing,
+        Desired::Objects { .. } | Desired::Roll(_) => Undo::Exact,
+    };
+    PlannedStep { name: name.to_owned(), phase: phase.to_owned(), summary, undo, desired }
+}
+
+fn objects(name: &str, phase: &str, what: &str, stages: Vec<Stage>) -> Option<PlannedStep> {
+    if stages.is_empty() {
+        return None;
+    }
+    let planned = step(name, phase, String::new(), Desired::Objects { stages });
+    Some(PlannedStep { summary: format!("{} {what}", planned.changes().count()), ..planned })
+}
+
+/// A DaemonSet that does not roll by itself; the live one itself where it says so already, since the backup holds that.
+fn frozen(document: &Document, live: &Document) -> Document {
+    let frozen = Document::new(on_delete(document.value()));
+    if is_same(Some(&frozen), Some(live)) { live.clone() } else { frozen }
+}
+
+/// One change of the DaemonSet, if there is any, and the controller has seen it.
+fn change_stages(object: &ObjectRef, before: &Document, after: &Document, why: &str) -> Vec<Stage> {
+    if is_same(Some(after), Some(before)) {
+        return Vec::new();
+    }
+    let (before, after) = (Some(before.clone()), Some(after.clone()));
+    let change = ObjectChange { object: object.clone(), before, after, why: why.to_owned() };
+    vec![Stage::Changes(vec![change]), Stage::UntilObserved(object.clone())]
+}
+
+fn difference_line(object: &ObjectRef, one: &Difference) -> String {
+    let text = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), Value::to_string);
+    format!("{object}: {}: the run left {}, now {}", one.path, text(&one.wanted), text(&one.found))
+}

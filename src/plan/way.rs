@@ -1,0 +1,118 @@
+//! The way of one object through a plan: every state that it passes, and at which of them it is now.
+
+use std::collections::BTreeMap;
+
+use super::Plan;
+use crate::resource::{Document, Kind, ObjectRef, differences};
+
+/// The states that a plan takes one object through; absent is a state, too.
+#[derive(Debug)]
+pub(super) struct Way<'p> {
+    pub object: &'p ObjectRef,
+    states: Vec<Option<&'p Document>>,
+    /// The state that the object has once the kept steps are done.
+    kept: usize,
+}
+
+/// Where an object is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Where it shall be, or it was never brought further.
+    There,
+    /// The plan changed it, and nobody since.
+    Beyond,
+    /// It is in no state that the plan knows: others changed it.
+    Foreign,
+}
+
+impl<'p> Way<'p> {
+    /// Follows every object of a plan; the first `kept_steps` steps stay done.
+    pub fn all(plan: &'p Plan, kept_steps: usize) -> Vec<Self> {
+        let mut ways: Vec<Self> = Vec::new();
+        let mut places: BTreeMap<&ObjectRef, usize> = BTreeMap::new();
+        for (step, planned) in plan.steps.iter().enumerate() {
+            for change in planned.changes() {
+                let place = *places.entry(&change.object).or_insert_with(|| {
+                    ways.push(Self { object: &change.object, states: vec![change.before.as_ref()], kept: 0 });
+                    ways.len() - 1
+                });
+                let way = &mut ways[place];
+                way.states.push(change.after.as_ref());
+                if step < kept_steps {
+                    way.kept = way.states.len() - 1;
+                }
+            }
+        }
+        ways
+    }
+
+    /// The state that the object shall have again.
+    pub fn wanted(&self) -> Option<&'p Document> {
+        self.states[self.kept]
+    }
+
+    /// The state in which the plan leaves the object.
+    pub fn last(&self) -> Option<&'p Document> {
+        self.states.last().copied().flatten()
+    }
+
+    pub fn place(&self, live: Option<&Document>) -> Place {
+        if is_same(self.wanted(), live) {
+            return Place::There;
+        }
+        match self.states.iter().rposition(|state| is_same(*state, live)) {
+            Some(at) if at > self.kept => Place::Beyond,
+            Some(_) => Place::There,
+            None => Place::Foreign,
+        }
+    }
+}
+
+/// Two states are the same when no server could tell them apart.
+pub(super) fn is_same(wanted: Option<&Document>, live: Option<&Document>) -> bool {
+    match (wanted, live) {
+        (None, None) => true,
+        (Some(wanted), Some(live)) => wanted == live || differences(&wanted.value(), &live.value()).is_empty(),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+/// What an object is to the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The pods depend on it: it goes back with them, and must be known.
+    Nodes,
+    Rights,
+    Definition,
+    Data,
+    Policy,
+}
+
+impl Part {
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::ServiceAccount | Kind::ClusterRole | Kind::ClusterRoleBinding => Part::Rights,
+            Kind::CustomResourceDefinition => Part::Definition,
+            Kind::NetworkPolicy => Part::Policy,
+            Kind::IpPool
+            | Kind::BgpPeer
+            | Kind::GlobalFelixConfig
+            | Kind::GlobalBgpConfig
+            | Kind::GlobalNetworkPolicy
+            | Kind::ThirdPartyIpPool
+            | Kind::ThirdPartyGlobalConfig
+            | Kind::ThirdPartyGlobalBgpConfig
+            | Kind::ThirdPartyGlobalBgpPeer
+            | Kind::SystemNetworkPolicy => Part::Data,
+            Kind::Namespace
+            | Kind::Node
+            | Kind::Pod
+            | Kind::ConfigMap
+            | Kind::Secret
+            | Kind::DaemonSet
+            | Kind::Deployment
+            | Kind::ControllerRevision
+            | Kind::Lease => Part::Nodes,
+        }
+    }
+}
