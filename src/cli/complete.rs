@@ -14,7 +14,7 @@ use crate::{
     engine::StartError,
     inventory::Inventory,
     observe,
-    plan::{Plan, Sealed, Settled, complete as plan_completion},
+    plan::{FinishedRun, Plan, Sealed, complete as plan_completion},
     runbook, step,
 };
 
@@ -50,8 +50,8 @@ pub async fn complete(session: &Session, arguments: &Complete) -> Ended {
 async fn plan(session: &Session, cluster: &Cluster, past: &Past) -> Result<(Plan, Inventory), Failure> {
     let inventory = session.look(cluster, &runbook::catalogue(), None).await?;
     let orphans = door::orphans(cluster).await?.len();
-    let settled = Settled { run: &past.state.run, plan: &past.plan, inventory: &inventory, orphans };
-    Ok((plan_completion(&settled), inventory))
+    let finished = FinishedRun { run: &past.state.run, plan: &past.plan, inventory: &inventory, orphans };
+    Ok((plan_completion(&finished), inventory))
 }
 
 /// Old data may go only after a run that came to its end and was not taken back.

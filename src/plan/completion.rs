@@ -3,12 +3,17 @@
 //! Only what is to the byte what the run had copied is removed. Old objects that changed or came since are named and stay,
 //! since nobody has copied what they say.
 
+use std::collections::BTreeMap;
+
 use super::{Desired, FORMAT, ObjectChange, Omitted, Plan, PlannedStep, Purpose, Stage, Undo, Verify};
-use crate::inventory::{Inventory, Stored};
+use crate::{
+    inventory::{Inventory, Stored},
+    resource::{Digest, ObjectRef},
+};
 
 /// A finished run, and what there is now.
 #[derive(Clone, Copy, Debug)]
-pub struct Settled<'a> {
+pub struct FinishedRun<'a> {
     pub run: &'a str,
     pub plan: &'a Plan,
     pub inventory: &'a Inventory,
@@ -17,17 +22,20 @@ pub struct Settled<'a> {
 }
 
 /// Makes the plan that removes the old data of a finished run; it is empty if there is nothing to remove.
-pub fn complete(settled: &Settled<'_>) -> Plan {
-    let Plan { flavour, daemon_set, runbook, request, to, .. } = settled.plan.clone();
-    let (copied, others): (Vec<&Stored>, Vec<&Stored>) =
-        settled.inventory.third_party.iter().partition(|stored| is_copied(settled, stored));
+pub fn complete(finished: &FinishedRun<'_>) -> Plan {
+    let Plan { flavour, daemon_set, runbook, request, to, .. } = finished.plan.clone();
+    // The verification of the run knew each old object by its digest.
+    let known = finished.plan.verification().into_iter().flat_map(|verify| &verify.third_party);
+    let known: BTreeMap<&ObjectRef, &Digest> = known.map(|(object, digest)| (object, digest)).collect();
+    let is_copied = |stored: &&Stored| known.get(&stored.object) == Some(&&stored.digest());
+    let (copied, others): (Vec<&Stored>, Vec<&Stored>) = finished.inventory.third_party.iter().partition(is_copied);
     Plan {
         format: FORMAT,
-        purpose: Purpose::Completion { run: settled.run.to_owned() },
-        cluster: settled.inventory.cluster.clone(),
+        purpose: Purpose::Completion { run: finished.run.to_owned() },
+        cluster: finished.inventory.cluster.clone(),
         from: to,
         to,
-        steps: steps(settled, &copied),
+        steps: steps(finished, &copied),
         omitted: others.into_iter().map(left).collect(),
         findings: Vec::new(),
         kept: Vec::new(),
@@ -38,24 +46,19 @@ pub fn complete(settled: &Settled<'_>) -> Plan {
     }
 }
 
-fn is_copied(settled: &Settled<'_>, stored: &Stored) -> bool {
-    let mut known = settled.plan.verification().into_iter().flat_map(|verify| &verify.third_party);
-    known.any(|(object, digest)| *object == stored.object && *digest == stored.digest())
-}
-
 fn left(stored: &Stored) -> Omitted {
     let why = "it changed or came after the run had copied the old data".to_owned();
     Omitted { name: stored.object.to_string(), why }
 }
 
-fn steps(settled: &Settled<'_>, copied: &[&Stored]) -> Vec<PlannedStep> {
-    let changes: Vec<PlannedStep> = [removal(copied), sweep(settled.orphans)].into_iter().flatten().collect();
+fn steps(finished: &FinishedRun<'_>, copied: &[&Stored]) -> Vec<PlannedStep> {
+    let changes: Vec<PlannedStep> = [removal(copied), sweep(finished.orphans)].into_iter().flatten().collect();
     if changes.is_empty() {
         return changes;
     }
     let summary = "every object that goes, and all of Calico's data".to_owned();
     let back_up = step("back-up", "Back up", summary, Undo::Nothing, Desired::BackUp);
-    [back_up].into_iter().chain(changes).chain(proof(settled.plan)).collect()
+    [back_up].into_iter().chain(changes).chain(proof(finished.plan)).collect()
 }
 
 fn removal(copied: &[&Stored]) -> Option<PlannedStep> {

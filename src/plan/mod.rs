@@ -5,6 +5,7 @@
 
 mod completion;
 mod customize;
+mod left;
 mod make;
 mod merge;
 mod rollback;
@@ -14,7 +15,7 @@ mod way;
 
 use serde::{Deserialize, Serialize};
 
-pub use completion::{Settled, complete};
+pub use completion::{FinishedRun, complete};
 pub use customize::{Conflict, Kept, Preference, Preferences};
 pub use make::{PlanError, Request, Target, make};
 pub use rollback::{Aftermath, RollbackError, roll_back};

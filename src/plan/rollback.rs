@@ -9,19 +9,17 @@
 //! nodes go back first, the newest first, and only then rights, data and policies. The definitions of custom resources stay:
 //! whoever deletes one deletes all data of its kind, also that of others.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Desired, FORMAT, ObjectChange, Omitted, Order, Plan, PlannedStep, Purpose, Roll, Stage, Undo, Verify,
+    Desired, FORMAT, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Undo, Verify,
     steps::{node_image_of, on_delete},
     way::{Part, Place, Way, is_same},
 };
 use crate::{
-    check::{BLOCKED, DRIFT, Finding, Severity},
-    inventory::{Datastore, Inventory, Stored},
-    resource::{Difference, Document, Kind, ObjectRef, differences},
+    check::{BLOCKED, Finding, Severity},
+    inventory::{Datastore, Inventory},
+    resource::{Document, Kind, ObjectRef},
     runbook::StepKind,
 };
 
@@ -35,6 +33,8 @@ pub struct Aftermath<'a> {
     pub steps_done: &'a [String],
     /// Whether nobody will go on with the run; one that is open is closed even if it changed nothing.
     pub is_over: bool,
+    /// Whether an earlier rollback of it did not come to its end.
+    pub is_going_back: bool,
     pub inventory: &'a Inventory,
     /// The objects of the plan as they are now.
     pub live: &'a BTreeMap<ObjectRef, Document>,
@@ -55,7 +55,7 @@ pub enum RollbackError {
 
 /// Makes the plan that takes the run back, or names what speaks against it.
 pub fn roll_back(aftermath: &Aftermath<'_>) -> Result<Plan, RollbackError> {
-    let ways = Way::all(aftermath.plan, kept_steps(aftermath)?);
+    let ways = Way::all(aftermath.plan, kept_steps(aftermath)?, aftermath.live);
     let back = Back { aftermath, ways };
     let findings: Vec<Finding> = back.foreign_finding().into_iter().chain(lost_data(aftermath)).collect();
     if !findings.is_empty() {
@@ -97,15 +97,9 @@ fn kept_steps(aftermath: &Aftermath<'_>) -> Result<usize, RollbackError> {
 
 /// An old Calico without its data would start with default pools and no configuration.
 fn lost_data(aftermath: &Aftermath<'_>) -> Option<Finding> {
-    let there: Vec<&ObjectRef> = aftermath.inventory.third_party.iter().map(|stored| &stored.object).collect();
-    let gone: Vec<&ObjectRef> = aftermath
-        .plan
-        .verification()?
-        .third_party
-        .iter()
-        .map(|(object, _)| object)
-        .filter(|one| !there.contains(one))
-        .collect();
+    let there: BTreeSet<&ObjectRef> = aftermath.inventory.third_party.iter().map(|stored| &stored.object).collect();
+    let known = aftermath.plan.verification()?.third_party.iter().map(|(object, _)| object);
+    let gone: Vec<&ObjectRef> = known.filter(|one| !there.contains(one)).collect();
     if gone.is_empty() || !reads_old_data(aftermath.plan) {
         return None;
     }
@@ -117,52 +111,54 @@ fn lost_data(aftermath: &Aftermath<'_>) -> Option<Finding> {
         finding
             .evidence(gone.iter().take(10).map(ToString::to_string))
             .why(why)
-            .now("restore them from a backup first"),
+            .now("calico-upgrader restore BACKUP, then the same command again"),
     )
 }
 
 /// Answers whether the old release keeps its data where the run copied it from.
-fn reads_old_data(plan: &Plan) -> bool {
+pub(super) fn reads_old_data(plan: &Plan) -> bool {
     let copy = plan.runbook.steps.iter().find(|step| step.step == StepKind::CopyResources);
     copy.is_some_and(|step| step.is_needed(plan.from, Datastore::Kubernetes, plan.flavour))
 }
 
 /// The ways of all objects, and what is there now.
-struct Back<'a> {
-    aftermath: &'a Aftermath<'a>,
-    ways: Vec<Way<'a>>,
+pub(super) struct Back<'a> {
+    pub aftermath: &'a Aftermath<'a>,
+    pub ways: Vec<Way<'a>>,
 }
 
 impl<'a> Back<'a> {
-    fn live(&self, way: &Way<'_>) -> Option<&'a Document> {
-        self.aftermath.live.get(way.object)
+    pub(super) fn of(&self, part: Part, place: Place) -> impl Iterator<Item = &Way<'a>> {
+        self.ways.iter().filter(move |way| Part::of(way.object.kind) == part && way.place == place)
     }
 
-    fn place(&self, way: &Way<'_>) -> Place {
-        way.place(self.live(way))
-    }
-
-    fn of(&self, part: Part, place: Place) -> impl Iterator<Item = &Way<'a>> {
-        self.ways.iter().filter(move |way| Part::of(way.object.kind) == part && self.place(way) == place)
-    }
-
-    /// What the pods depend on must be in a state that is known.
-    fn foreign_finding(&self) -> Option<Finding> {
-        let foreign: Vec<&Way<'_>> = self.of(Part::Nodes, Place::Foreign).collect();
-        let title = format!("{} objects that the nodes depend on were changed by someone else", foreign.len());
-        let lines = foreign.iter().flat_map(|way| {
-            let value = |document: Option<&Document>| document.map(Document::value).unwrap_or_default();
-            let since = differences(&value(way.last()), &value(self.live(way)));
-            since.into_iter().map(|one| difference_line(way.object, &one)).collect::<Vec<_>>()
-        });
-        let finding = Finding::new("CU-P021", Severity::Final { exit: DRIFT }, title).evidence(lines.take(20));
-        let why = "going back would overwrite what they did";
-        let now = "put the fields back as the run left them (or roll the later run back), then the same command again";
-        (!foreign.is_empty()).then(|| finding.why(why).now(now))
-    }
-
+    /// The DaemonSet, if it or its pods go back.
     fn daemon_set(&self) -> Option<&Way<'a>> {
-        self.of(Part::Nodes, Place::Beyond).find(|way| way.object.kind == Kind::DaemonSet)
+        let way = self.ways.iter().find(|way| *way.object == self.aftermath.plan.daemon_set)?;
+        match way.place {
+            Place::Beyond => Some(way),
+            Place::There => self.has_new_pods(way).then_some(way),
+            Place::Foreign => None,
+        }
+    }
+
+    /// A DaemonSet that never rolls by itself looks as it was while an earlier rollback still had pods to replace.
+    fn has_new_pods(&self, way: &Way<'_>) -> bool {
+        let Aftermath { plan, inventory, .. } = self.aftermath;
+        let (Some(old), Some(live)) = (way.wanted(), way.live) else { return false };
+        let image = node_image_of(old);
+        let new = plan.verification().map(|verify| &verify.image).filter(|new| Some(*new) != image.as_ref());
+        let mut pods = inventory.nodes.iter().filter_map(|node| node.pod.as_ref());
+        let is_frozen = is_same(Some(&frozen(old, live)), Some(live));
+        let is_midway = self.aftermath.is_going_back && self.has_template_step_done();
+        is_frozen && (is_midway || pods.any(|pod| Some(&pod.image) == new))
+    }
+
+    /// Only then did the run replace pods.
+    fn has_template_step_done(&self) -> bool {
+        let Aftermath { plan, steps_done, .. } = self.aftermath;
+        let is_template = |step: &&PlannedStep| step.changes().any(|change| change.object == plan.daemon_set);
+        plan.steps.iter().find(is_template).is_some_and(|step| steps_done.contains(&step.name))
     }
 
     /// Answers whether the nodes are to stay with the new release.
@@ -177,7 +173,7 @@ impl<'a> Back<'a> {
                 .into_iter()
                 .flatten()
                 .collect();
-        if changes.is_empty() && self.aftermath.is_over {
+        if changes.is_empty() && self.aftermath.is_over && !self.aftermath.is_going_back {
             return Vec::new();
         }
         let summary = "every object that goes back, as it is now, and all of Calico's data".to_owned();
@@ -208,7 +204,7 @@ impl<'a> Back<'a> {
     /// The DaemonSet that goes back, as it is now and as it was.
     fn templates(&self) -> Option<(&Way<'a>, Document, Document)> {
         let way = self.daemon_set()?;
-        Some((way, self.live(way)?.clone(), way.wanted()?.clone()))
+        Some((way, way.live?.clone(), way.wanted()?.clone()))
     }
 
     fn roll(&self) -> Option<PlannedStep> {
@@ -263,7 +259,7 @@ impl<'a> Back<'a> {
     }
 
     /// A policy cannot come back into a namespace that is gone or going.
-    fn has_namespace(&self, way: &Way<'_>) -> bool {
+    pub(super) fn has_namespace(&self, way: &Way<'_>) -> bool {
         let mut namespaces = self.aftermath.inventory.namespaces.iter().filter(|namespace| !namespace.is_terminating);
         way.wanted().is_none() || namespaces.any(|one| Some(&one.name) == way.object.namespace.as_ref())
     }
@@ -289,56 +285,10 @@ impl<'a> Back<'a> {
     }
 
     fn change(&self, way: &Way<'_>) -> ObjectChange {
-        let (before, after) = (self.live(way).cloned(), way.wanted().cloned());
+        let (before, after) = (way.live.cloned(), way.wanted().cloned());
         let why = if after.is_some() { BEFORE_THE_RUN } else { "the run created it, and nobody changed it" };
         ObjectChange { object: way.object.clone(), before, after, why: why.to_owned() }
     }
-
-    /// What does not go back, and why.
-    fn left(&self) -> Vec<Omitted> {
-        let mut left: Vec<Omitted> = self.definitions().into_iter().collect();
-        let lines =
-            |part: Part, why: &'static str| self.of(part, Place::Foreign).map(move |way| omitted(way.object, why));
-        left.extend(lines(Part::Rights, "others changed it since the run"));
-        left.extend(lines(Part::Policy, "others changed it since the run"));
-        left.extend(lines(Part::Data, "others changed it since it was copied, and the old Calico does not read it"));
-        let homeless = self.of(Part::Policy, Place::Beyond).filter(|way| !self.has_namespace(way));
-        left.extend(homeless.map(|way| omitted(way.object, "its namespace is gone")));
-        left.extend(self.new_data().map(|stored| omitted(&stored.object, "the old Calico does not read it")));
-        left.extend(
-            self.deleted_copies().map(|way| {
-                omitted(way.object, "others deleted it since it was copied, and the old object counts again")
-            }),
-        );
-        left
-    }
-
-    fn definitions(&self) -> Option<Omitted> {
-        let count =
-            self.of(Part::Definition, Place::Beyond).count() + self.of(Part::Definition, Place::Foreign).count();
-        let why = format!("{count} stay: whoever deletes a definition deletes all data of its kind");
-        (count > 0).then(|| Omitted { name: "CustomResourceDefinitions".to_owned(), why })
-    }
-
-    /// Custom resources that are not of the run.
-    fn new_data(&self) -> impl Iterator<Item = &'a Stored> {
-        let is_read_elsewhere = reads_old_data(self.aftermath.plan);
-        let is_of_run = |stored: &&Stored| self.ways.iter().any(|way| *way.object == stored.object);
-        self.aftermath.inventory.custom.iter().filter(move |stored| is_read_elsewhere && !is_of_run(stored))
-    }
-
-    fn deleted_copies(&self) -> impl Iterator<Item = &Way<'a>> {
-        let Aftermath { plan, steps_done, .. } = self.aftermath;
-        let is_copied = plan.steps.iter().any(|step| {
-            steps_done.contains(&step.name) && step.changes().any(|change| Part::of(change.object.kind) == Part::Data)
-        });
-        self.of(Part::Data, Place::There)
-            .filter(move |way| is_copied && way.last().is_some() && self.live(way).is_none())
-    }
-}
-
-fn omitted(object: &ObjectRef, why: &str) -> Omitted {
-    Omitted { name: object.to_string(), why: why.to_owned() }
 }
 
 fn step(name: &str, phase: &str, summary: String, desired: Desired) -> PlannedStep {
@@ -373,7 +323,283 @@ fn change_stages(object: &ObjectRef, before: &Document, after: &Document, why: &
     vec![Stage::Changes(vec![change]), Stage::UntilObserved(object.clone())]
 }
 
-fn difference_line(object: &ObjectRef, one: &Difference) -> String {
-    let text = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), Value::to_string);
-    format!("{object}: {}: the run left {}, now {}", one.path, text(&one.wanted), text(&one.found))
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        check::DRIFT,
+        inventory::{ClusterFacts, NamespaceFacts, Stored},
+        plan::Request,
+        resource::Digest,
+        version::{Minor, Version},
+    };
+
+    type World = BTreeMap<ObjectRef, Document>;
+
+    fn system(kind: Kind, name: &str) -> ObjectRef {
+        ObjectRef::namespaced(kind, "kube-system", name)
+    }
+
+    fn daemon_set(image: &str, strategy: &str) -> Document {
+        let containers = json!([{"name": "calico-node", "image": image}]);
+        Document::new(json!({"metadata": {"name": "calico-node"}, "spec": {"updateStrategy": {"type": strategy},
+            "template": {"spec": {"containers": containers}}}}))
+    }
+
+    fn some(text: &str) -> Option<Document> {
+        Some(Document::new(json!({"spec": text})))
+    }
+
+    fn change(object: ObjectRef, before: Option<Document>, after: Option<Document>) -> ObjectChange {
+        ObjectChange { object, before, after, why: String::new() }
+    }
+
+    fn cluster() -> ClusterFacts {
+        let (has_leases, has_definitions, can_try_writes) = (true, true, true);
+        let (uid, server, kubernetes) = ("uid".to_owned(), String::new(), Version::new(1, 34, 4));
+        ClusterFacts { uid, server, kubernetes, has_leases, has_definitions, can_try_writes }
+    }
+
+    /// An upgrade with one object of each kind; `strategy` is the one that the DaemonSet had.
+    fn upgrade(strategy: &str) -> Plan {
+        let node = system(Kind::DaemonSet, "calico-node");
+        let policy = |namespace: &str, name: &str| ObjectRef::namespaced(Kind::NetworkPolicy, namespace, name);
+        let (live, frozen) = (daemon_set("node:old", strategy), daemon_set("node:old", "OnDelete"));
+        let (new, last) = (daemon_set("node:new", "OnDelete"), daemon_set("node:new", strategy));
+        let freeze = (live != frozen).then(|| change(node.clone(), Some(live), Some(frozen.clone())));
+        let manifests = [
+            vec![
+                change(ObjectRef::cluster(Kind::ClusterRole, "calico-node"), some("few"), some("more")),
+                change(system(Kind::ServiceAccount, "calico-new"), None, some("account")),
+                change(system(Kind::ConfigMap, "calico-config"), some("old"), some("new")),
+            ],
+            freeze.into_iter().collect(),
+            vec![change(node.clone(), Some(frozen), Some(new.clone()))],
+        ];
+        let then = (new != last).then(|| change(node.clone(), Some(new), Some(last)));
+        let (selector, image, batch) = ("k8s-app=calico-node".to_owned(), "node:new".to_owned(), 1);
+        let roll = Roll {
+            daemon_set: node.clone(),
+            selector: selector.clone(),
+            image: image.clone(),
+            batch,
+            ready_within_seconds: 1,
+            stable_for_seconds: 0,
+            order: Order::default(),
+            then,
+        };
+        let third_party = vec![(system(Kind::ThirdPartyIpPool, "pool"), Digest::of(b""))];
+        let (isolated, opened) = (Vec::new(), Vec::new());
+        let verify = Verify { daemon_set: node.clone(), selector, image, isolated, opened, third_party };
+        let changes = |changes: Vec<ObjectChange>| Stage::Changes(changes);
+        let policies = vec![
+            changes(vec![change(policy("a", "default-deny"), None, some("deny"))]),
+            changes(vec![change(policy("b", "dormant"), some("dormant"), None)]),
+        ];
+        let definition = ObjectRef::cluster(Kind::CustomResourceDefinition, "ippools");
+        let copies = vec![
+            changes(vec![change(definition, None, some("definition"))]),
+            changes(vec![change(ObjectRef::cluster(Kind::IpPool, "pool"), None, some("pool"))]),
+        ];
+        let steps = [
+            ("convert-policies", Desired::Objects { stages: policies }),
+            ("copy-resources", Desired::Objects { stages: copies }),
+            ("apply-manifests", Desired::Objects { stages: manifests.into_iter().map(Stage::Changes).collect() }),
+            ("roll-nodes", Desired::Roll(roll)),
+            ("verify", Desired::Verify(verify)),
+        ];
+        Plan {
+            format: FORMAT,
+            purpose: Purpose::Upgrade,
+            cluster: cluster(),
+            daemon_set: node,
+            flavour: crate::inventory::Flavour::Networking,
+            from: Version::new(2, 2, 1),
+            to: Version::new(2, 6, 12),
+            runbook: crate::runbook::find(Minor { major: 2, minor: 6 }).unwrap().unwrap(),
+            request: Request::default(),
+            steps: steps.map(|(name, desired)| step(name, "", String::new(), desired)).into(),
+            omitted: Vec::new(),
+            findings: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+
+    fn inventory() -> Inventory {
+        let namespace = |name: &str| NamespaceFacts {
+            name: name.to_owned(),
+            is_terminating: false,
+            isolation: None,
+            policies: Vec::new(),
+        };
+        let pool = Document::new(json!({}));
+        Inventory {
+            cluster: cluster(),
+            installs: Vec::new(),
+            operator: None,
+            nodes: Vec::new(),
+            namespaces: vec![namespace("a"), namespace("b")],
+            third_party: vec![Stored { object: system(Kind::ThirdPartyIpPool, "pool"), document: pool }],
+            third_party_served: vec![Kind::ThirdPartyIpPool],
+            custom: Vec::new(),
+            objects: Vec::new(),
+            rights_missing: Vec::new(),
+        }
+    }
+
+    /// The objects before anything of the plan was done.
+    fn start(plan: &Plan) -> World {
+        let mut world = World::new();
+        for change in plan.changes().collect::<Vec<_>>().into_iter().rev() {
+            set(&mut world, &change.object, &change.before);
+        }
+        world
+    }
+
+    fn set(world: &mut World, object: &ObjectRef, document: &Option<Document>) {
+        match document {
+            Some(document) => world.insert(object.clone(), document.clone()),
+            None => world.remove(object),
+        };
+    }
+
+    /// Makes the first changes of a plan, each of which must find what it expects.
+    fn make(world: &mut World, plan: &Plan, count: usize) {
+        for change in plan.changes().take(count) {
+            assert_eq!(world.get(&change.object), change.before.as_ref(), "{}", change.object);
+            set(world, &change.object, &change.after);
+        }
+    }
+
+    fn back(plan: &Plan, live: &World, keep: Option<&str>) -> Result<Plan, RollbackError> {
+        let steps_done: Vec<String> = plan.steps.iter().map(|step| step.name.clone()).collect();
+        roll_back(&Aftermath {
+            run: "abc",
+            plan,
+            steps_done: &steps_done,
+            is_over: true,
+            is_going_back: false,
+            inventory: &inventory(),
+            live,
+            cordoned_by: &["abc".to_owned()],
+            keep,
+        })
+    }
+
+    fn names(plan: &Plan) -> Vec<&str> {
+        plan.steps.iter().map(|step| step.name.as_str()).collect()
+    }
+
+    #[test]
+    fn from_every_instant_of_a_run_and_of_its_rollback_the_plan_leads_to_the_start() {
+        for strategy in ["RollingUpdate", "OnDelete"] {
+            let plan = upgrade(strategy);
+            for done in 0..=plan.changes().count() {
+                let mut stopped = start(&plan);
+                make(&mut stopped, &plan, done);
+                let first = back(&plan, &stopped, None).unwrap();
+                for undone in 0..=first.changes().count() {
+                    let mut world = stopped.clone();
+                    make(&mut world, &first, undone);
+                    let second = back(&plan, &world, None).unwrap();
+                    make(&mut world, &second, usize::MAX);
+                    world.retain(|object, _| object.kind != Kind::CustomResourceDefinition);
+                    assert_eq!(world, start(&plan), "{strategy}: {done} changes done, {undone} taken back");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_nodes_go_back_before_rights_data_and_policies() {
+        let plan = upgrade("RollingUpdate");
+        let mut world = start(&plan);
+        make(&mut world, &plan, usize::MAX);
+        let back = back(&plan, &world, None).unwrap();
+        let order = ["take-back-release", "roll-nodes-back", "take-back-rights", "take-back-data", "restore-policies"];
+        assert_eq!(names(&back), [&["back-up"], &order[..]].concat());
+        let roll = back.roll().unwrap();
+        assert_eq!((roll.image.as_str(), roll.order, roll.then.is_some()), ("node:old", Order::NewestFirst, true));
+        assert_eq!(back.omitted.len(), 1, "the definition is named");
+    }
+
+    #[test]
+    fn a_daemon_set_that_never_rolls_by_itself_is_rolled_until_a_rollback_has_come_to_its_end() {
+        let plan = upgrade("OnDelete");
+        let (live, steps_done) = (start(&plan), ["apply-manifests".to_owned()]);
+        for is_going_back in [true, false] {
+            let back = roll_back(&Aftermath {
+                run: "abc",
+                plan: &plan,
+                steps_done: &steps_done,
+                is_over: true,
+                is_going_back,
+                inventory: &inventory(),
+                live: &live,
+                cordoned_by: &[],
+                keep: None,
+            });
+            assert_eq!(back.unwrap().roll().is_some(), is_going_back);
+        }
+    }
+
+    #[test]
+    fn what_others_changed_stays_and_what_the_nodes_need_blocks() {
+        let plan = upgrade("RollingUpdate");
+        let mut world = start(&plan);
+        make(&mut world, &plan, usize::MAX);
+        set(&mut world, &ObjectRef::cluster(Kind::IpPool, "pool"), &some("touched"));
+        set(&mut world, &ObjectRef::namespaced(Kind::NetworkPolicy, "b", "dormant"), &some("made anew"));
+        let left = back(&plan, &world, None).unwrap();
+        let kinds = [Kind::IpPool, Kind::NetworkPolicy].map(|kind| kind.name());
+        let is_named = |kind: &str| left.omitted.iter().any(|one| one.name.starts_with(kind));
+        assert!(kinds.iter().all(|kind| is_named(kind)), "{:?}", left.omitted);
+        assert_eq!(left.changes().filter(|change| change.object.kind == Kind::IpPool).count(), 0);
+        set(&mut world, &system(Kind::ConfigMap, "calico-config"), &some("theirs"));
+        let Err(RollbackError::Blocked(findings)) = back(&plan, &world, None) else { panic!("it must be blocked") };
+        assert_eq!((findings[0].id.as_str(), findings[0].blocks()), ("CU-P021", Some(DRIFT)));
+    }
+
+    #[test]
+    fn an_old_calico_never_starts_without_its_data() {
+        let plan = upgrade("RollingUpdate");
+        let mut bare = inventory();
+        bare.third_party.clear();
+        let aftermath = Aftermath {
+            run: "abc",
+            plan: &plan,
+            steps_done: &[],
+            is_over: true,
+            is_going_back: false,
+            inventory: &bare,
+            live: &start(&plan),
+            cordoned_by: &[],
+            keep: None,
+        };
+        let Err(RollbackError::Blocked(findings)) = roll_back(&aftermath) else { panic!("it must be blocked") };
+        assert_eq!(findings[0].id, "CU-P022");
+    }
+
+    #[test]
+    fn nodes_and_their_template_go_back_together_or_not_at_all() {
+        let plan = upgrade("RollingUpdate");
+        let mut world = start(&plan);
+        make(&mut world, &plan, usize::MAX);
+        for (keep, wanted) in [
+            (
+                "convert-policies",
+                vec!["back-up", "take-back-release", "roll-nodes-back", "take-back-rights", "take-back-data"],
+            ),
+            ("copy-resources", vec!["back-up", "take-back-release", "roll-nodes-back", "take-back-rights"]),
+            ("roll-nodes", vec![]),
+        ] {
+            assert_eq!(names(&back(&plan, &world, Some(keep)).unwrap()), wanted, "{keep}");
+        }
+        let Err(RollbackError::Step { steps, .. }) = back(&plan, &world, Some("apply-manifests")) else {
+            panic!("it must be refused")
+        };
+        assert_eq!(steps, ["convert-policies", "copy-resources", "roll-nodes", "verify"]);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Plan;
-use crate::resource::{Document, Kind, ObjectRef, differences};
+use crate::resource::{Difference, Document, Kind, ObjectRef, differences};
 
 /// The states that a plan takes one object through; absent is a state, too.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(super) struct Way<'p> {
     states: Vec<Option<&'p Document>>,
     /// The state that the object has once the kept steps are done.
     kept: usize,
+    pub live: Option<&'p Document>,
+    pub place: Place,
 }
 
 /// Where an object is on its way.
@@ -26,14 +28,24 @@ pub(super) enum Place {
 }
 
 impl<'p> Way<'p> {
-    /// Follows every object of a plan; the first `kept_steps` steps stay done.
-    pub fn all(plan: &'p Plan, kept_steps: usize) -> Vec<Self> {
+    /// Follows every object of a plan to where it is now; the first `kept_steps` steps stay done.
+    pub fn all(plan: &'p Plan, kept_steps: usize, live: &'p BTreeMap<ObjectRef, Document>) -> Vec<Self> {
+        let mut ways = Self::without_places(plan, kept_steps);
+        for way in &mut ways {
+            way.live = live.get(way.object);
+            way.place = way.find_place();
+        }
+        ways
+    }
+
+    fn without_places(plan: &'p Plan, kept_steps: usize) -> Vec<Self> {
         let mut ways: Vec<Self> = Vec::new();
         let mut places: BTreeMap<&ObjectRef, usize> = BTreeMap::new();
         for (step, planned) in plan.steps.iter().enumerate() {
             for change in planned.changes() {
                 let place = *places.entry(&change.object).or_insert_with(|| {
-                    ways.push(Self { object: &change.object, states: vec![change.before.as_ref()], kept: 0 });
+                    let states = vec![change.before.as_ref()];
+                    ways.push(Self { object: &change.object, states, kept: 0, live: None, place: Place::There });
                     ways.len() - 1
                 });
                 let way = &mut ways[place];
@@ -56,11 +68,19 @@ impl<'p> Way<'p> {
         self.states.last().copied().flatten()
     }
 
-    pub fn place(&self, live: Option<&Document>) -> Place {
-        if is_same(self.wanted(), live) {
+    /// What others did to the object, against the state of the plan that is nearest to it.
+    pub fn foreign_fields(&self) -> Vec<Difference> {
+        let value = |document: Option<&Document>| document.map(Document::value).unwrap_or_default();
+        let live = value(self.live);
+        let from = |state: &Option<&Document>| differences(&value(*state), &live);
+        self.states.iter().map(from).min_by_key(Vec::len).unwrap_or_default()
+    }
+
+    fn find_place(&self) -> Place {
+        if is_same(self.wanted(), self.live) {
             return Place::There;
         }
-        match self.states.iter().rposition(|state| is_same(*state, live)) {
+        match self.states.iter().rposition(|state| is_same(*state, self.live)) {
             Some(at) if at > self.kept => Place::Beyond,
             Some(_) => Place::There,
             None => Place::Foreign,

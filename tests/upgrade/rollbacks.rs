@@ -1,8 +1,14 @@
 //! Taking a run back, from wherever it is: the cluster is then what it was at the start, object by object.
 
-use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command},
+    time::Duration,
+};
 
-use harness::{Fault, Kubernetes, Release, Size, WornIn, differences};
+use harness::{Fault, Kubernetes, Release, Seen, Size, WornIn, differences, wait_until};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Ran, lab, small, upgrade};
@@ -71,7 +77,7 @@ fn a_rollback_is_shown_and_changes_nothing_until_it_is_approved() {
     let promised = lab.tool(&["rollback", "--dry-run", "-o", "json"]).exits(0).json();
     lab.tool(&["rollback"]).exits(10).says("Nodes back").says("CustomResourceDefinitions").says("--yes");
     assert!(lab.resource_versions().unwrap() == before, "a rollback that was not approved changed something");
-    lab.tool(&[&BACK[..], &["--events", lab.state().join("events").to_str().unwrap()]].concat()).exits(0);
+    lab.tool(&BACK).exits(0);
     assert_eq!(journalled(&lab, &newest_run(&lab)), changes_of(&promised));
 }
 
@@ -114,7 +120,7 @@ fn a_rollback_that_was_killed_anywhere_goes_on_to_the_start() {
         kill_at(&lab, &BACK, boundary);
         // A rollback may also be made anew in place of the one that died, and must be where that one was not recorded.
         let on = if index % 3 == 2 { lab.tool(&BACK) } else { lab.tool(&["resume", "--yes"]) };
-        if on.exits(0).says("").words.contains("nothing to resume") {
+        if on.exits(0).words.contains("nothing to resume") {
             lab.tool(&BACK).exits(0);
         }
         is_as_at_the_start(&lab, &format!("a rollback killed at {boundary}"));
@@ -143,6 +149,48 @@ fn a_node_that_never_gets_ready_goes_back_first_and_a_rollback_that_cannot_go_on
     lab.nodes().repair("node-2").unwrap();
     lab.tool(&["resume", "--yes"]).exits(0);
     is_as_at_the_start(&lab, "a stop at node-2");
+}
+
+/// Starts the program with a node that does not get ready, and waits until it is at that node.
+fn hang_at_node_2(lab: &Lab, arguments: &[&str]) -> Child {
+    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
+    let hung = lab.spawn(arguments);
+    wait_until("node-2 to be cordoned", Duration::from_secs(60), || {
+        let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
+        let is_reached = node["spec"]["unschedulable"] == true;
+        Ok(if is_reached { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })
+    })
+    .unwrap();
+    hung
+}
+
+#[test]
+fn a_rollback_is_paused_like_a_run() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    lab.tool(&upgrade("run")).exits(0);
+    let hung = hang_at_node_2(&lab, &BACK);
+    lab.tool(&["pause"]).exits(0).says("exits with 11");
+    lab.nodes().repair("node-2").unwrap();
+    Ran::of(hung.wait_with_output().unwrap()).exits(11).says("calico-upgrader resume");
+    lab.tool(&["status"]).exits(0).says("stopped with exit 11");
+    lab.tool(&["resume", "--yes"]).exits(0);
+    is_as_at_the_start(&lab, "a pause");
+}
+
+#[test]
+fn a_runner_that_wakes_up_after_its_run_was_taken_back_cannot_write() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let sleeper = hang_at_node_2(&lab, &upgrade("run"));
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &sleeper.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    lab.nodes().repair("node-2").unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    Ran::of(lab.command_in(elsewhere.path(), &BACK).output().unwrap()).exits(0);
+    signal("-CONT");
+    Ran::of(sleeper.wait_with_output().unwrap()).exits(8);
+    is_as_at_the_start(&lab, "a runner that woke up");
 }
 
 #[test]
