@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    door::{self, Record, RunState},
+    door::{self, Record, RunPhase, RunState},
     inventory::Inventory,
     observe,
     plan::{Aftermath, Plan, Purpose, Sealed, roll_back},
@@ -90,7 +90,7 @@ impl Past {
     /// The run that gave up the way back, if there is one.
     fn completion(&self) -> Option<&RunState> {
         let purpose = Purpose::Completion { run: self.state.run.clone() };
-        self.runs.iter().find(|other| other.purpose == purpose && other.phase != door::RunPhase::Abandoned)
+        self.runs.iter().find(|other| other.purpose == purpose && other.phase != RunPhase::Abandoned)
     }
 
     fn check_not_completed(&self) -> Result<(), Failure> {
@@ -128,7 +128,7 @@ impl Past {
             plan: &self.plan,
             steps_done: &self.state.steps_done,
             is_over: self.state.phase.is_over(),
-            is_going_back: self.has_open_rollback(),
+            is_going_back: self.is_going_back(),
             inventory: &inventory,
             live: &live,
             cordoned_by: &self.cordoned_by(),
@@ -137,8 +137,13 @@ impl Past {
         Ok((plan, inventory))
     }
 
-    fn has_open_rollback(&self) -> bool {
+    /// Answers whether the newest rollback of the run did not come to its end, even if it was given up.
+    fn is_going_back(&self) -> bool {
         let purpose = Purpose::Rollback { run: self.state.run.clone() };
-        self.runs.iter().any(|other| other.purpose == purpose && !other.phase.is_over())
+        let newest = self.runs.iter().rev().find(|other| other.purpose == purpose);
+        newest.is_some_and(|rollback| match rollback.phase {
+            RunPhase::Finished { .. } => false,
+            RunPhase::Running | RunPhase::Stopped { .. } | RunPhase::Abandoned | RunPhase::RolledBack { .. } => true,
+        })
     }
 }

@@ -474,6 +474,10 @@ mod tests {
     }
 
     fn back(plan: &Plan, live: &World, keep: Option<&str>) -> Result<Plan, RollbackError> {
+        back_with(plan, live, keep, &inventory())
+    }
+
+    fn back_with(plan: &Plan, live: &World, keep: Option<&str>, inventory: &Inventory) -> Result<Plan, RollbackError> {
         let steps_done: Vec<String> = plan.steps.iter().map(|step| step.name.clone()).collect();
         roll_back(&Aftermath {
             run: "abc",
@@ -481,7 +485,7 @@ mod tests {
             steps_done: &steps_done,
             is_over: true,
             is_going_back: false,
-            inventory: &inventory(),
+            inventory,
             live,
             cordoned_by: &["abc".to_owned()],
             keep,
@@ -567,19 +571,22 @@ mod tests {
         let plan = upgrade("RollingUpdate");
         let mut bare = inventory();
         bare.third_party.clear();
-        let aftermath = Aftermath {
-            run: "abc",
-            plan: &plan,
-            steps_done: &[],
-            is_over: true,
-            is_going_back: false,
-            inventory: &bare,
-            live: &start(&plan),
-            cordoned_by: &[],
-            keep: None,
+        let Err(RollbackError::Blocked(findings)) = back_with(&plan, &start(&plan), None, &bare) else {
+            panic!("it must be blocked")
         };
-        let Err(RollbackError::Blocked(findings)) = roll_back(&aftermath) else { panic!("it must be blocked") };
         assert_eq!(findings[0].id, "CU-P022");
+    }
+
+    #[test]
+    fn a_policy_does_not_come_back_into_a_namespace_that_is_going() {
+        let plan = upgrade("RollingUpdate");
+        let mut world = start(&plan);
+        make(&mut world, &plan, usize::MAX);
+        let mut going = inventory();
+        going.namespaces[1].is_terminating = true;
+        let back = back_with(&plan, &world, None, &going).unwrap();
+        assert!(back.omitted.iter().any(|one| one.why == "its namespace is gone"), "{:?}", back.omitted);
+        assert!(back.changes().all(|change| change.object.namespace.as_deref() != Some("b")));
     }
 
     #[test]

@@ -246,3 +246,39 @@ fn after_a_completion_there_is_no_way_back() {
         lab.tool(&["complete"]).exits(0).says("nothing to remove");
     }
 }
+
+#[test]
+fn a_completion_that_was_killed_anywhere_forbids_a_rollback_and_goes_on() {
+    let mut lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
+    lab.tool(&upgrade("run")).exits(0);
+    let boundaries = record(&lab, &["complete", "--confirm", &newest_run(&lab)]);
+    for boundary in boundaries.iter().step_by(EVERY_OF_ROLLBACK) {
+        lab.again();
+        lab.tool(&upgrade("run")).exits(0);
+        let run = newest_run(&lab);
+        let complete = ["complete", "--confirm", &run];
+        kill_at(&lab, &complete, boundary);
+        if newest_run(&lab) != run {
+            lab.tool(&BACK).exits(3).says("CU-E018");
+        }
+        if lab.tool(&["resume", "--yes"]).exits(0).words.contains("nothing to resume") {
+            lab.tool(&complete).exits(0);
+        }
+        let is_old_data = |key: &String| key.starts_with("projectcalico.org/");
+        assert!(!lab.cluster_state().unwrap().keys().any(is_old_data), "old data is left after a kill at {boundary}");
+    }
+}
+
+#[test]
+fn parts_of_a_plan_that_was_never_recorded_are_swept_up() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    kill_at(&lab, &upgrade("run"), "record/plan-0:acked");
+    lab.tool(&upgrade("run")).exits(0);
+    let parts = || lab.cluster_state().unwrap().keys().filter(|key| key.ends_with("-plan-0")).count();
+    assert_eq!(parts(), 2);
+    let run = newest_run(&lab);
+    lab.tool(&["complete", "--confirm", &run]).exits(0).says("Secrets of runs that never began");
+    assert_eq!(parts(), 2, "one of the upgrade, one of the completion");
+    lab.tool(&["verify", &run]).exits(0);
+    lab.tool(&["complete"]).exits(0).says("nothing to remove");
+}
