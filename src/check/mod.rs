@@ -45,6 +45,8 @@ pub enum Severity {
 
 /// Blocked before anything changed.
 pub const BLOCKED: u8 = 3;
+/// Something is not what a plan knows.
+pub const DRIFT: u8 = 13;
 /// No supported path.
 pub const NO_PATH: u8 = 16;
 /// A conversion needs a decision.

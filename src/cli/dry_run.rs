@@ -40,7 +40,7 @@ async fn moves_of(cluster: &Cluster, plan: &Plan, planned: &PlannedStep, is_trie
         Desired::Pull(pull) => step::planned_pull(pull).collect(),
         Desired::Roll(roll) => {
             let strategy = roll.then.iter().map(|change| format!("replace {}", change.object));
-            step::planned_moves(cluster, roll).await?.into_iter().chain(strategy).collect()
+            step::planned_moves(cluster, plan, roll).await?.into_iter().chain(strategy).collect()
         }
     };
     Ok(labels.into_iter().map(|label| (planned.name.clone(), label)).collect())
@@ -49,6 +49,9 @@ async fn moves_of(cluster: &Cluster, plan: &Plan, planned: &PlannedStep, is_trie
 async fn try_stages(cluster: &Cluster, plan: &Plan, stages: &[Stage], is_tried: bool) -> Result<Vec<String>, Failure> {
     let mut labels = Vec::new();
     for stage in stages {
+        if let Stage::Uncordoned(runs) = stage {
+            labels.extend(step::planned_uncordons(cluster, runs).await?);
+        }
         let Stage::Changes(changes) = stage else { continue };
         let pending = step::pending(cluster, plan, changes).await.map_err(|error| Failure::unexpected(&error))?;
         for change in pending {

@@ -11,7 +11,7 @@ use crate::{
     engine::{RunError, StartError},
     journal::JournalError,
     observe::ObserveError,
-    plan::PlanError,
+    plan::{PlanError, RollbackError},
     report,
     resource::{Difference, masked},
     step::{PullError, RollError, StepError},
@@ -168,6 +168,22 @@ impl From<PlanError> for Failure {
     }
 }
 
+impl From<RollbackError> for Failure {
+    fn from(error: RollbackError) -> Self {
+        let what = error.to_string();
+        match error {
+            RollbackError::Step { .. } => Self::usage(what),
+            RollbackError::Blocked(findings) => {
+                let exit = findings.iter().filter_map(Finding::blocks).max().unwrap_or(crate::check::BLOCKED);
+                let failure = Self::new(exit, "CU-E004", what).why("nothing was changed");
+                let mut failure = failure.now("act on the findings above, then run the same command again");
+                failure.findings = findings;
+                failure
+            }
+        }
+    }
+}
+
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         unwritable(error.to_string(), causes(&error))
@@ -235,6 +251,9 @@ impl From<StartError> for Failure {
             StartError::Finished { .. } => {
                 Self::new(3, "CU-E010", what).why("there is nothing left to do").now("calico-upgrader verify")
             }
+            StartError::RolledBack { by, .. } => Self::new(6, "CU-E017", what)
+                .why("what it changed was put back, so there is nothing to go on with")
+                .now(format!("calico-upgrader status {by}")),
             StartError::OtherCluster { .. } => {
                 Self::new(13, "CU-E013", what).why("nothing was changed").now("check the context")
             }
@@ -258,6 +277,7 @@ fn code_of(exit: u8) -> &'static str {
     match exit {
         4 => "CU-R004",
         5 => "CU-R005",
+        7 => "CU-R007",
         8 => "CU-R008",
         13 => "CU-R013",
         14 => "CU-R014",
@@ -278,7 +298,7 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
             let facts = claims
                 .iter()
                 .flat_map(|claim| [format!("does not hold: {}", claim.text)].into_iter().chain(claim.facts.clone()));
-            (error.to_string(), facts.collect(), "The upgrade itself is done.")
+            (error.to_string(), facts.collect(), "Every step before it is done.")
         }
         StepError::Pull(PullError { .. }) => (
             error.to_string(),

@@ -3,6 +3,7 @@
 mod arguments;
 mod backup;
 mod check;
+mod complete;
 mod convert;
 mod decide;
 mod diff;
@@ -15,6 +16,7 @@ mod progress;
 mod report;
 mod restore;
 mod resume;
+mod rollback;
 mod run;
 mod runbook;
 mod session;
@@ -64,6 +66,8 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Status(status) => status::status(&session, status).await,
         Command::Pause(pause) => status::pause(&session, pause).await,
         Command::Resume(resume) => resume::resume(&session, resume).await,
+        Command::Rollback(rollback) => rollback::rollback(&session, rollback).await,
+        Command::Complete(complete) => complete::complete(&session, complete).await,
         Command::Backup(backup) => backup::backup(&session, backup).await,
         Command::Restore(restore) => restore::restore(&session, restore).await,
         Command::Verify(verify) => verify::verify(&session, verify).await,

@@ -184,7 +184,7 @@ fn recorded(sealed: Sealed, state: RunState) -> Remains {
     (progress.plan, progress.epoch) = (Some(state.plan.clone()), state.epoch);
     (progress.steps_done, progress.step) = (state.steps_done.clone(), state.step.clone());
     match &state.phase {
-        RunPhase::Running | RunPhase::Abandoned => {}
+        RunPhase::Running | RunPhase::Abandoned | RunPhase::RolledBack { .. } => {}
         RunPhase::Stopped { exit, why } => progress.stopped = Some((*exit, why.clone())),
         RunPhase::Finished { exit } => progress.finished = Some(*exit),
     }

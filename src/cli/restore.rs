@@ -232,7 +232,7 @@ fn show(
 }
 
 async fn may_restore(cluster: &Cluster, plan: &Plan) -> Result<(), Failure> {
-    let missing = observe::missing_for(cluster, plan.changes()).await?;
+    let missing = observe::missing_for(cluster, plan).await?;
     if missing.is_empty() {
         return Ok(());
     }

@@ -15,7 +15,7 @@ use crate::{
     engine::{self, Ending, Home},
     event::Voice,
     inventory::Inventory,
-    plan::{Plan, Purpose, Sealed},
+    plan::{ObjectChange, Plan, Purpose, Sealed},
     report, runbook,
 };
 
@@ -99,8 +99,12 @@ fn check_phase(sealed: &Sealed, until: Option<&str>) -> Result<(), Failure> {
     Err(Failure::usage(format!("the plan has no phase `{until}`; it has: {}", phases.join(", "))))
 }
 
-fn may_run(inventory: &Inventory) -> Result<(), Failure> {
-    let missing = &inventory.rights_missing;
+pub fn may_run(inventory: &Inventory) -> Result<(), Failure> {
+    may(&inventory.rights_missing)
+}
+
+/// Refuses to begin what would stop midway for want of a right.
+pub fn may(missing: &[String]) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -132,19 +136,36 @@ pub async fn begin(
     inventory: &Inventory,
     until: Option<&str>,
 ) -> Ended {
+    let Started { door, voice, progress } = start(session, &home, cluster, &sealed, inventory).await?;
+    drive(session, &sealed, door, until, voice, progress).await
+}
+
+/// A run that has begun and has taken no step yet.
+pub struct Started {
+    pub door: Door,
+    pub voice: Voice,
+    pub progress: progress::Screen,
+}
+
+pub async fn start(
+    session: &Session,
+    home: &Home,
+    cluster: &Cluster,
+    sealed: &Sealed,
+    inventory: &Inventory,
+) -> Result<Started, Failure> {
     let progress = progress::Screen::start(&session.global)?;
     let voice = progress.voice();
     let (switch, stop) = Stop::new();
     tokio::spawn(progress::stop_on_signals(switch));
-    let door = match engine::begin(&home, cluster, &sealed, inventory, stop, &voice).await {
-        Ok(door) => door,
+    match engine::begin(home, cluster, sealed, inventory, stop, &voice).await {
+        Ok(door) => Ok(Started { door, voice, progress }),
         Err(error) => {
             drop(voice);
             progress.end().await;
-            return Err(error.into());
+            Err(error.into())
         }
-    };
-    drive(session, &sealed, door, until, voice, progress).await
+    }
 }
 
 /// Takes the steps, then tells the end and writes the report.
@@ -167,7 +188,7 @@ pub async fn drive(
     ));
     match ended {
         Ok(Ending::Finished) => {
-            terminal::chatter(&finished(&sealed.plan, &run));
+            tell_end(&sealed.plan, &run);
             Ok(0)
         }
         Ok(Ending::AfterPhase) => Ok(0),
@@ -179,16 +200,23 @@ pub async fn drive(
     }
 }
 
-/// What holds now, and what comes next.
-fn finished(plan: &Plan, run: &str) -> String {
-    let next = format!("Next: calico-upgrader verify {run}\n");
-    match &plan.purpose {
-        Purpose::Upgrade => format!("Calico {} runs on every node. {next}", plan.to),
-        Purpose::Restore { .. } => super::restore::finished(plan) + &next,
-        Purpose::Rollback { .. } | Purpose::Completion { .. } => {
-            let words = plan.purpose.words(&plan.from.to_string(), &plan.to.to_string());
-            format!("The {words} is done. {next}")
-        }
+/// What holds now, what is left, and what comes next.
+fn tell_end(plan: &Plan, run: &str) {
+    let line = match &plan.purpose {
+        Purpose::Upgrade => format!("Calico {} runs on every node. ", plan.to),
+        Purpose::Rollback { run } => format!("Run {run} is taken back: Calico {} runs on every node. ", plan.to),
+        Purpose::Completion { run } => format!("Run {run} is complete: its old data is gone. "),
+        Purpose::Restore { .. } => super::restore::finished(plan),
+    };
+    terminal::chatter(&format!("{line}Next: calico-upgrader verify {run}\n"));
+    if matches!(plan.purpose, Purpose::Rollback { .. }) {
+        let created: Vec<&ObjectChange> = plan.changes().filter(|change| change.verb() == "create").collect();
+        created.iter().for_each(|change| {
+            terminal::chatter_line(&report::clean(&format!("New uid    {} was created again", change.object)));
+        });
+        plan.omitted.iter().for_each(|one| {
+            terminal::chatter_line(&report::clean(&format!("Left       {} ({})", one.name, one.why)));
+        });
     }
 }
 

@@ -61,6 +61,7 @@ pub fn describe(state: &RunState) -> String {
             (format!("stopped with exit {exit}: {why}"), format!("calico-upgrader resume {}", state.run))
         }
         RunPhase::Abandoned => ("given up for a new plan".to_owned(), "calico-upgrader plan".to_owned()),
+        RunPhase::RolledBack { by } => (format!("taken back by run {by}"), format!("calico-upgrader status {by}")),
         RunPhase::Finished { exit } => {
             (format!("finished with exit {exit}"), format!("calico-upgrader verify {}", state.run))
         }

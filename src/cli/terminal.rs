@@ -125,10 +125,17 @@ pub fn is_interactive() -> bool {
 
 /// Asks a question that only a `y` answers with yes.
 pub fn confirm(question: &str) -> bool {
-    chatter(&format!("{question} [y/N] "));
+    matches!(ask(&format!("{question} [y/N]")).to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+/// Asks for a word; nothing is said if nothing can be read.
+pub fn ask(question: &str) -> String {
+    chatter(&format!("{question} "));
     let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    match std::io::stdin().read_line(&mut answer) {
+        Ok(_) => answer.trim().to_owned(),
+        Err(_) => String::new(),
+    }
 }
 
 /// Prints help or a usage error, and answers its exit code.

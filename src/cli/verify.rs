@@ -8,7 +8,7 @@ use super::{
 use crate::{
     cluster::Cluster,
     door::{self, Record},
-    plan::{Desired, Plan},
+    plan::Plan,
     report, runbook,
     step::{self, Claim, StepError},
 };
@@ -37,11 +37,7 @@ async fn planned(cluster: &Cluster, named: Option<&str>) -> Result<Option<Plan>,
 }
 
 async fn of_plan(cluster: &Cluster, plan: &Plan) -> Result<Vec<Claim>, Failure> {
-    let wanted = plan.steps.iter().find_map(|step| match &step.desired {
-        Desired::Verify(verify) => Some(verify),
-        Desired::BackUp | Desired::Pull(_) | Desired::Objects { .. } | Desired::Roll(_) => None,
-    });
-    match wanted {
+    match plan.verification() {
         Some(verify) => step::claims(cluster, plan, verify).await.map_err(failed),
         None => Err(Failure::new(3, "CU-E006", "the plan of this run has no verification")),
     }

@@ -20,7 +20,7 @@ pub use lease::{Lease, LeaseError, current_holder};
 pub use stop::Stop;
 
 pub use record::{
-    BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, runs,
+    BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, orphans, runs,
 };
 
 use crate::{

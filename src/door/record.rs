@@ -77,6 +77,10 @@ pub enum RunPhase {
     },
     /// The operator gave it up for a new plan.
     Abandoned,
+    /// Another run takes it back, or did.
+    RolledBack {
+        by: String,
+    },
 }
 
 impl RunPhase {
@@ -84,7 +88,7 @@ impl RunPhase {
     pub fn is_over(&self) -> bool {
         match self {
             RunPhase::Running | RunPhase::Stopped { .. } => false,
-            RunPhase::Finished { .. } | RunPhase::Abandoned => true,
+            RunPhase::Finished { .. } | RunPhase::Abandoned | RunPhase::RolledBack { .. } => true,
         }
     }
 }
@@ -224,6 +228,19 @@ pub async fn runs(cluster: &Cluster) -> Result<Vec<RunState>, RecordError> {
     let mut states: Vec<RunState> = secrets.iter().filter_map(read).collect();
     states.sort_by(|one, other| one.updated.cmp(&other.updated));
     Ok(states)
+}
+
+/// Lists the parts of plans whose run was never recorded: its runner died in between.
+pub async fn orphans(cluster: &Cluster) -> Result<Vec<Live>, RecordError> {
+    let list = async |part: &str| {
+        cluster.list_selected(Kind::Secret, Some(NAMESPACE), &format!("calico-upgrader/part={part}")).await
+    };
+    // Parts are written before their record, so only the holder of the lock can tell for sure.
+    let (mut parts, records) = (list("plan").await?, list("record").await?);
+    let run = |live: &Live| live.document.value()["metadata"]["labels"]["calico-upgrader/run"].clone();
+    let recorded: Vec<Value> = records.iter().map(run).collect();
+    parts.retain(|part| !recorded.contains(&run(part)));
+    Ok(parts)
 }
 
 /// Wishes for a pause; the runner sees it before its next change.

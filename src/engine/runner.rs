@@ -1,10 +1,13 @@
 use crate::{
     door::{Door, DoorError, RecordError},
-    plan::Plan,
+    plan::{Plan, Purpose},
     step::{Step, StepError},
 };
 
 use crate::event::{Event, Voice};
+
+/// A rollback stopped and cannot go on by itself.
+const ROLLBACK_FAILED: u8 = 7;
 
 /// How a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
             Err(StepError::Door(DoorError::Interrupted { exit })) => {
                 return Ok(pause(door, voice, exit, "a signal asked to stop").await);
             }
-            Err(source) => return Err(stop(door, voice, &planned.name, source).await),
+            Err(source) => return Err(stop(door, voice, plan, &planned.name, source).await),
         }
         if last == Some(index) && index + 1 < steps.len() {
             pause(door, voice, 0, &format!("phase `{}` is done, and the run was to go no further", planned.phase))
@@ -74,12 +77,30 @@ async fn pause(door: Door, voice: &Voice, exit: u8, why: &str) -> Ending {
     Ending::Paused { exit }
 }
 
-async fn stop(door: Door, voice: &Voice, step: &str, source: StepError) -> RunError {
-    let (run, exit) = (door.state().run.clone(), exit_code(&source));
+async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepError) -> RunError {
+    let (run, exit) = (door.state().run.clone(), exit_of(plan, &source));
     let why = source.to_string();
     door.stop(exit, &why).await;
     voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run: run.clone(), exit, why });
     RunError { run, step: step.to_owned(), exit, source }
+}
+
+/// A rollback that cannot go on by itself leaves a cluster that nobody planned: a person must look.
+fn exit_of(plan: &Plan, error: &StepError) -> u8 {
+    let code = exit_code(error);
+    let needs_a_person = match error {
+        StepError::Pull(_) | StepError::Roll(_) | StepError::NotYet { .. } | StepError::NotProven(_) => true,
+        StepError::Door(DoorError::Change(_)) => code == 1,
+        StepError::Door(_)
+        | StepError::Cluster(_)
+        | StepError::Drift(_)
+        | StepError::SourceChanged { .. }
+        | StepError::Backup(_) => false,
+    };
+    match plan.purpose {
+        Purpose::Rollback { .. } if needs_a_person => ROLLBACK_FAILED,
+        Purpose::Rollback { .. } | Purpose::Upgrade | Purpose::Completion { .. } | Purpose::Restore { .. } => code,
+    }
 }
 
 /// The exit code that a script can act on.

@@ -17,7 +17,7 @@ use crate::{
     inventory::Inventory,
     journal::{History, Journal, JournalError, News, Progress},
     observe::ObserveError,
-    plan::Sealed,
+    plan::{Purpose, Sealed},
     resource::Digest,
 };
 
@@ -54,6 +54,8 @@ pub enum StartError {
     Unfinished { run: String },
     #[error("run `{run}` is finished")]
     Finished { run: String },
+    #[error("run `{run}` was taken back by run `{by}`")]
+    RolledBack { run: String, by: String },
     #[error("the journal of run `{run}` on this machine is of another plan, or says that the run is finished")]
     OtherPlan { run: String },
     #[error("run `{run}` belongs to another cluster")]
@@ -124,16 +126,12 @@ async fn claim(
 ) -> Result<(Lease, Record), StartError> {
     ensure_namespace(cluster, &home.faults).await.map_err(RecordError::from)?;
     let lease = take_lease(home, cluster, guard, voice).await?;
-    let recorded = match newest_unfinished(cluster).await {
-        Ok(Some(open)) if home.abandon.as_ref() != Some(&open.run) => Err(StartError::Unfinished { run: open.run }),
-        Ok(open) => {
-            if let Some(open) = open {
-                abandon(cluster, &open.run).await?;
-            }
+    let recorded = match close_earlier(home, cluster, &sealed.plan.purpose, run).await {
+        Ok(()) => {
             let state = first_state(home, sealed, run, inventory);
             Record::create(cluster, state, sealed, &home.faults).await.map_err(StartError::from)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     };
     match recorded {
         Ok(record) => Ok((lease, record)),
@@ -153,9 +151,7 @@ pub async fn go_on(
     voice: &Voice,
 ) -> Result<(Sealed, Door), StartError> {
     let record = Record::open(cluster, run).await?;
-    if record.state.phase.is_over() {
-        return Err(StartError::Finished { run: run.to_owned() });
-    }
+    check_open(&record.state)?;
     if crate::observe::cluster_uid(cluster).await? != record.state.cluster {
         return Err(StartError::OtherCluster { run: run.to_owned() });
     }
@@ -179,6 +175,7 @@ pub async fn go_on(
 async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, Record, Journal, RunFiles), StartError> {
     // Read again: the runner before us may have written until the lease was ours.
     let mut record = Record::open(cluster, run).await?;
+    check_open(&record.state)?;
     let sealed = record.plan().await?;
     if sealed.digest != record.state.plan {
         let what = "its plan has another digest than the record".to_owned();
@@ -198,11 +195,51 @@ async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, R
     Ok((sealed, record, journal, files))
 }
 
+fn check_open(state: &RunState) -> Result<(), StartError> {
+    let run = state.run.clone();
+    match &state.phase {
+        RunPhase::Running | RunPhase::Stopped { .. } => Ok(()),
+        RunPhase::Finished { .. } | RunPhase::Abandoned => Err(StartError::Finished { run }),
+        RunPhase::RolledBack { by } => Err(StartError::RolledBack { run, by: by.clone() }),
+    }
+}
+
+/// Closes the runs that this one takes the place of; any other that is not over forbids it.
+async fn close_earlier(home: &Home, cluster: &Cluster, purpose: &Purpose, run: &str) -> Result<(), StartError> {
+    let (mut closed, mut open) = (Vec::new(), None);
+    for earlier in runs(cluster).await? {
+        match closed_as(home, purpose, &earlier, run) {
+            Some(phase) => closed.push((earlier.run, phase)),
+            None if earlier.phase.is_over() => {}
+            None => open = Some(earlier.run),
+        }
+    }
+    if let Some(run) = open {
+        return Err(StartError::Unfinished { run });
+    }
+    for (run, phase) in closed {
+        close(cluster, &run, phase).await?;
+    }
+    Ok(())
+}
+
+/// What becomes of an earlier run: a rollback takes the place of its run, and of an earlier rollback that did not come to its end.
+fn closed_as(home: &Home, purpose: &Purpose, earlier: &RunState, by: &str) -> Option<RunPhase> {
+    let is_open = !earlier.phase.is_over();
+    match purpose {
+        Purpose::Rollback { run } if *run == earlier.run => Some(RunPhase::RolledBack { by: by.to_owned() }),
+        Purpose::Rollback { .. } if is_open && earlier.purpose == *purpose => Some(RunPhase::Abandoned),
+        Purpose::Upgrade | Purpose::Rollback { .. } | Purpose::Completion { .. } | Purpose::Restore { .. } => {
+            (is_open && home.abandon.as_ref() == Some(&earlier.run)).then_some(RunPhase::Abandoned)
+        }
+    }
+}
+
 /// Closes a run that nobody will go on with; its epoch grows, so that a runner of it could not write either.
-async fn abandon(cluster: &Cluster, run: &str) -> Result<(), RecordError> {
+async fn close(cluster: &Cluster, run: &str, phase: RunPhase) -> Result<(), RecordError> {
     let mut record = Record::open(cluster, run).await?;
     let epoch = record.state.epoch + 1;
-    record.update(|state| (state.phase, state.epoch) = (RunPhase::Abandoned, epoch)).await
+    record.update(|state| (state.phase, state.epoch) = (phase.clone(), epoch)).await
 }
 
 async fn take_lease(home: &Home, cluster: &Cluster, guard: LocalGuard, voice: &Voice) -> Result<Lease, StartError> {

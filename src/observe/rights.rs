@@ -5,7 +5,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::IN_FLIGHT;
 use crate::{
     cluster::{Cluster, ClusterError, Right, Verb},
-    plan::ObjectChange,
+    plan::{Desired, ObjectChange, Plan, PlannedStep, Stage},
     resource::Kind,
 };
 
@@ -36,23 +36,6 @@ fn record_rights(cluster: &Cluster) -> Vec<Right> {
     [right(Verb::Create, Kind::Namespace, None)].into_iter().chain(secrets).chain(locks).collect()
 }
 
-/// The rights that a run of exactly these changes needs, and that we do not hold.
-pub async fn missing_for<'a>(
-    cluster: &Cluster,
-    changes: impl Iterator<Item = &'a ObjectChange>,
-) -> Result<Vec<String>, ClusterError> {
-    let needed = |change: &ObjectChange| {
-        let verb = match (&change.before, &change.after) {
-            (None, _) => Verb::Create,
-            (Some(_), Some(_)) => Verb::Update,
-            (Some(_), None) => Verb::Delete,
-        };
-        right(verb, change.object.kind, change.object.namespace.as_deref())
-    };
-    let rights: BTreeSet<Right> = record_rights(cluster).into_iter().chain(changes.map(needed)).collect();
-    missing(cluster, &rights.into_iter().collect::<Vec<_>>()).await
-}
-
 /// The further rights that a run needs.
 pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
     let mut rights = record_rights(cluster);
@@ -70,9 +53,53 @@ pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
     for kind in [Kind::ConfigMap, Kind::ServiceAccount, Kind::DaemonSet] {
         add(kind, Some("kube-system"), &[Verb::Create, Verb::Update]);
     }
+    add(Kind::DaemonSet, Some("kube-system"), &[Verb::Delete]);
     add(Kind::Node, None, &[Verb::Get, Verb::Patch]);
     add(Kind::Pod, Some("kube-system"), &[Verb::Get, Verb::Delete]);
     rights
+}
+
+/// Names the rights that a run of exactly this plan needs, and that we do not hold.
+pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
+    let of_change = |change: &ObjectChange| {
+        let verb = match (&change.before, &change.after) {
+            (None, Some(_)) => Verb::Create,
+            (Some(_), None) => Verb::Delete,
+            (Some(_), Some(_)) => Verb::Update,
+            (None, None) => return None,
+        };
+        // Policies may lie in thousands of namespaces: they are asked for at once.
+        let namespace = change.object.namespace.as_deref().filter(|_| change.object.kind != Kind::NetworkPolicy);
+        Some(right(verb, change.object.kind, namespace))
+    };
+    let rights: BTreeSet<Right> = record_rights(cluster)
+        .into_iter()
+        .chain(plan.changes().filter_map(of_change))
+        .chain(plan.steps.iter().flat_map(of_step))
+        .collect();
+    missing(cluster, &rights.into_iter().collect::<Vec<_>>()).await
+}
+
+/// What a step does beside changes of objects.
+fn of_step(step: &PlannedStep) -> Vec<Right> {
+    let cordon = || [Verb::Get, Verb::Patch].map(|verb| right(verb, Kind::Node, None));
+    match &step.desired {
+        Desired::BackUp | Desired::Verify(_) => Vec::new(),
+        Desired::Objects { stages } => {
+            let sweep = right(Verb::Delete, Kind::Secret, Some(crate::door::NAMESPACE));
+            let sweeps = stages.contains(&Stage::NoOrphans).then_some(sweep);
+            let uncordons = stages.iter().any(|stage| matches!(stage, Stage::Uncordoned(_)));
+            sweeps.into_iter().chain(cordon().into_iter().filter(|_| uncordons)).collect()
+        }
+        Desired::Pull(pull) => {
+            let namespace = pull.daemon_set.namespace.as_deref();
+            [Verb::Create, Verb::Delete].map(|verb| right(verb, Kind::DaemonSet, namespace)).into()
+        }
+        Desired::Roll(roll) => {
+            let pods = right(Verb::Delete, Kind::Pod, roll.daemon_set.namespace.as_deref());
+            cordon().into_iter().chain([pods]).collect()
+        }
+    }
 }
 
 fn right(verb: Verb, kind: Kind, namespace: Option<&str>) -> Right {

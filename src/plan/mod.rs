@@ -4,20 +4,26 @@
 //! state against the cluster and sends what is missing.
 
 mod cni;
+mod completion;
 mod customize;
 pub mod decisions;
+mod left;
 mod make;
 mod merge;
 mod ownership;
 pub mod restore;
+mod rollback;
 mod seal;
 mod steps;
+mod way;
 
 use serde::{Deserialize, Serialize};
 
+pub use completion::{FinishedRun, complete};
 pub use customize::{Choice, Decision, Kept, Preference, Preferences, Verdict};
 pub use make::{PlanError, Request, Target, decide, make};
 pub use ownership::{Holder, Ownership};
+pub use rollback::{Aftermath, RollbackError, roll_back};
 pub use seal::{SealError, Sealed};
 
 use crate::{
@@ -105,6 +111,8 @@ pub enum Undo {
     Nothing,
     /// The plan holds everything needed to restore what was.
     Exact,
+    /// No rollback brings it back: a backup does.
+    FromBackup,
 }
 
 /// What a step wants to be true.
@@ -132,6 +140,10 @@ pub enum Stage {
     UntilObserved(ObjectRef),
     /// The objects must be as they were, and no others of their kinds may have come.
     Unchanged(Vec<(ObjectRef, Digest)>),
+    /// No node bears the cordon of any of these runs.
+    Uncordoned(Vec<String>),
+    /// No part of a plan is kept for a run that was never recorded.
+    NoOrphans,
 }
 
 /// One object as it was, and as it shall be. Both absent is nothing to do.
@@ -162,8 +174,21 @@ pub struct Roll {
     pub batch: usize,
     pub ready_within_seconds: u64,
     pub stable_for_seconds: u64,
+    #[serde(default)]
+    pub order: Order,
     /// The DaemonSet with the update strategy that it had before the run, if that was another.
     pub then: Option<ObjectChange>,
+}
+
+/// Which nodes come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// One worker, then the others by name, the control plane last.
+    #[default]
+    CanaryFirst,
+    /// The other way round: a node that a run stopped at was its newest, and may be ill.
+    NewestFirst,
 }
 
 /// What must hold at the end.
@@ -210,7 +235,11 @@ impl PlannedStep {
         };
         let in_stages = stages.iter().flat_map(|stage| match stage {
             Stage::Changes(changes) => changes.as_slice(),
-            Stage::UntilEstablished(_) | Stage::UntilObserved(_) | Stage::Unchanged(_) => &[],
+            Stage::UntilEstablished(_)
+            | Stage::UntilObserved(_)
+            | Stage::Unchanged(_)
+            | Stage::Uncordoned(_)
+            | Stage::NoOrphans => &[],
         });
         in_stages.chain(then)
     }
@@ -220,6 +249,30 @@ impl Plan {
     /// The changes of objects that the whole plan makes, in their order. Cordons and pods come on top.
     pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {
         self.steps.iter().flat_map(PlannedStep::changes)
+    }
+
+    /// What the plan holds in the end.
+    pub fn verification(&self) -> Option<&Verify> {
+        self.steps.iter().find_map(|step| match &step.desired {
+            Desired::Verify(verify) => Some(verify),
+            Desired::BackUp | Desired::Pull(_) | Desired::Objects { .. } | Desired::Roll(_) => None,
+        })
+    }
+
+    /// How the plan replaces the nodes, if it does.
+    pub fn roll(&self) -> Option<&Roll> {
+        self.steps.iter().find_map(|step| match &step.desired {
+            Desired::Roll(roll) => Some(roll),
+            Desired::BackUp | Desired::Pull(_) | Desired::Objects { .. } | Desired::Verify(_) => None,
+        })
+    }
+
+    /// How the plan brings the new images to the nodes, if it does.
+    pub fn pull(&self) -> Option<&Pull> {
+        self.steps.iter().find_map(|step| match &step.desired {
+            Desired::Pull(pull) => Some(pull),
+            Desired::BackUp | Desired::Roll(_) | Desired::Objects { .. } | Desired::Verify(_) => None,
+        })
     }
 
     /// Answers whether the cluster is where it should be already.

@@ -4,7 +4,7 @@ use super::text::{clean, table};
 use crate::{
     check::{Finding, Severity},
     inventory::Inventory,
-    plan::{Desired, Kept, ObjectChange, Plan, PlannedStep, Undo},
+    plan::{Desired, Kept, ObjectChange, Plan, PlannedStep, Purpose, Undo},
     resource::masked,
 };
 
@@ -26,7 +26,7 @@ pub fn plan(plan: &Plan, digest: &str, inventory: &Inventory, width: u16) -> Str
         ));
         return out;
     }
-    out.push_str(&format!("Path       {} ──▶ {}      1 hop, runbook {}\n", plan.from, plan.to, plan.runbook.target));
+    out.push_str(&path(plan));
     let rows = plan.steps.iter().enumerate().map(|(index, step)| row(index, step, inventory));
     out.push_str(&table(&["#", "PHASE", "WHAT", "CHANGES", "UNDO"], rows.collect(), width));
     for omitted in &plan.omitted {
@@ -35,6 +35,16 @@ pub fn plan(plan: &Plan, digest: &str, inventory: &Inventory, width: u16) -> Str
     out.push_str(&attention(plan, width));
     out.push_str(&format!("\nPlan       {digest}\n"));
     out
+}
+
+fn path(plan: &Plan) -> String {
+    let Plan { from, to, runbook, .. } = plan;
+    match &plan.purpose {
+        Purpose::Upgrade => format!("Path       {from} ──▶ {to}      1 hop, runbook {}\n", runbook.target),
+        Purpose::Rollback { run } => format!("Back       {from} ──▶ {to}      as it was before run {run}\n"),
+        Purpose::Completion { run } => format!("Complete   run {run}: the way back from {to} is given up\n"),
+        Purpose::Restore { backup } => format!("Restore    backup {}\n", backup.short()),
+    }
 }
 
 fn row(index: usize, step: &PlannedStep, inventory: &Inventory) -> Vec<String> {
@@ -46,6 +56,7 @@ fn row(index: usize, step: &PlannedStep, inventory: &Inventory) -> Vec<String> {
     let undo = match step.undo {
         Undo::Nothing => "–",
         Undo::Exact => "exact",
+        Undo::FromBackup => "from backup",
     };
     vec![(index + 1).to_string(), step.phase.clone(), step.summary.clone(), changes, undo.to_owned()]
 }

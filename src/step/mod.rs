@@ -9,6 +9,7 @@ mod objects;
 mod order;
 mod pull;
 mod roll;
+mod tidy;
 mod verify;
 
 use std::{
@@ -21,7 +22,8 @@ pub use objects::{State, pending, state_of};
 pub use order::planned_moves;
 pub use pull::{PullError, planned_pull};
 pub use roll::RollError;
-pub use verify::{Claim, claims};
+pub use tidy::planned_uncordons;
+pub use verify::{Claim, claims, nodes_run_the_release};
 
 use crate::{
     backup::BackupError,
@@ -130,6 +132,8 @@ impl Step<'_> {
                 self.wait(door, format!("the controller to see the change of {object}"), reached, voice).await
             }
             Stage::Unchanged(source) => objects::check_unchanged(&door.cluster, source).await,
+            Stage::Uncordoned(runs) => tidy::uncordon(self, runs, door, voice).await,
+            Stage::NoOrphans => tidy::sweep(self, door, voice).await,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The order in which nodes are replaced: workers by name, the canary first, the control plane last.
+//! The order in which nodes are replaced: workers by name, the canary first, the control plane last; or the other way round.
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,16 @@ use crate::{
     cluster::{Cluster, ClusterError, Followed},
     inventory::NodeFacts,
     observe::nodes,
-    plan::Roll,
+    plan::{Order, Plan, Roll},
+    resource::{Kind, differences},
 };
 
-/// Picks the nodes to replace next: workers by name, then the control plane; the two are never in one batch.
+/// Picks the nodes to replace next: workers by name, then the control plane, or backwards; the two are never in one batch.
 pub(super) fn next_batch<'p>(
     pods: impl Iterator<Item = &'p Followed>,
     revision: &str,
     control_plane: &BTreeSet<String>,
+    order: Order,
     size: usize,
 ) -> Vec<(String, Followed)> {
     let old =
@@ -21,6 +23,10 @@ pub(super) fn next_batch<'p>(
     let mut old: Vec<(bool, String, Followed)> =
         old.map(|pod| (control_plane.contains(&pod.node), pod.node.clone(), pod.clone())).collect();
     old.sort_by_cached_key(|(is_control_plane, node, _)| (*is_control_plane, natural(node)));
+    match order {
+        Order::CanaryFirst => {}
+        Order::NewestFirst => old.reverse(),
+    }
     let is_control_plane = old.first().is_some_and(|first| first.0);
     let size = if is_control_plane { 1 } else { size };
     let batch = old.into_iter().filter(|one| one.0 == is_control_plane).take(size);
@@ -48,17 +54,18 @@ fn natural(name: &str) -> Vec<(String, u64)> {
 }
 
 /// Names the changes that a roll would make now, in their order, for a dry run.
-pub async fn planned_moves(cluster: &Cluster, roll: &Roll) -> Result<Vec<String>, ClusterError> {
+pub async fn planned_moves(cluster: &Cluster, plan: &Plan, roll: &Roll) -> Result<Vec<String>, ClusterError> {
     let nodes = nodes(cluster).await?;
     let control_plane = names_of(&nodes, |node| node.is_control_plane);
     let cordoned = names_of(&nodes, |node| node.is_cordoned);
     let feed = cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?;
-    // No pod has the revision yet: its template is not there before the run.
+    let revision = wanted_revision(cluster, plan, roll).await?;
+    let is_new = |pod: &&Followed| pod.revision.is_some() && pod.revision == revision;
     let mut left: Vec<Followed> = feed.pods().values().cloned().collect();
     let mut moves = Vec::new();
-    let mut size = 1;
+    let mut size = if left.iter().any(|pod| is_new(&pod)) { roll.batch.max(1) } else { 1 };
     loop {
-        let batch = next_batch(left.iter(), "", &control_plane, size);
+        let batch = next_batch(left.iter(), revision.as_deref().unwrap_or(""), &control_plane, roll.order, size);
         if batch.is_empty() {
             return Ok(moves);
         }
@@ -69,6 +76,23 @@ pub async fn planned_moves(cluster: &Cluster, roll: &Roll) -> Result<Vec<String>
         left.retain(|pod| !batch.iter().any(|(_, taken)| taken.uid == pod.uid));
         size = roll.batch.max(1);
     }
+}
+
+/// The hash that pods of the wanted template carry, if the template was ever there.
+async fn wanted_revision(cluster: &Cluster, plan: &Plan, roll: &Roll) -> Result<Option<String>, ClusterError> {
+    let of_daemon_set = plan.changes().filter(|change| change.object == roll.daemon_set);
+    let Some(wanted) = of_daemon_set.last().and_then(|change| change.after.as_ref()) else { return Ok(None) };
+    let template = wanted.value()["spec"]["template"].take();
+    let revisions = cluster.list_as(Kind::ControllerRevision, roll.daemon_set.namespace.as_deref(), |one| one).await?;
+    let is_wanted = |one: &&serde_json::Value| {
+        let mut kept = one["data"]["spec"]["template"].clone();
+        // How the controller marks a template that it would put back whole.
+        kept.as_object_mut().map(|kept| kept.remove("$patch"));
+        differences(&template, &kept).is_empty()
+    };
+    let hash =
+        |one: &serde_json::Value| one["metadata"]["labels"]["controller-revision-hash"].as_str().map(str::to_owned);
+    Ok(revisions.iter().find(is_wanted).and_then(hash))
 }
 
 /// The names of the nodes of which something is so.
@@ -103,18 +127,26 @@ mod tests {
 
     #[test]
     fn the_control_plane_comes_last_and_never_with_workers() {
+        assert_eq!(batches(Order::CanaryFirst), [vec!["b", "c"], vec!["a"]]);
+    }
+
+    #[test]
+    fn a_roll_back_goes_the_other_way_round() {
+        assert_eq!(batches(Order::NewestFirst), [vec!["a"], vec!["c", "b"]]);
+    }
+
+    fn batches(order: Order) -> Vec<Vec<String>> {
         let control_plane = BTreeSet::from(["a".to_owned()]);
         let mut pods = vec![pod("a", "old"), pod("b", "old"), pod("c", "old"), pod("d", "new")];
-        let mut order = Vec::new();
+        let mut batches = Vec::new();
         loop {
             let batch: Vec<String> =
-                next_batch(pods.iter(), "new", &control_plane, 5).into_iter().map(|(node, _)| node).collect();
+                next_batch(pods.iter(), "new", &control_plane, order, 5).into_iter().map(|(node, _)| node).collect();
             if batch.is_empty() {
-                break;
+                return batches;
             }
             pods.retain(|pod| !batch.contains(&pod.node));
-            order.push(batch);
+            batches.push(batch);
         }
-        assert_eq!(order, [vec!["b", "c"], vec!["a"]]);
     }
 }

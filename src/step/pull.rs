@@ -41,27 +41,57 @@ pub fn planned_pull(pull: &Pull) -> impl Iterator<Item = String> {
 
 pub(super) async fn take(step: &Step<'_>, pull: &Pull, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
     let name = &step.planned.name;
-    if let Some(change) = creation(&door.cluster, pull).await? {
-        door.apply(name, vec![change], |_| {}).await?;
+    match state_of(door.cluster.get(&pull.daemon_set).await?, pull)? {
+        State::There => {}
+        State::Missing => create(name, pull, door).await?,
+        State::Stale(live) => {
+            remove(step, pull, live, door, voice).await?;
+            create(name, pull, door).await?;
+        }
     }
     wait_for_images(name, pull, door, voice).await?;
-    if let Some(live) = door.cluster.get(&pull.daemon_set).await? {
-        door.apply(name, vec![change(pull, Action::Delete { before: Box::new(live) })], |_| {}).await?;
+    match door.cluster.get(&pull.daemon_set).await? {
+        Some(live) => remove(step, pull, Box::new(live), door, voice).await,
+        None => Ok(()),
     }
-    let are_gone = async || Ok(follow(&door.cluster, pull).await?.pods().is_empty());
-    step.wait(door, "the pods that pulled the images to go".to_owned(), are_gone, voice).await
 }
 
-/// The creation of the DaemonSet, unless it is there; one that says something else is not ours.
-async fn creation(cluster: &Cluster, pull: &Pull) -> Result<Option<Change>, StepError> {
-    let Some(Live { document, .. }) = cluster.get(&pull.daemon_set).await? else {
-        return Ok(Some(change(pull, Action::Create { after: pull.document.clone() })));
-    };
-    let (wanted, found) = (pull.document.value(), document.value());
+/// What of the DaemonSet is there.
+enum State {
+    Missing,
+    There,
+    /// One of a run that was given up.
+    Stale(Box<Live>),
+}
+
+/// One that says something else goes if it bears our label; else it is of others.
+fn state_of(live: Option<Live>, pull: &Pull) -> Result<State, StepError> {
+    let Some(live) = live else { return Ok(State::Missing) };
+    let (wanted, found) = (pull.document.value(), live.document.value());
     if differences(&wanted, &found).is_empty() {
-        return Ok(None);
+        return Ok(State::There);
+    }
+    if found["metadata"]["labels"] == wanted["metadata"]["labels"] {
+        return Ok(State::Stale(Box::new(live)));
     }
     Err(Box::new(Drift::between(&pull.daemon_set, &wanted, &wanted, &found)).into())
+}
+
+async fn create(name: &str, pull: &Pull, door: &mut Door) -> Result<(), StepError> {
+    door.apply(name, vec![change(pull, Action::Create { after: pull.document.clone() })], |_| {}).await?;
+    Ok(())
+}
+
+async fn remove(
+    step: &Step<'_>,
+    pull: &Pull,
+    live: Box<Live>,
+    door: &mut Door,
+    voice: &Voice,
+) -> Result<(), StepError> {
+    door.apply(&step.planned.name, vec![change(pull, Action::Delete { before: live })], |_| {}).await?;
+    let are_gone = async || Ok(follow(&door.cluster, pull).await?.pods().is_empty());
+    step.wait(door, "the pods that pulled the images to go".to_owned(), are_gone, voice).await
 }
 
 fn change(pull: &Pull, action: Action) -> Change {

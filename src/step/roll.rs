@@ -106,7 +106,8 @@ impl Rolling<'_> {
         door.hold_pause(true);
         loop {
             let size = if is_canary { 1 } else { self.roll.batch.max(1) };
-            let batch = next_batch(self.feed.pods().values(), &self.revision, &self.control_plane, size);
+            let (revision, order) = (&self.revision, self.roll.order);
+            let batch = next_batch(self.feed.pods().values(), revision, &self.control_plane, order, size);
             if batch.is_empty() {
                 let swap = self.cordon_swap(&door.cluster.clone(), &done, &[]).await?;
                 break self.apply_cordons(swap, door).await?;

@@ -13,5 +13,6 @@ mod lab;
 mod owners;
 mod refusals;
 mod restores;
+mod rollbacks;
 mod rolls;
 mod upgrades;

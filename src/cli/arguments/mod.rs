@@ -14,7 +14,7 @@ pub use accounts::{Explain, Report, ReportFormat};
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
 pub use planning::{Check, Diff, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
 pub use restore::Restore;
-pub use runs::{OfRun, Resume, Status};
+pub use runs::{Complete, OfRun, Resume, Rollback, Status};
 
 /// Upgrades Calico on Kubernetes with one resumable command, and loses nothing on the way.
 ///
@@ -26,9 +26,10 @@ pub use runs::{OfRun, Resume, Status};
 /// It can be stopped at any instant, also with kill -9: `calico-upgrader resume` goes on, from this machine or another.
 ///
 /// Exit codes: 0 done or nothing to do · 1 unexpected · 2 changes pending (with --detailed-exitcode) · 3 blocked before
-/// anything changed · 4 a gate failed, run stopped, cluster stable · 5 finished but verification differs · 8 locked by
-/// another run · 10 approval missing · 11 paused on request · 13 drift · 14 backup missing or damaged · 15 unreachable or
-/// not allowed · 16 no supported path · 17 conversion needs a decision · 64 usage · 65 bad file · 130/143 interrupted
+/// anything changed · 4 a gate failed, run stopped, cluster stable · 5 finished but verification differs · 6 the run was
+/// rolled back · 7 a rollback failed: page a person · 8 locked by another run · 10 approval missing · 11 paused on request ·
+/// 13 drift · 14 backup missing or damaged · 15 unreachable or not allowed · 16 no supported path · 17 conversion needs a
+/// decision · 64 usage · 65 bad file · 130/143 interrupted
 #[derive(Debug, Parser)]
 #[command(name = "calico-upgrader", version, max_term_width = 100, verbatim_doc_comment)]
 pub struct Arguments {
@@ -137,6 +138,10 @@ pub enum Command {
     Pause(OfRun),
     /// Go on with a run that stopped, was paused or was killed
     Resume(Resume),
+    /// Take a run back, finished or not: nodes, rights, data and policies become what they were
+    Rollback(Rollback),
+    /// Remove the old data after a finished run; after that there is no rollback
+    Complete(Complete),
     /// Make, list, show and verify backups
     Backup(Backup),
     /// Make objects again what a backup says of them

@@ -1,6 +1,6 @@
 use clap::Args;
 
-use super::Lease;
+use super::{DryRun, Lease};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -27,6 +27,39 @@ pub struct Resume {
     /// Stop after this phase
     #[arg(long, value_name = "PHASE")]
     pub until: Option<String>,
+    #[command(flatten)]
+    pub lease: Lease,
+}
+
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The run to take back; the newest upgrade if none is named
+    pub run: Option<String>,
+    /// Take back only what came after this step of the run; the step stays done
+    #[arg(long, value_name = "STEP")]
+    pub to: Option<String>,
+    /// Show every change and make none; the API server tries them where it can
+    #[arg(long, value_enum, value_name = "server|client", num_args = 0..=1, default_missing_value = "server",
+        require_equals = true)]
+    pub dry_run: Option<DryRun>,
+    /// Do not ask
+    #[arg(short, long, env = "CALICO_UPGRADER_YES")]
+    pub yes: bool,
+    #[command(flatten)]
+    pub lease: Lease,
+}
+
+#[derive(Debug, Args)]
+pub struct Complete {
+    /// The finished run; the newest upgrade if none is named
+    pub run: Option<String>,
+    /// Show every change and make none; the API server tries them where it can
+    #[arg(long, value_enum, value_name = "server|client", num_args = 0..=1, default_missing_value = "server",
+        require_equals = true)]
+    pub dry_run: Option<DryRun>,
+    /// Confirm with the name of the run, instead of typing it when asked
+    #[arg(long, value_name = "RUN")]
+    pub confirm: Option<String>,
     #[command(flatten)]
     pub lease: Lease,
 }

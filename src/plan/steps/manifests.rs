@@ -125,6 +125,7 @@ pub fn frozen_first(change: ObjectChange) -> Vec<Stage> {
     stages
 }
 
+/// A DaemonSet that does not roll by itself.
 pub fn on_delete(mut body: Value) -> Value {
     body["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
     body

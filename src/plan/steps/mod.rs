@@ -11,7 +11,7 @@ pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
 pub(super) use policies::convert_policies;
 pub(super) use pull::pull_images;
 pub(super) use resources::copy_resources;
-pub(super) use roll::{roll_nodes, verify};
+pub(super) use roll::{node_image_of, roll_nodes, verify};
 
 use super::{Desired, Kept, PlanError};
 use crate::check::Finding;

@@ -2,7 +2,7 @@ use super::{Draft, seconds};
 use crate::{
     inventory::Flavour,
     plan::{
-        Desired, ObjectChange, PlanError, PlannedStep, Roll, Verify,
+        Desired, ObjectChange, Order, PlanError, PlannedStep, Roll, Verify,
         make::{Installed, Materials},
     },
     resource::{Document, Kind, differences},
@@ -44,6 +44,7 @@ pub fn roll_nodes(
             .ready_within_seconds
             .map_or_else(|| seconds("ready_within", ready_within.as_deref(), READY_WITHIN), Ok)?,
         stable_for_seconds: request.stable_for_seconds.unwrap_or(stable_for),
+        order: Order::default(),
         then: changed.and_then(|change| strategy_back(materials, change)),
     };
     let summary = format!("{} nodes, {} at a time, canary first", materials.inventory.nodes.len(), roll.batch);
@@ -52,12 +53,16 @@ pub fn roll_nodes(
 
 /// The image that every node shall run.
 fn node_image(materials: &Materials<'_>, changed: Option<&ObjectChange>) -> String {
-    let install = materials.installed.install;
-    let document = changed.and_then(|change| change.after.clone());
-    let body = document.map(|document| document.value()).unwrap_or_default();
+    let wanted = changed.and_then(|change| node_image_of(change.after.as_ref()?));
+    wanted.unwrap_or_else(|| materials.installed.install.node_image.clone())
+}
+
+/// The image of calico-node in a DaemonSet.
+pub fn node_image_of(daemon_set: &Document) -> Option<String> {
+    let body = daemon_set.value();
     let containers = body.pointer("/spec/template/spec/containers").and_then(serde_json::Value::as_array);
     let node = containers.into_iter().flatten().find(|container| container["name"] == "calico-node");
-    node.and_then(|container| container["image"].as_str()).unwrap_or(&install.node_image).to_owned()
+    node.and_then(|container| container["image"].as_str()).map(str::to_owned)
 }
 
 /// The DaemonSet with the strategy that it had; all pods are new by then, so nothing rolls.

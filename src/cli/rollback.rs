@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+
+use super::{
+    Ended,
+    arguments::Rollback,
+    dry_run,
+    failure::Failure,
+    plan::show,
+    run::{Started, approve, drive, may, start},
+    session::Session,
+    terminal,
+};
+use crate::{
+    cluster::Cluster,
+    door::{self, Record, RunPhase, RunState},
+    inventory::Inventory,
+    observe,
+    plan::{Aftermath, Plan, Purpose, Sealed, roll_back},
+    resource::{Document, ObjectRef},
+    runbook,
+};
+
+pub async fn rollback(session: &Session, arguments: &Rollback) -> Ended {
+    let home = session.home(&arguments.lease.lease_duration, None)?;
+    let cluster = session.connect().await?;
+    let Some(past) = Past::find(&cluster, arguments.run.as_deref()).await? else {
+        terminal::chatter_line("No upgrade was ever recorded on this cluster: nothing to roll back.");
+        return Ok(0);
+    };
+    past.check_not_completed()?;
+    let (plan, inventory) = past.plan(session, &cluster, arguments.to.as_deref()).await?;
+    let sealed = Sealed::new(plan);
+    if sealed.plan.is_empty() {
+        terminal::chatter_line(&format!("Run {}: nothing of it is left to take back.", past.state.run));
+        return Ok(0);
+    }
+    if let Some(mode) = arguments.dry_run {
+        return dry_run::dry_run(session, &cluster, &sealed, mode).await;
+    }
+    show(session, &sealed, &inventory);
+    may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
+    approve(arguments.yes, &format!("Take run {} back on {}?", past.state.run, sealed.plan.cluster.server))?;
+    let started = start(session, &home, &cluster, &sealed, &inventory).await?;
+    let (again, _) = past.plan(session, &cluster, arguments.to.as_deref()).await?;
+    let Started { door, voice, progress } = match again.steps == sealed.plan.steps {
+        true => started,
+        false => return Err(give_up(started, &past.state.run).await),
+    };
+    drive(session, &sealed, door, None, voice, progress).await
+}
+
+/// The run may have written until the lock was ours: then the plan is of a cluster that is no more.
+async fn give_up(started: Started, run: &str) -> Failure {
+    let Started { door, voice, progress } = started;
+    door.stop(13, "the cluster changed while the rollback was planned").await;
+    drop(voice);
+    progress.end().await;
+    Failure::new(13, "CU-E011", "the cluster changed since the plan was made")
+        .why("what was reviewed is no longer what would run; no object was changed")
+        .now(format!("calico-upgrader rollback {run}"))
+}
+
+/// A run, and all others that the cluster has records of.
+pub struct Past {
+    pub state: RunState,
+    pub plan: Plan,
+    pub runs: Vec<RunState>,
+}
+
+impl Past {
+    /// Finds the named run, or the newest upgrade.
+    pub async fn find(cluster: &Cluster, named: Option<&str>) -> Result<Option<Self>, Failure> {
+        let runs = door::runs(cluster).await?;
+        let newest =
+            || runs.iter().rev().find(|state| state.purpose == Purpose::Upgrade).map(|state| state.run.clone());
+        let Some(run) = named.map(str::to_owned).or_else(newest) else { return Ok(None) };
+        let record = Record::open(cluster, &run).await?;
+        if record.state.purpose != Purpose::Upgrade {
+            return Err(Failure::new(3, "CU-E019", format!("run `{run}` is no upgrade"))
+                .why("only what an upgrade changed can be taken back or completed; nothing was changed")
+                .now("calico-upgrader status"));
+        }
+        if observe::cluster_uid(cluster).await? != record.state.cluster {
+            return Err(crate::engine::StartError::OtherCluster { run }.into());
+        }
+        let plan = record.plan().await?.plan;
+        Ok(Some(Self { state: record.state, plan, runs }))
+    }
+
+    /// The run that gave up the way back, if there is one.
+    fn completion(&self) -> Option<&RunState> {
+        let purpose = Purpose::Completion { run: self.state.run.clone() };
+        self.runs.iter().find(|other| other.purpose == purpose && other.phase != RunPhase::Abandoned)
+    }
+
+    fn check_not_completed(&self) -> Result<(), Failure> {
+        let Some(completion) = self.completion() else { return Ok(()) };
+        let backup = completion.backup.as_ref();
+        let evidence = backup.map(|place| format!("its backup: {} on {}", place.path, place.host));
+        let title = format!("run `{}` was completed by run `{}`", self.state.run, completion.run);
+        Err(Failure::new(3, "CU-E018", title)
+            .evidence(evidence)
+            .why("the old data is gone, and an old Calico would start without it; nothing was changed")
+            .now(format!("calico-upgrader restore {}", backup.map_or("BACKUP", |place| &place.path))))
+    }
+
+    /// The run and the rollbacks of it: their cordons are ours to take away.
+    fn cordoned_by(&self) -> Vec<String> {
+        let of_run = Purpose::Rollback { run: self.state.run.clone() };
+        let rollbacks = self.runs.iter().filter(|other| other.purpose == of_run);
+        [&self.state].into_iter().chain(rollbacks).map(|state| state.run.clone()).collect()
+    }
+
+    /// Looks at the cluster and decides what goes back.
+    async fn plan(
+        &self,
+        session: &Session,
+        cluster: &Cluster,
+        keep: Option<&str>,
+    ) -> Result<(Plan, Inventory), Failure> {
+        let inventory = session.look(cluster, &runbook::catalogue(), None).await?;
+        let pull = self.plan.pull().map(|pull| &pull.daemon_set);
+        let objects: Vec<ObjectRef> = self.plan.changes().map(|change| &change.object).chain(pull).cloned().collect();
+        let live = observe::read_all(cluster, &objects).await?;
+        let live: BTreeMap<ObjectRef, Document> =
+            live.into_iter().map(|(object, live)| (object, live.document)).collect();
+        let plan = roll_back(&Aftermath {
+            run: &self.state.run,
+            plan: &self.plan,
+            steps_done: &self.state.steps_done,
+            is_over: self.state.phase.is_over(),
+            is_going_back: self.is_going_back(),
+            inventory: &inventory,
+            live: &live,
+            cordoned_by: &self.cordoned_by(),
+            keep,
+        })?;
+        Ok((plan, inventory))
+    }
+
+    /// Answers whether the newest rollback of the run did not come to its end, even if it was given up.
+    fn is_going_back(&self) -> bool {
+        let purpose = Purpose::Rollback { run: self.state.run.clone() };
+        let newest = self.runs.iter().rev().find(|other| other.purpose == purpose);
+        newest.is_some_and(|rollback| match rollback.phase {
+            RunPhase::Finished { .. } => false,
+            RunPhase::Running | RunPhase::Stopped { .. } | RunPhase::Abandoned | RunPhase::RolledBack { .. } => true,
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! The way of one object through a plan: every state that it passes, and at which of them it is now.
+
+use std::collections::BTreeMap;
+
+use super::Plan;
+use crate::resource::{Difference, Document, Kind, ObjectRef, differences};
+
+/// The states that a plan takes one object through; absent is a state, too.
+#[derive(Debug)]
+pub(super) struct Way<'p> {
+    pub object: &'p ObjectRef,
+    states: Vec<Option<&'p Document>>,
+    /// The state that the object has once the kept steps are done.
+    kept: usize,
+    pub live: Option<&'p Document>,
+    pub place: Place,
+}
+
+/// Where an object is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Where it shall be, or it was never brought further.
+    There,
+    /// The plan changed it, and nobody since.
+    Beyond,
+    /// It is in no state that the plan knows: others changed it.
+    Foreign,
+}
+
+impl<'p> Way<'p> {
+    /// Follows every object of a plan to where it is now; the first `kept_steps` steps stay done.
+    pub fn all(plan: &'p Plan, kept_steps: usize, live: &'p BTreeMap<ObjectRef, Document>) -> Vec<Self> {
+        let mut ways = Self::without_places(plan, kept_steps);
+        for way in &mut ways {
+            way.live = live.get(way.object);
+            way.place = way.find_place();
+        }
+        ways
+    }
+
+    fn without_places(plan: &'p Plan, kept_steps: usize) -> Vec<Self> {
+        let mut ways: Vec<Self> = Vec::new();
+        let mut places: BTreeMap<&ObjectRef, usize> = BTreeMap::new();
+        for (step, planned) in plan.steps.iter().enumerate() {
+            for change in planned.changes() {
+                let place = *places.entry(&change.object).or_insert_with(|| {
+                    let states = vec![change.before.as_ref()];
+                    ways.push(Self { object: &change.object, states, kept: 0, live: None, place: Place::There });
+                    ways.len() - 1
+                });
+                let way = &mut ways[place];
+                way.states.push(change.after.as_ref());
+                if step < kept_steps {
+                    way.kept = way.states.len() - 1;
+                }
+            }
+        }
+        ways
+    }
+
+    /// The state that the object shall have again.
+    pub fn wanted(&self) -> Option<&'p Document> {
+        self.states[self.kept]
+    }
+
+    /// The state in which the plan leaves the object.
+    pub fn last(&self) -> Option<&'p Document> {
+        self.states.last().copied().flatten()
+    }
+
+    /// What others did to the object, against the state of the plan that is nearest to it.
+    pub fn foreign_fields(&self) -> Vec<Difference> {
+        let value = |document: Option<&Document>| document.map(Document::value).unwrap_or_default();
+        let live = value(self.live);
+        let from = |state: &Option<&Document>| differences(&value(*state), &live);
+        self.states.iter().map(from).min_by_key(Vec::len).unwrap_or_default()
+    }
+
+    fn find_place(&self) -> Place {
+        if is_same(self.wanted(), self.live) {
+            return Place::There;
+        }
+        match self.states.iter().rposition(|state| is_same(*state, self.live)) {
+            Some(at) if at > self.kept => Place::Beyond,
+            Some(_) => Place::There,
+            None => Place::Foreign,
+        }
+    }
+}
+
+/// Two states are the same when no server could tell them apart.
+pub(super) fn is_same(wanted: Option<&Document>, live: Option<&Document>) -> bool {
+    match (wanted, live) {
+        (None, None) => true,
+        (Some(wanted), Some(live)) => wanted == live || differences(&wanted.value(), &live.value()).is_empty(),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+/// What an object is to the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The pods depend on it: it goes back with them, and must be known.
+    Nodes,
+    Rights,
+    Definition,
+    Data,
+    Policy,
+}
+
+impl Part {
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::ServiceAccount | Kind::ClusterRole | Kind::ClusterRoleBinding => Part::Rights,
+            Kind::CustomResourceDefinition => Part::Definition,
+            Kind::NetworkPolicy => Part::Policy,
+            Kind::IpPool
+            | Kind::BgpPeer
+            | Kind::GlobalFelixConfig
+            | Kind::GlobalBgpConfig
+            | Kind::GlobalNetworkPolicy
+            | Kind::ThirdPartyIpPool
+            | Kind::ThirdPartyGlobalConfig
+            | Kind::ThirdPartyGlobalBgpConfig
+            | Kind::ThirdPartyGlobalBgpPeer
+            | Kind::SystemNetworkPolicy => Part::Data,
+            Kind::Namespace
+            | Kind::Node
+            | Kind::Pod
+            | Kind::ConfigMap
+            | Kind::Secret
+            | Kind::DaemonSet
+            | Kind::Deployment
+            | Kind::ControllerRevision
+            | Kind::Lease => Part::Nodes,
+        }
+    }
+}

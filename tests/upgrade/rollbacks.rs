@@ -1,0 +1,284 @@
+//! Taking a run back, from wherever it is: the cluster is then what it was at the start, object by object.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command},
+    time::Duration,
+};
+
+use harness::{Fault, Kubernetes, Release, Seen, Size, WornIn, differences, wait_until};
+use serde_json::{Value, json};
+
+use crate::lab::{Lab, Ran, lab, small, upgrade};
+
+const BACK: [&str; 2] = ["rollback", "--yes"];
+
+/// Every how many-th write boundary of an upgrade kills it before it is rolled back; 1 is the whole matrix.
+const EVERY_OF_UPGRADE: usize = 7;
+/// The same for a rollback that is killed and resumed.
+const EVERY_OF_ROLLBACK: usize = 9;
+
+/// Where the cluster differs from its start, once it is at rest. Our own records and the definitions may stay.
+fn since_start(lab: &Lab) -> Vec<String> {
+    let is_allowed = |line: &String| {
+        let is_definition = line.starts_with("new: apiextensions.k8s.io/") && line.contains("crd.projectcalico.org");
+        line.contains("calico-upgrader") || is_definition
+    };
+    let now = lab.snapshot().unwrap();
+    differences(lab.start().state(), now.state()).into_iter().filter(|line| !is_allowed(line)).collect()
+}
+
+#[track_caller]
+fn is_as_at_the_start(lab: &Lab, after: &str) {
+    assert_eq!(since_start(lab), Vec::<String>::new(), "after {after}");
+}
+
+fn newest_run(lab: &Lab) -> String {
+    lab.tool(&["status", "-o", "json"]).exits(0).json()["run"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_finished_run_goes_back_to_its_start() {
+    for (kubernetes, release) in [
+        (Kubernetes::V1_8, Release::V2_2_1),
+        (Kubernetes::V1_34, Release::V2_2_1),
+        (Kubernetes::V1_34, Release::V2_5_1),
+    ] {
+        let lab = lab(kubernetes, small(release));
+        lab.tool(&upgrade("run")).exits(0);
+        assert_ne!(since_start(&lab), Vec::<String>::new(), "the upgrade changed nothing");
+        let run = newest_run(&lab);
+        lab.tool(&BACK).exits(0).says(&format!("Run {run} is taken back"));
+        is_as_at_the_start(&lab, &format!("a rollback to {}", release.name()));
+        lab.tool(&["verify"]).exits(0);
+        lab.tool(&["status"]).exits(0).says(&format!("rollback of {run}"));
+        lab.tool(&["resume", &run, "--yes"]).exits(6).says("CU-E017").says(&newest_run(&lab));
+        lab.tool(&BACK).exits(0).says("nothing of it is left to take back");
+    }
+}
+
+#[test]
+fn a_worn_in_cluster_goes_back_with_all_that_people_made() {
+    let lab = lab(Kubernetes::V1_34, WornIn { size: Size::Full, ..small(Release::V2_4_1) });
+    lab.tool(&upgrade("run")).exits(0);
+    lab.tool(&BACK).exits(0);
+    is_as_at_the_start(&lab, "a rollback of everything");
+    lab.tool(&upgrade("run")).exits(0);
+}
+
+#[test]
+fn a_rollback_is_shown_and_changes_nothing_until_it_is_approved() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
+    lab.tool(&["rollback"]).exits(0).says("No upgrade was ever recorded");
+    lab.tool(&upgrade("run")).exits(0);
+    let before = lab.resource_versions().unwrap();
+    let promised = lab.tool(&["rollback", "--dry-run", "-o", "json"]).exits(0).json();
+    lab.tool(&["rollback"]).exits(10).says("Nodes back").says("CustomResourceDefinitions").says("--yes");
+    assert!(lab.resource_versions().unwrap() == before, "a rollback that was not approved changed something");
+    lab.tool(&BACK).exits(0);
+    assert_eq!(journalled(&lab, &newest_run(&lab)), changes_of(&promised));
+}
+
+fn changes_of(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|change| change["change"].as_str().unwrap().to_owned()).collect()
+}
+
+fn journalled(lab: &Lab, run: &str) -> Vec<String> {
+    let text = fs::read_to_string(lab.state().join("runs").join(run).join("journal.jsonl")).unwrap();
+    let entries = text.lines().map(|line| serde_json::from_str::<Value>(line.split('\t').next().unwrap()).unwrap());
+    let intended = entries.filter(|entry| entry["kind"] == "intended");
+    intended
+        .flat_map(|entry| entry["changes"].as_array().unwrap().clone())
+        .map(|one| one["label"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_run_that_was_killed_anywhere_goes_back_to_its_start() {
+    let mut lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
+    let boundaries = record(&lab, &upgrade("run"));
+    assert!(boundaries.len() > 50, "the recording run passed only {} boundaries", boundaries.len());
+    for boundary in boundaries.iter().step_by(EVERY_OF_UPGRADE) {
+        lab.again();
+        kill_at(&lab, &upgrade("run"), boundary);
+        lab.tool(&BACK).exits(0);
+        is_as_at_the_start(&lab, &format!("a kill at {boundary}"));
+        lab.tool(&["resume", "--yes"]).exits(0).says("nothing to resume");
+    }
+}
+
+#[test]
+fn a_rollback_that_was_killed_anywhere_goes_on_to_the_start() {
+    let mut lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
+    lab.tool(&upgrade("run")).exits(0);
+    let boundaries = record(&lab, &BACK);
+    for (index, boundary) in boundaries.iter().step_by(EVERY_OF_ROLLBACK).enumerate() {
+        lab.again();
+        lab.tool(&upgrade("run")).exits(0);
+        kill_at(&lab, &BACK, boundary);
+        // A rollback may also be made anew in place of the one that died, and must be where that one was not recorded.
+        let on = if index % 3 == 2 { lab.tool(&BACK) } else { lab.tool(&["resume", "--yes"]) };
+        if on.exits(0).words.contains("nothing to resume") {
+            lab.tool(&BACK).exits(0);
+        }
+        is_as_at_the_start(&lab, &format!("a rollback killed at {boundary}"));
+    }
+}
+
+fn record(lab: &Lab, arguments: &[&str]) -> BTreeSet<String> {
+    let file = lab.state().join("boundaries");
+    lab.tool(&[arguments, &["--fault-record", file.to_str().unwrap()]].concat()).exits(0);
+    fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn kill_at(lab: &Lab, arguments: &[&str], boundary: &str) {
+    let killed = lab.command(&[arguments, &["--fault", boundary]].concat()).output().unwrap();
+    assert_eq!(killed.status.signal(), Some(9), "not killed at {boundary}: {:?}", Ran::of(killed));
+}
+
+#[test]
+fn a_node_that_never_gets_ready_goes_back_first_and_a_rollback_that_cannot_go_on_calls_for_a_person() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
+    lab.tool(&[upgrade("run"), vec!["--ready-within", "5s"]].concat()).exits(4);
+    let run = newest_run(&lab);
+    lab.tool(&BACK).exits(7).says("CU-R007").says("node-2").says("calico-upgrader resume");
+    lab.tool(&["status"]).exits(0).says("stopped with exit 7").says(&format!("rollback of {run}"));
+    lab.nodes().repair("node-2").unwrap();
+    lab.tool(&["resume", "--yes"]).exits(0);
+    is_as_at_the_start(&lab, "a stop at node-2");
+}
+
+/// Starts the program with a node that does not get ready, and waits until it is at that node.
+fn hang_at_node_2(lab: &Lab, arguments: &[&str]) -> Child {
+    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
+    let hung = lab.spawn(arguments);
+    wait_until("node-2 to be cordoned", Duration::from_secs(60), || {
+        let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
+        let is_reached = node["spec"]["unschedulable"] == true;
+        Ok(if is_reached { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })
+    })
+    .unwrap();
+    hung
+}
+
+#[test]
+fn a_rollback_is_paused_like_a_run() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    lab.tool(&upgrade("run")).exits(0);
+    let hung = hang_at_node_2(&lab, &BACK);
+    lab.tool(&["pause"]).exits(0).says("exits with 11");
+    lab.nodes().repair("node-2").unwrap();
+    Ran::of(hung.wait_with_output().unwrap()).exits(11).says("calico-upgrader resume");
+    lab.tool(&["status"]).exits(0).says("stopped with exit 11");
+    lab.tool(&["resume", "--yes"]).exits(0);
+    is_as_at_the_start(&lab, "a pause");
+}
+
+#[test]
+fn a_runner_that_wakes_up_after_its_run_was_taken_back_cannot_write() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let sleeper = hang_at_node_2(&lab, &upgrade("run"));
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &sleeper.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    lab.nodes().repair("node-2").unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    Ran::of(lab.command_in(elsewhere.path(), &BACK).output().unwrap()).exits(0);
+    signal("-CONT");
+    Ran::of(sleeper.wait_with_output().unwrap()).exits(8);
+    is_as_at_the_start(&lab, "a runner that woke up");
+}
+
+#[test]
+fn what_others_changed_since_is_left_and_named_and_what_the_nodes_need_blocks() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
+    lab.tool(&upgrade("run")).exits(0);
+    let pools = "/apis/crd.projectcalico.org/v1/ippools";
+    let pool = lab.api().list(pools).unwrap().remove(0)["metadata"]["name"].as_str().unwrap().to_owned();
+    lab.api().merge_patch(&format!("{pools}/{pool}"), &json!({"spec": {"disabled": true}})).unwrap();
+    let config = "/api/v1/namespaces/kube-system/configmaps/calico-config";
+    lab.api().merge_patch(config, &json!({"data": {"surprise": "yes"}})).unwrap();
+    lab.tool(&BACK).exits(13).says("CU-P021").says("data.surprise");
+    lab.api().merge_patch(config, &json!({"data": {"surprise": null}})).unwrap();
+    lab.tool(&BACK).exits(0).says(&format!("Left       IPPool {pool}"));
+    assert_eq!(since_start(&lab), [format!("new: crd.projectcalico.org/ippools//{pool}")]);
+}
+
+#[test]
+fn only_what_came_after_the_named_step_goes_back() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
+    lab.tool(&upgrade("run")).exits(0);
+    for step in ["apply-manifests", "no-such-step"] {
+        let words = "it can to: back-up, convert-policies, copy-resources, roll-nodes";
+        lab.tool(&["rollback", "--yes", "--to", step]).exits(64).says(words);
+    }
+    lab.tool(&["rollback", "--yes", "--to", "copy-resources"]).exits(0);
+    let kinds = ["crd.projectcalico.org/", "networking.k8s.io/networkpolicies/"];
+    let is_kept = |line: &String| kinds.iter().any(|kind| line.contains(kind));
+    let since = since_start(&lab);
+    assert!(!since.is_empty() && since.iter().all(is_kept), "{since:#?}");
+    lab.tool(&upgrade("run")).exits(0);
+}
+
+#[test]
+fn after_a_completion_there_is_no_way_back() {
+    for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
+        let lab = lab(kubernetes, small(Release::V2_2_1));
+        lab.tool(&["complete"]).exits(0).says("nothing to complete");
+        lab.tool(&[upgrade("run"), vec!["--until", "copy data"]].concat()).exits(0);
+        lab.tool(&["complete"]).exits(3).says("CU-E009");
+        lab.tool(&upgrade("resume")).exits(0);
+        let run = newest_run(&lab);
+        let before = lab.snapshot().unwrap();
+        lab.tool(&["complete", "--dry-run"]).exits(0);
+        lab.tool(&["complete", "--confirm", "another"]).exits(10).says(&format!("--confirm {run}"));
+        assert_eq!(differences(before.state(), &lab.cluster_state().unwrap()), Vec::<String>::new());
+        lab.tool(&["complete", "--confirm", &run]).exits(0).says("its old data is gone");
+        let gone = differences(before.state(), lab.snapshot().unwrap().state());
+        let gone: Vec<_> = gone.into_iter().filter(|line| !line.contains("calico-upgrader")).collect();
+        let is_old_data = |line: &String| line.starts_with("gone: projectcalico.org/");
+        assert!(!gone.is_empty() && gone.iter().all(is_old_data), "{gone:#?}");
+        lab.tool(&BACK).exits(3).says("CU-E018").says("calico-upgrader restore");
+        lab.tool(&["complete"]).exits(0).says("nothing to remove");
+    }
+}
+
+#[test]
+fn a_completion_that_was_killed_anywhere_forbids_a_rollback_and_goes_on() {
+    let mut lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
+    lab.tool(&upgrade("run")).exits(0);
+    let boundaries = record(&lab, &["complete", "--confirm", &newest_run(&lab)]);
+    for boundary in boundaries.iter().step_by(EVERY_OF_ROLLBACK) {
+        lab.again();
+        lab.tool(&upgrade("run")).exits(0);
+        let run = newest_run(&lab);
+        let complete = ["complete", "--confirm", &run];
+        kill_at(&lab, &complete, boundary);
+        if newest_run(&lab) != run {
+            lab.tool(&BACK).exits(3).says("CU-E018");
+        }
+        if lab.tool(&["resume", "--yes"]).exits(0).words.contains("nothing to resume") {
+            lab.tool(&complete).exits(0);
+        }
+        let is_old_data = |key: &String| key.starts_with("projectcalico.org/");
+        assert!(!lab.cluster_state().unwrap().keys().any(is_old_data), "old data is left after a kill at {boundary}");
+    }
+}
+
+#[test]
+fn parts_of_a_plan_that_was_never_recorded_are_swept_up() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    kill_at(&lab, &upgrade("run"), "record/plan-0:acked");
+    lab.tool(&upgrade("run")).exits(0);
+    let parts = || lab.cluster_state().unwrap().keys().filter(|key| key.ends_with("-plan-0")).count();
+    assert_eq!(parts(), 2);
+    let run = newest_run(&lab);
+    lab.tool(&["complete", "--confirm", &run]).exits(0).says("Secrets of runs that never began");
+    assert_eq!(parts(), 2, "one of the upgrade, one of the completion");
+    lab.tool(&["verify", &run]).exits(0);
+    lab.tool(&["complete"]).exits(0).says("nothing to remove");
+}
