@@ -76,7 +76,7 @@ fn marks(metadata: &Value) -> Vec<(Tool, String)> {
 fn manager(name: &str) -> Option<(Tool, String)> {
     // Some write their host or version behind their name.
     let is = |known: &&str| name == *known || (known.ends_with('@') && name.starts_with(*known));
-    let found = MANAGERS.iter().find(|(_, names)| names.iter().any(|known| is(&known)));
+    let found = MANAGERS.iter().find(|(_, names)| names.iter().any(is));
     found.map(|(tool, _)| (*tool, format!("field manager {name}")))
 }
 

@@ -36,7 +36,7 @@ pub fn read(text: &str) -> Result<Preferences, ReadError> {
         if !seen.insert(field.clone()) {
             return Err(wrong(place, format!("`{field}` is decided twice")));
         }
-        if !field.split_once(':').is_some_and(|(object, _)| object.split('/').count() == 2) {
+        if field.split_once(':').is_none_or(|(object, _)| object.split('/').count() != 2) {
             return Err(wrong(place, format!("`{field}` is not written as KIND/NAME:PATH")));
         }
         let open = |what: &str| wrong(place, format!("`{field}` {what}"));

@@ -49,17 +49,19 @@ impl Ownership {
         self.managers.iter().map(|(manager, _)| manager.as_str())
     }
 
+    fn names(&self, path: &str, within: Within) -> Vec<String> {
+        let holding = self.managers.iter().filter(|(_, fields)| holds(fields, path, within));
+        let mut names: Vec<String> = holding.map(|(manager, _)| manager.clone()).collect();
+        names.dedup();
+        names
+    }
+
     /// Answers who holds a field with this live value.
     pub fn holder(&self, path: &str, live: Option<&Value>) -> Holder {
         // What follows in brackets says which part of an image is meant.
         let path = path.split(" (").next().unwrap_or(path);
-        let mut names: Vec<String> = self
-            .managers
-            .iter()
-            .filter(|(_, fields)| holds(fields, path))
-            .map(|(manager, _)| manager.clone())
-            .collect();
-        names.dedup();
+        let names = [Within::Texts, Within::Maps].into_iter().map(|within| self.names(path, within));
+        let names = names.into_iter().find(|names| !names.is_empty()).unwrap_or_default();
         if live.is_some() && !names.is_empty() {
             return Holder::Managers(names);
         }
@@ -72,21 +74,26 @@ impl Ownership {
     }
 }
 
+/// How much belongs to a manager of whom only the outer field is named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// What is in a text, and the elements of a list.
+    Texts,
+    /// What is in a map as well. It may be that the map alone is meant: whoever made it, and whose values others changed.
+    Maps,
+}
+
 /// Answers whether a set of fields (FieldsV1) holds a path, itself or in what is below it.
 ///
 /// A name may have dots in it, so the set's own names are held against the path, and not the other way round.
-fn holds(fields: &Value, path: &str) -> bool {
+fn holds(fields: &Value, path: &str, within: Within) -> bool {
     let Some(children) = fields.as_object() else { return false };
-    let path = path.strip_prefix('.').unwrap_or(path);
-    // What is inside a text or a list without keys belongs to whoever holds the whole of it. `.` alone is the map without
-    // what is in it.
-    if path.is_empty() || children.is_empty() {
-        return true;
+    if children.is_empty() {
+        return path.is_empty() || path.starts_with([':', '[']) || within == Within::Maps;
     }
-    children.iter().any(|(key, below)| match rest_after(key, path) {
-        Some(rest) => holds(below, rest),
-        None => false,
-    })
+    let path = path.strip_prefix('.').unwrap_or(path);
+    let below = |(key, below): (&String, &Value)| rest_after(key, path).is_some_and(|rest| holds(below, rest, within));
+    path.is_empty() || children.iter().any(below)
 }
 
 /// What is left of a path behind one name of FieldsV1: `f:name` for a field, `k:{"name":"x"}` for an element.
@@ -152,7 +159,7 @@ mod tests {
                     ".": {}, "f:image": {}, "f:env": {".": {}, "k:{\"name\":\"A\"}": {".": {}, "f:name": {}, "f:value": {}}}}}}}}}},
             {"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {
                 "k:{\"name\":\"calico-node\"}": {"f:env": {"k:{\"name\":\"A\"}": {"f:value": {}}, "k:{\"name\":\"B\"}": {".": {}, "f:name": {}}}}}}}}}},
-            {"manager": "kubectl-create", "fieldsV1": {"f:data": {".": {}}}},
+            {"manager": "kubectl-create", "fieldsV1": {"f:data": {}, "f:spec": {"f:selector": {}}}},
             {"manager": "kube-controller-manager", "subresource": "status", "fieldsV1": {"f:status": {}}},
         ]}}))
     }
@@ -165,6 +172,7 @@ mod tests {
             (format!("{node}.env[B]"), vec!["kubectl-edit"]),
             (format!("{node}.image (repository)"), vec!["kubectl-client-side-apply"]),
             ("data.cni_network_config:.mtu".to_owned(), vec!["kubectl-client-side-apply"]),
+            ("spec.selector.matchLabels.k8s-app".to_owned(), vec!["kubectl-create"]),
             ("metadata.annotations.corp.example/owner".to_owned(), vec!["kubectl-client-side-apply"]),
             ("spec.template.spec.tolerations[{\"key\":\"x.y\"}]".to_owned(), vec!["kubectl-client-side-apply"]),
         ] {
