@@ -3,6 +3,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::IN_FLIGHT;
 use crate::{
     cluster::{Cluster, ClusterError, Right, Verb},
+    inventory::{Datastore, Install},
     resource::Kind,
 };
 
@@ -24,8 +25,14 @@ pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
     rights
 }
 
+/// The further rights that looking at controllers needs, which are there on etcd only.
+pub(super) fn of_controllers(namespace: &str) -> Vec<Right> {
+    let kinds = [Kind::Deployment, Kind::ReplicaSet].into_iter();
+    kinds.flat_map(|kind| [Verb::Get, Verb::List].map(|verb| right(verb, kind, Some(namespace)))).collect()
+}
+
 /// The further rights that a run needs.
-pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
+pub fn write_rights(cluster: &Cluster, installs: &[Install]) -> Vec<Right> {
     let own = Some(crate::door::NAMESPACE);
     let lock = if cluster.serves(Kind::Lease) { Kind::Lease } else { Kind::ConfigMap };
     let mut rights = Vec::new();
@@ -45,6 +52,10 @@ pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
     }
     for kind in [Kind::ConfigMap, Kind::ServiceAccount, Kind::DaemonSet] {
         add(kind, Some("kube-system"), &[Verb::Create, Verb::Update]);
+    }
+    if installs.iter().any(|install| install.datastore.known() == Some(&Datastore::Etcd)) {
+        add(Kind::Deployment, Some("kube-system"), &[Verb::Create, Verb::Update]);
+        add(Kind::ReplicaSet, Some("kube-system"), &[Verb::Update]);
     }
     add(Kind::Node, None, &[Verb::Get, Verb::Patch]);
     add(Kind::Pod, Some("kube-system"), &[Verb::Get, Verb::Delete]);

@@ -25,17 +25,21 @@ pub(super) struct Merge<'a> {
 }
 
 /// The key by which elements of a list belong together.
-const LIST_KEYS: [(&str, &str); 6] = [
+const LIST_KEYS: [(&str, &str); 7] = [
     ("containers", "name"),
     ("initContainers", "name"),
     ("env", "name"),
     ("volumes", "name"),
     ("volumeMounts", "mountPath"),
     ("imagePullSecrets", "name"),
+    ("plugins", "type"),
 ];
 
 /// Fields that make sense only as a whole: parts of ours would not fit into one that people made.
 const WHOLE: [&str; 4] = [".livenessProbe", ".readinessProbe", ".lifecycle", ".affinity"];
+
+/// Containers of flannel, which stands beside Calico in canal and is not upgraded.
+const NOT_OURS: [&str; 2] = [".containers[kube-flannel]", ".containers[flannel]"];
 
 /// Fields that are not for a merge to change: immutable, or changed by a step of its own.
 const LIVE_ONLY: [&str; 4] = ["spec.selector", "spec.updateStrategy", "roleRef", "metadata.name"];
@@ -53,7 +57,8 @@ impl<'a> Merge<'a> {
 
     /// Merges one field and everything below it; `None` means that the field shall not be there.
     fn field(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
-        if LIVE_ONLY.contains(&path) || is_same(live, new) {
+        let is_live_only = LIVE_ONLY.contains(&path) || NOT_OURS.iter().any(|end| path.ends_with(end));
+        if is_live_only || is_same(live, new) {
             return live.or(new).cloned();
         }
         if base.is_none() && live.is_some() && WHOLE.iter().any(|name| path.ends_with(name)) {
@@ -199,12 +204,32 @@ impl<'a> Merge<'a> {
             let value = |text: &str| Value::from(text);
             return self.ask(path, base.map(value).as_ref(), Some(&value(live)), Some(&value(new))).unwrap_or_default();
         };
-        let merged = self.field(&format!("{path}:"), base.and_then(read).as_ref(), Some(&theirs), Some(&ours));
+        let mut base = base.and_then(read);
+        let mut shaped = theirs.clone();
+        if ours.get("plugins").is_some() {
+            base = base.map(as_plugin_list);
+            shaped = as_plugin_list(shaped);
+        }
+        let merged = self.field(&format!("{path}:"), base.as_ref(), Some(&shaped), Some(&ours));
         match merged {
             Some(merged) if merged != theirs => Value::from(format!("{merged:#}")),
             _ => Value::from(live),
         }
     }
+}
+
+/// A configuration of one plugin, written as a list of one; what the list has of its own stays outside.
+fn as_plugin_list(mut config: Value) -> Value {
+    let Value::Object(fields) = &mut config else { return config };
+    if fields.contains_key("plugins") {
+        return config;
+    }
+    let mut list = Map::new();
+    for key in ["name", "cniVersion"] {
+        list.extend(fields.remove_entry(key));
+    }
+    list.insert("plugins".to_owned(), Value::Array(vec![config]));
+    Value::Object(list)
 }
 
 /// Two values are the same when no server could tell them apart; an absent value is like what servers fill in.
@@ -312,6 +337,29 @@ mod tests {
         let inside: Value = serde_json::from_str(text).unwrap();
         assert_eq!(inside, json!({"mtu": 1450, "type": "calico", "log_level": "info"}));
         assert_eq!(kept, ["data.cni_network_config:.mtu"]);
+    }
+
+    #[test]
+    fn a_configuration_of_one_plugin_keeps_its_edits_when_it_becomes_a_list() {
+        let data = |text: &str| json!({"data": {"cni_network_config": text}});
+        let (merged, kept, _) = merge(
+            data(r#"{"name": "n", "type": "calico", "mtu": 1500}"#),
+            data(r#"{"name": "n", "type": "calico", "mtu": 1450}"#),
+            data(
+                r#"{"name": "n", "cniVersion": "0.3.0", "plugins": [{"type": "calico", "mtu": 1500}, {"type": "portmap"}]}"#,
+            ),
+        );
+        let inside: Value = serde_json::from_str(merged["data"]["cni_network_config"].as_str().unwrap()).unwrap();
+        let plugins = json!([{"type": "calico", "mtu": 1450}, {"type": "portmap"}]);
+        assert_eq!(inside, json!({"name": "n", "cniVersion": "0.3.0", "plugins": plugins}));
+        assert_eq!(kept, ["data.cni_network_config:.plugins[calico].mtu"]);
+    }
+
+    #[test]
+    fn the_container_of_flannel_stays_as_it_is() {
+        let pod = |flannel: Value| json!({"x": {"containers": [{"name": "kube-flannel", "a": flannel}]}});
+        let (merged, kept, conflicts) = merge(pod(json!(1)), pod(json!(2)), json!({"x": {"containers": []}}));
+        assert_eq!((merged, kept.len(), conflicts.len()), (pod(json!(2)), 0, 0));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use seal::{SealError, Sealed};
 
 use crate::{
     check::Finding,
-    inventory::{ClusterFacts, Flavour},
+    inventory::{ClusterFacts, Datastore, Flavour},
     resource::{Difference, Digest, Document, ObjectRef, differences},
     runbook::Runbook,
     version::Version,
@@ -35,6 +35,8 @@ pub struct Plan {
     pub cluster: ClusterFacts,
     pub daemon_set: ObjectRef,
     pub flavour: Flavour,
+    #[serde(default)]
+    pub datastore: Datastore,
     pub from: Version,
     pub to: Version,
     /// The runbook that the plan was made from, whole: it may have come from a file.
@@ -114,6 +116,17 @@ pub enum Stage {
     UntilObserved(ObjectRef),
     /// The objects must be as they were, and no others of their kinds may have come.
     Unchanged(Vec<(ObjectRef, Digest)>),
+    /// No pod that the selector picks may be left, not even one that is about to go.
+    UntilGone {
+        namespace: String,
+        selector: String,
+        within_seconds: u64,
+    },
+    /// The pods of a Deployment or ReplicaSet must be as many as wanted, made from its newest template, and ready.
+    UntilReady {
+        object: ObjectRef,
+        within_seconds: u64,
+    },
 }
 
 /// One object as it was, and as it shall be. Both absent is nothing to do.
@@ -150,6 +163,19 @@ pub struct Verify {
     pub opened: Vec<String>,
     /// The old data, which must be as it was when the plan was made.
     pub third_party: Vec<(ObjectRef, Digest)>,
+    /// What runs the controllers, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controllers: Option<Controllers>,
+}
+
+/// The one that runs Calico's controllers, and those that must not run any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Controllers {
+    pub object: ObjectRef,
+    pub selector: String,
+    pub image: String,
+    /// The selectors of those that ran before.
+    pub stopped: Vec<String>,
 }
 
 impl ObjectChange {
@@ -182,7 +208,11 @@ impl PlannedStep {
         };
         let in_stages = stages.iter().flat_map(|stage| match stage {
             Stage::Changes(changes) => changes.as_slice(),
-            Stage::UntilEstablished(_) | Stage::UntilObserved(_) | Stage::Unchanged(_) => &[],
+            Stage::UntilEstablished(_)
+            | Stage::UntilObserved(_)
+            | Stage::Unchanged(_)
+            | Stage::UntilGone { .. }
+            | Stage::UntilReady { .. } => &[],
         });
         in_stages.chain(then)
     }

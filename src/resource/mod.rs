@@ -23,6 +23,7 @@ pub enum Kind {
     ServiceAccount,
     DaemonSet,
     Deployment,
+    ReplicaSet,
     ControllerRevision,
     NetworkPolicy,
     ClusterRole,
@@ -71,6 +72,7 @@ impl Kind {
             Kind::ServiceAccount => "ServiceAccount",
             Kind::DaemonSet => "DaemonSet",
             Kind::Deployment => "Deployment",
+            Kind::ReplicaSet => "ReplicaSet",
             Kind::ControllerRevision => "ControllerRevision",
             Kind::NetworkPolicy => "NetworkPolicy",
             Kind::ClusterRole => "ClusterRole",
@@ -99,6 +101,7 @@ impl Kind {
             | Kind::ServiceAccount
             | Kind::DaemonSet
             | Kind::Deployment
+            | Kind::ReplicaSet
             | Kind::ControllerRevision
             | Kind::NetworkPolicy
             | Kind::Lease

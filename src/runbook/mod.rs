@@ -71,6 +71,7 @@ pub enum StepKind {
     BackUp,
     ConvertPolicies,
     CopyResources,
+    ReplaceControllers,
     ApplyManifests,
     RollNodes,
     Verify,

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::Draft;
+use super::{Draft, controllers};
 use crate::{
     check::{Finding, NEEDS_DECISION, Severity},
     plan::{
@@ -25,19 +25,15 @@ const ORDER: [Kind; 5] = [
 ];
 
 pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
-    let (mut stages, mut kept, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
-    for kind in ORDER {
-        let objects = materials.target.objects.iter().filter(|(object, _)| object.kind == kind);
-        let changes: Vec<_> =
-            objects.filter_map(|(object, new)| change(materials, object, new, &mut kept, &mut conflicts)).collect();
-        let changes: Vec<_> = changes.into_iter().filter(|change| !is_planned(earlier, &change.object)).collect();
-        stages.extend((!changes.is_empty()).then_some(Stage::Changes(changes)));
-    }
+    let mut merged = Merged::default();
+    let mut stages = merged
+        .stages(materials, |object| !controllers::has_to_do_with(materials, object) && !is_planned(earlier, object));
     let daemon_set = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet);
-    let template = daemon_set.and_then(|(object, new)| change(materials, object, new, &mut kept, &mut conflicts));
+    let template = daemon_set.and_then(|(object, new)| merged.change(materials, object, new));
     stages.extend(template.into_iter().flat_map(frozen_first));
     let count: usize =
         stages.iter().map(|stage| if let Stage::Changes(changes) = stage { changes.len() } else { 0 }).sum();
+    let Merged { kept, conflicts } = merged;
     let findings = undecided(&conflicts).into_iter().collect();
     if count == 0 && conflicts.is_empty() {
         return Draft { kept, ..Draft::nothing("every object is as the release ships it") };
@@ -50,30 +46,62 @@ fn is_planned(earlier: &[PlannedStep], object: &ObjectRef) -> bool {
     earlier.iter().flat_map(PlannedStep::changes).any(|change| change.object == *object)
 }
 
-fn change(
-    materials: &Materials<'_>,
-    object: &ObjectRef,
-    new: &Document,
-    kept: &mut Vec<Kept>,
-    conflicts: &mut Vec<Conflict>,
-) -> Option<ObjectChange> {
-    let why = format!("Calico {} ships it", materials.to);
-    let Some(live) = materials.inventory.object(object) else {
-        return Some(ObjectChange { object: object.clone(), before: None, after: Some(new.clone()), why });
-    };
-    // A definition has no settings of people in it, and one that is there stays.
-    if object.kind == Kind::CustomResourceDefinition {
-        return None;
+/// What came of the merges of one step, besides the changes.
+#[derive(Default)]
+pub(super) struct Merged {
+    pub kept: Vec<Kept>,
+    pub conflicts: Vec<Conflict>,
+}
+
+impl Merged {
+    /// The changes of the objects that are wanted, one stage for each kind.
+    pub fn stages(&mut self, materials: &Materials<'_>, is_wanted: impl Fn(&ObjectRef) -> bool) -> Vec<Stage> {
+        let mut stages = Vec::new();
+        for kind in ORDER {
+            let objects =
+                materials.target.objects.iter().filter(|(object, _)| object.kind == kind && is_wanted(object));
+            let changes: Vec<_> = objects.filter_map(|(object, new)| self.change(materials, object, new)).collect();
+            stages.extend((!changes.is_empty()).then_some(Stage::Changes(changes)));
+        }
+        stages
     }
-    let mut merge = Merge::new(object, &materials.request.preferences, &materials.base.also_published);
-    let base = materials.base.get(object).map(Document::value);
-    let merged = merge.object(base.as_ref(), &live.value(), &new.value());
-    kept.append(&mut merge.kept);
-    conflicts.append(&mut merge.conflicts);
-    if differences(&merged, &live.value()).is_empty() {
-        return None;
+
+    fn change(&mut self, materials: &Materials<'_>, object: &ObjectRef, new: &Document) -> Option<ObjectChange> {
+        let why = format!("Calico {} ships it", materials.to);
+        let Some(live) = materials.inventory.object(object) else {
+            return Some(ObjectChange { object: object.clone(), before: None, after: Some(new.clone()), why });
+        };
+        // A definition has no settings of people in it, and one that is there stays.
+        if object.kind == Kind::CustomResourceDefinition {
+            return None;
+        }
+        let base = materials.base.get(object).map(Document::value);
+        let merged = self.merge(materials, object, base.as_ref(), &live.value(), &new.value());
+        if differences(&merged, &live.value()).is_empty() {
+            return None;
+        }
+        Some(ObjectChange {
+            object: object.clone(),
+            before: Some(live.clone()),
+            after: Some(Document::new(merged)),
+            why,
+        })
     }
-    Some(ObjectChange { object: object.clone(), before: Some(live.clone()), after: Some(Document::new(merged)), why })
+
+    pub fn merge(
+        &mut self,
+        materials: &Materials<'_>,
+        object: &ObjectRef,
+        base: Option<&Value>,
+        live: &Value,
+        new: &Value,
+    ) -> Value {
+        let mut merge = Merge::new(object, &materials.request.preferences, &materials.base.also_published);
+        let merged = merge.object(base, live, new);
+        self.kept.append(&mut merge.kept);
+        self.conflicts.append(&mut merge.conflicts);
+        merged
+    }
 }
 
 /// Splits a change of the DaemonSet: first it stops rolling by itself, then it gets its new template.
@@ -109,7 +137,7 @@ fn on_delete(mut body: Value) -> Value {
     body
 }
 
-fn undecided(conflicts: &[Conflict]) -> Option<Finding> {
+pub(super) fn undecided(conflicts: &[Conflict]) -> Option<Finding> {
     if conflicts.is_empty() {
         return None;
     }

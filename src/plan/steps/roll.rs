@@ -1,4 +1,4 @@
-use super::Draft;
+use super::{Draft, controllers};
 use crate::{
     inventory::Flavour,
     plan::{
@@ -98,6 +98,7 @@ pub fn verify(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
         isolated: policies().filter(|change| change.after.is_some()).map(namespace).collect(),
         opened,
         third_party: third_party.collect(),
+        controllers: controllers::claim(materials),
     };
     let summary = "nodes, data, policies and versions".to_owned();
     Draft { desired: Some(Desired::Verify(verify)), summary, ..Draft::default() }
