@@ -68,9 +68,29 @@ pub struct Install {
     pub datastore: Fact<Datastore>,
     pub node_image: String,
     pub cni_image: Option<String>,
+    /// Whether it came from the manifest for kubeadm, which has service accounts and an etcd of its own.
+    #[serde(default)]
+    pub is_kubeadm: bool,
+    /// The etcd that runs in the cluster for Calico alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_etcd: Option<ObjectRef>,
+    /// What runs Calico's controllers: Deployments, and ReplicaSets that stand alone. On etcd only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<ObjectRef>,
 }
 
-/// Which of the release's manifests an install came from.
+/// The file of a release that an install came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Edition {
+    Networking,
+    PolicyOnly,
+    Canal,
+    EtcdNetworking,
+    EtcdKubeadm,
+}
+
+/// What Calico does in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flavour {
@@ -80,9 +100,10 @@ pub enum Flavour {
 }
 
 /// Where Calico keeps its data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Datastore {
+    #[default]
     Kubernetes,
     Etcd,
 }
@@ -147,6 +168,49 @@ impl<T: fmt::Display> fmt::Display for Fact<T> {
             Fact::Known(value) => value.fmt(formatter),
             Fact::Unknown { why } => write!(formatter, "unknown ({why})"),
         }
+    }
+}
+
+impl Edition {
+    pub const ALL: [Edition; 5] =
+        [Edition::Networking, Edition::PolicyOnly, Edition::Canal, Edition::EtcdNetworking, Edition::EtcdKubeadm];
+
+    /// Answers which file an install came from; `None` for canal on etcd, which is not supported.
+    pub const fn of(datastore: Datastore, flavour: Flavour, is_kubeadm: bool) -> Option<Self> {
+        match (datastore, flavour) {
+            (Datastore::Kubernetes, Flavour::Networking) => Some(Edition::Networking),
+            (Datastore::Kubernetes, Flavour::PolicyOnly) => Some(Edition::PolicyOnly),
+            (Datastore::Kubernetes, Flavour::Canal) => Some(Edition::Canal),
+            // Whether there is networking is a value in the ConfigMap here.
+            (Datastore::Etcd, Flavour::Networking | Flavour::PolicyOnly) if is_kubeadm => Some(Edition::EtcdKubeadm),
+            (Datastore::Etcd, Flavour::Networking | Flavour::PolicyOnly) => Some(Edition::EtcdNetworking),
+            (Datastore::Etcd, Flavour::Canal) => None,
+        }
+    }
+
+    /// The name of the file, without its ending.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Edition::Networking => "networking",
+            Edition::PolicyOnly => "policy-only",
+            Edition::Canal => "canal",
+            Edition::EtcdNetworking => "etcd-networking",
+            Edition::EtcdKubeadm => "etcd-kubeadm",
+        }
+    }
+
+    pub const fn datastore(self) -> Datastore {
+        match self {
+            Edition::Networking | Edition::PolicyOnly | Edition::Canal => Datastore::Kubernetes,
+            Edition::EtcdNetworking | Edition::EtcdKubeadm => Datastore::Etcd,
+        }
+    }
+}
+
+impl Install {
+    /// Answers which file the install came from, as far as that is known and supported.
+    pub fn edition(&self) -> Option<Edition> {
+        Edition::of(*self.datastore.known()?, *self.flavour.known()?, self.is_kubeadm)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use calico_upgrader::{
-    inventory::{ClusterFacts, Datastore, Fact, Flavour, Install, Inventory, Stored},
+    inventory::{ClusterFacts, Datastore, Edition, Fact, Flavour, Install, Inventory, Stored},
     plan::{self, Choice, Preference, Preferences, Request, Verdict},
     resource::{Document, Kind, ObjectRef, differences},
     runbook::{self, Catalogue, Runbook},
@@ -251,12 +251,16 @@ fn starts() -> Vec<Start> {
         [Flavour::Networking, Flavour::PolicyOnly].map(|flavour| Start { release: line.latest, flavour })
     };
     let all = lines.flat_map(of_line);
-    all.filter(|start| runbook::base(&runbook::catalogue(), start.release, start.flavour).is_some()).collect()
+    all.filter(|start| runbook::base(&runbook::catalogue(), start.release, start.edition()).is_some()).collect()
 }
 
 impl Start {
+    fn edition(&self) -> Edition {
+        Edition::of(Datastore::Kubernetes, self.flavour, false).expect("both have a file")
+    }
+
     fn objects(&self) -> Objects {
-        let manifest = runbook::base(&runbook::catalogue(), self.release, self.flavour).expect("it ships one");
+        let manifest = runbook::base(&runbook::catalogue(), self.release, self.edition()).expect("it ships one");
         let find = |kind: Kind| manifest.objects.iter().find(|(object, _)| object.kind == kind);
         let value = |kind: Kind| find(kind).map(|(_, document)| document.value());
         Objects {
@@ -269,7 +273,7 @@ impl Start {
     /// The cluster as it is after the edits.
     fn inventory(&self, edited: &Objects) -> Inventory {
         let catalogue = runbook::catalogue();
-        let manifest = runbook::base(&catalogue, self.release, self.flavour).expect("it ships one");
+        let manifest = runbook::base(&catalogue, self.release, self.edition()).expect("it ships one");
         let body = |kind: Kind| match kind {
             Kind::DaemonSet => Some(edited.daemon_set.clone()),
             Kind::ConfigMap => Some(edited.config_map.clone()),
@@ -294,6 +298,9 @@ impl Start {
             datastore: Fact::Known(Datastore::Kubernetes),
             node_image: image("node"),
             cni_image: Some(image("cni")),
+            is_kubeadm: false,
+            own_etcd: None,
+            controllers: Vec::new(),
         };
         let cluster = ClusterFacts {
             uid: "1".to_owned(),

@@ -40,13 +40,15 @@ pub struct Archive {
 const WHOLE: [Kind; 2] = [Kind::Namespace, Kind::NetworkPolicy];
 
 /// Kinds of which Calico's own objects are kept.
-const PARTS: [Kind; 6] = [
+const PARTS: [Kind; 8] = [
     Kind::CustomResourceDefinition,
     Kind::ServiceAccount,
     Kind::ClusterRole,
     Kind::ClusterRoleBinding,
     Kind::ConfigMap,
     Kind::DaemonSet,
+    Kind::Deployment,
+    Kind::ReplicaSet,
 ];
 
 /// Reads all of Calico's data, all namespaces and policies, and the given objects of the install.

@@ -1,5 +1,5 @@
 use super::{BLOCKED, Finding, Severity};
-use crate::inventory::Inventory;
+use crate::inventory::{Datastore, Inventory};
 
 /// Names shown of a long list before the rest is counted.
 const SHOWN: usize = 10;
@@ -19,7 +19,8 @@ fn definitions(inventory: &Inventory) -> Option<Finding> {
     let why = "Calico v2.5 and later keep their data in custom resources, which came with Kubernetes v1.7";
     let now = "upgrade Kubernetes to v1.7 first, and no further";
     let evidence = [format!("Kubernetes {kubernetes} serves no apiextensions.k8s.io")];
-    (!inventory.cluster.has_definitions).then(|| finding.evidence(evidence).why(why).now(now))
+    let are_needed = inventory.installs.iter().any(|install| install.datastore.known() != Some(&Datastore::Etcd));
+    (are_needed && !inventory.cluster.has_definitions).then(|| finding.evidence(evidence).why(why).now(now))
 }
 
 fn rights(inventory: &Inventory) -> Option<Finding> {

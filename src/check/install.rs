@@ -1,5 +1,11 @@
 use super::{BLOCKED, Finding, NO_PATH, Severity};
-use crate::inventory::{Datastore, Fact, Flavour, Install, Inventory};
+use crate::{
+    inventory::{Datastore, Fact, Flavour, Install, Inventory},
+    resource::ObjectRef,
+};
+
+/// The names that the releases give to what runs the controllers, before and from v2.6 on.
+const CONTROLLERS: [&str; 2] = ["calico-policy-controller", "calico-kube-controllers"];
 
 /// What is installed, and whether we may touch it.
 pub(super) fn findings(inventory: &Inventory) -> Vec<Finding> {
@@ -58,21 +64,28 @@ fn of_install(install: &Install) -> Vec<Finding> {
 }
 
 fn unsupported(install: &Install) -> Option<Finding> {
-    let what = match (install.datastore.known(), install.flavour.known()) {
-        (Some(Datastore::Etcd), _) => "the etcd datastore",
-        (_, Some(Flavour::Canal)) => "canal (Calico with flannel)",
-        _ if install.daemon_set.namespace.as_deref() != Some("kube-system")
-            || install.daemon_set.name != "calico-node" =>
-        {
-            "a DaemonSet that is not kube-system/calico-node"
-        }
-        _ => return None,
+    let name = match install.flavour.known() {
+        Some(Flavour::Canal) => "canal",
+        Some(Flavour::Networking | Flavour::PolicyOnly) | None => "calico-node",
     };
-    let title = format!("{} uses {what}, which this version cannot upgrade", install.daemon_set);
+    let is_elsewhere = install.daemon_set.namespace.as_deref() != Some("kube-system");
+    let what = match (install.datastore.known(), install.flavour.known()) {
+        (Some(Datastore::Etcd), Some(Flavour::Canal)) => "canal (Calico with flannel) on the etcd datastore".to_owned(),
+        _ if is_elsewhere || install.daemon_set.name != name => {
+            format!("a DaemonSet that is not kube-system/{name}")
+        }
+        _ => format!("{}, which runs controllers under a name of its own", other_controllers(install)?),
+    };
+    let title = format!("{} uses {what}: this version cannot upgrade that", install.daemon_set);
     let finding = Finding::new("CU-C005", Severity::Final { exit: NO_PATH }, title);
     Some(
         finding
             .why("its steps are not part of this version")
             .now("follow the procedure of the Calico v2.6 documentation by hand"),
     )
+}
+
+/// Which of its settings a new one should have cannot be told, and two must never run at once.
+fn other_controllers(install: &Install) -> Option<&ObjectRef> {
+    install.controllers.iter().find(|object| !CONTROLLERS.contains(&object.name.as_str()))
 }

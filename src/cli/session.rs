@@ -9,7 +9,7 @@ use crate::{
     convert::SystemPolicyChoice,
     door::Faults,
     engine::Home,
-    inventory::{Fact, Flavour, Inventory},
+    inventory::{Fact, Install, Inventory},
     observe,
     plan::{Request, Target},
     resource::ObjectRef,
@@ -72,20 +72,16 @@ impl Session {
         catalogue: &Catalogue,
         target: Option<Version>,
     ) -> Result<Inventory, Failure> {
-        Ok(observe::inventory(cluster, catalogue, &objects_of(catalogue, target)).await?)
+        Ok(observe::inventory(cluster, catalogue, |install| objects_of(catalogue, target, install)).await?)
     }
 }
 
-/// The objects that any flavour of the target would apply.
-fn objects_of(catalogue: &Catalogue, target: Option<Version>) -> Vec<ObjectRef> {
+/// The objects that the target has for an install; none if the install is of a kind that is not supported.
+fn objects_of(catalogue: &Catalogue, target: Option<Version>, install: &Install) -> Vec<ObjectRef> {
     let newest = catalogue.lines.iter().map(|line| line.latest).max();
-    let manifests = [Flavour::Networking, Flavour::PolicyOnly];
-    let version = target.or(newest);
-    let manifests = manifests.into_iter().filter_map(|flavour| runbook::target(catalogue, version?, flavour));
-    let mut objects: Vec<ObjectRef> = manifests.flat_map(|manifest| manifest.references()).collect();
-    objects.sort();
-    objects.dedup();
-    objects
+    let manifest = install.edition().zip(target.or(newest));
+    let manifest = manifest.and_then(|(edition, version)| runbook::target(catalogue, version, edition));
+    manifest.unwrap_or_default().references()
 }
 
 /// The target, the runbook that leads there, and what the operator decided.

@@ -91,7 +91,7 @@ async fn plurals(cluster: &Cluster, resource: &Resource) -> Result<BTreeSet<Stri
     }
 }
 
-const ALL_KINDS: [Kind; 24] = [
+const ALL_KINDS: [Kind; 25] = [
     Kind::Namespace,
     Kind::Node,
     Kind::Pod,
@@ -100,6 +100,7 @@ const ALL_KINDS: [Kind; 24] = [
     Kind::ServiceAccount,
     Kind::DaemonSet,
     Kind::Deployment,
+    Kind::ReplicaSet,
     Kind::ControllerRevision,
     Kind::NetworkPolicy,
     Kind::ClusterRole,
@@ -131,6 +132,7 @@ pub(super) fn candidates(kind: Kind) -> Vec<Resource> {
         Kind::Deployment => {
             (&[("apps", "v1"), ("apps", "v1beta2"), ("apps", "v1beta1"), ("extensions", "v1beta1")], "deployments")
         }
+        Kind::ReplicaSet => (&[("apps", "v1"), ("apps", "v1beta2"), ("extensions", "v1beta1")], "replicasets"),
         Kind::ControllerRevision => {
             (&[("apps", "v1"), ("apps", "v1beta2"), ("apps", "v1beta1")], "controllerrevisions")
         }

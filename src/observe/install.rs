@@ -6,29 +6,40 @@ use crate::{
     runbook::Catalogue,
 };
 
-/// Answers whether a DaemonSet is a Calico, and which.
-pub(super) fn recognise(live: &Live, catalogue: &Catalogue) -> Option<Install> {
+/// The service account of calico-node in the manifest for kubeadm, and in no other.
+const KUBEADM_ACCOUNT: &str = "calico-cni-plugin";
+
+/// Answers whether a DaemonSet is a Calico, and which; `config` are the values that its environment may come from.
+pub(super) fn recognise(live: &Live, config: &Value, catalogue: &Catalogue) -> Option<Install> {
     let body = live.document.value();
     // A DaemonSet of ours may run the images of Calico for a while.
     if body["metadata"]["labels"]["app.kubernetes.io/name"] == "calico-upgrader" {
         return None;
     }
     let containers = body.pointer("/spec/template/spec/containers")?.as_array()?;
-    let image = |container: &Value| container["image"].as_str().unwrap_or_default().to_owned();
-    let node = containers.iter().find(|one| one["name"] == "calico-node" || is_node_image(&image(one)))?;
+    let node = containers.iter().find(|one| is_node(one))?;
     let cni = containers.iter().map(image).find(|image| repository(image).ends_with("calico/cni"));
-    let namespace = live.namespace.clone().unwrap_or_default();
-    let config_map = config_map_of(containers);
     Some(Install {
-        daemon_set: ObjectRef::namespaced(Kind::DaemonSet, &namespace, &live.name),
+        daemon_set: ObjectRef::namespaced(Kind::DaemonSet, live.namespace.clone().unwrap_or_default(), &live.name),
         selector: selector_of(&body),
-        config_map: config_map.map(|name| ObjectRef::namespaced(Kind::ConfigMap, &namespace, name)),
+        config_map: config_map_of(live),
         release: release_of(&image(node), cni.as_deref(), catalogue),
-        flavour: flavour_of(containers, node),
-        datastore: datastore_of(node),
+        flavour: flavour_of(containers, node, config),
+        datastore: datastore_of(node, config),
         node_image: image(node),
         cni_image: cni,
+        is_kubeadm: body.pointer("/spec/template/spec/serviceAccountName").is_some_and(|name| name == KUBEADM_ACCOUNT),
+        own_etcd: None,
+        controllers: Vec::new(),
     })
+}
+
+fn is_node(container: &Value) -> bool {
+    container["name"] == "calico-node" || is_node_image(&image(container))
+}
+
+fn image(container: &Value) -> String {
+    container["image"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Answers whether an image is calico/node, whatever the registry.
@@ -36,7 +47,7 @@ pub(super) fn is_node_image(image: &str) -> bool {
     repository(image).ends_with("calico/node")
 }
 
-fn repository(image: &str) -> &str {
+pub(super) fn repository(image: &str) -> &str {
     let name = image.split('@').next().unwrap_or(image);
     match name.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => repository,
@@ -60,20 +71,22 @@ fn release_of(node: &str, cni: Option<&str>, catalogue: &Catalogue) -> Fact<crat
     }
 }
 
-fn flavour_of(containers: &[Value], node: &Value) -> Fact<Flavour> {
-    if containers.iter().any(|container| container["name"] == "kube-flannel") {
+fn flavour_of(containers: &[Value], node: &Value, config: &Value) -> Fact<Flavour> {
+    // Canal on etcd names the container without `kube-`.
+    let is_flannel = |container: &Value| ["kube-flannel", "flannel"].iter().any(|name| container["name"] == *name);
+    if containers.iter().any(is_flannel) {
         return Fact::Known(Flavour::Canal);
     }
-    match environment(node, "CALICO_NETWORKING_BACKEND") {
+    match environment(node, "CALICO_NETWORKING_BACKEND", config) {
         Some("none") => Fact::Known(Flavour::PolicyOnly),
         Some("bird" | "") | None => Fact::Known(Flavour::Networking),
         Some(other) => Fact::unknown(format!("CALICO_NETWORKING_BACKEND is `{other}`")),
     }
 }
 
-fn datastore_of(node: &Value) -> Fact<Datastore> {
+fn datastore_of(node: &Value, config: &Value) -> Fact<Datastore> {
     let has_etcd = node["env"].as_array().into_iter().flatten().any(|one| one["name"] == "ETCD_ENDPOINTS");
-    match (environment(node, "DATASTORE_TYPE"), has_etcd) {
+    match (environment(node, "DATASTORE_TYPE", config), has_etcd) {
         (Some("kubernetes"), false) => Fact::Known(Datastore::Kubernetes),
         (Some("etcdv2") | None, true) => Fact::Known(Datastore::Etcd),
         (kind, _) => Fact::unknown(format!(
@@ -84,15 +97,22 @@ fn datastore_of(node: &Value) -> Fact<Datastore> {
     }
 }
 
-fn environment<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
+/// The value of a variable, be it written out or in the ConfigMap.
+fn environment<'a>(container: &'a Value, name: &str, config: &'a Value) -> Option<&'a str> {
     let found = container["env"].as_array()?.iter().find(|one| one["name"] == name)?;
-    found.get("value").and_then(Value::as_str)
+    let key = found.pointer("/valueFrom/configMapKeyRef/key").and_then(Value::as_str);
+    let value = found.get("value").or_else(|| config["data"].get(key?));
+    value.and_then(Value::as_str)
 }
 
-fn config_map_of(containers: &[Value]) -> Option<String> {
+/// Names the ConfigMap of a Calico; `None` if the DaemonSet is no Calico.
+pub(super) fn config_map_of(live: &Live) -> Option<ObjectRef> {
+    let body = live.document.value();
+    let containers = body.pointer("/spec/template/spec/containers")?.as_array()?;
+    containers.iter().find(|one| is_node(one))?;
     let variables = containers.iter().flat_map(|container| container["env"].as_array().into_iter().flatten());
-    let names = variables.filter_map(|one| one.pointer("/valueFrom/configMapKeyRef/name")?.as_str());
-    names.map(str::to_owned).next()
+    let name = variables.filter_map(|one| one.pointer("/valueFrom/configMapKeyRef/name")?.as_str()).next()?;
+    Some(ObjectRef::namespaced(Kind::ConfigMap, live.namespace.clone().unwrap_or_default(), name))
 }
 
 fn selector_of(body: &Value) -> String {

@@ -1,5 +1,6 @@
 //! Looks at a cluster and writes down what is there.
 
+mod controllers;
 mod install;
 mod owners;
 mod rights;
@@ -10,8 +11,8 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use crate::{
-    cluster::{Cluster, ClusterError},
-    inventory::{ClusterFacts, Install, Inventory, NamespaceFacts, NodeFacts, PodFacts, Stored},
+    cluster::{Cluster, ClusterError, Right},
+    inventory::{ClusterFacts, Datastore, Install, Inventory, NamespaceFacts, NodeFacts, PodFacts, Stored},
     resource::{Kind, Live, ObjectRef},
     runbook::Catalogue,
 };
@@ -21,6 +22,9 @@ pub use rights::{missing_for, read_rights, write_rights};
 
 /// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).
 const ISOLATION: &str = "net.beta.kubernetes.io/network-policy";
+
+/// The DaemonSet, before v2.0 the ReplicaSet, of the etcd that upstream ships for kubeadm (Calico docs, hosted/kubeadm).
+const OWN_ETCD: &str = "calico-etcd";
 
 /// Requests under way at once while looking.
 const IN_FLIGHT: usize = 16;
@@ -36,17 +40,18 @@ pub enum ObserveError {
     Cluster(#[from] ClusterError),
 }
 
-/// Takes the inventory of a cluster; `objects` are the ones that an upgrade would apply.
+/// Takes the inventory of a cluster; `objects` answers which ones an upgrade of an install would apply.
 pub async fn inventory(
     cluster: &Cluster,
     catalogue: &Catalogue,
-    objects: &[ObjectRef],
+    objects: impl Fn(&Install) -> Vec<ObjectRef>,
 ) -> Result<Inventory, ObserveError> {
-    let missing = rights::missing(cluster, &read_rights(cluster)).await?;
-    if !missing.is_empty() {
-        return Err(ObserveError::MayNotRead { missing });
-    }
+    may_read(cluster, &read_rights(cluster)).await?;
     let installs = installs(cluster, catalogue).await?;
+    let mut objects: Vec<ObjectRef> =
+        installs.iter().flat_map(|install| objects(install).into_iter().chain(install.controllers.clone())).collect();
+    objects.sort();
+    objects.dedup();
     Ok(Inventory {
         cluster: cluster_facts(cluster).await?,
         operator: operator(cluster).await?,
@@ -55,15 +60,20 @@ pub async fn inventory(
         third_party: stored(cluster, &Kind::THIRD_PARTY).await?,
         third_party_served: Kind::THIRD_PARTY.into_iter().filter(|kind| cluster.serves(*kind)).collect(),
         custom: stored(cluster, &Kind::CUSTOM).await?,
-        objects: read_all(cluster, objects)
+        objects: read_all(cluster, &objects)
             .await?
             .into_iter()
             .map(|(object, live)| Stored { object, document: live.document })
             .collect(),
-        rights_missing: rights::missing(cluster, &write_rights(cluster)).await?,
-        owners: owners::owners(cluster, objects, &installs).await?,
+        rights_missing: rights::missing(cluster, &write_rights(cluster, &installs)).await?,
+        owners: owners::owners(cluster, &objects, &installs).await?,
         installs,
     })
+}
+
+async fn may_read(cluster: &Cluster, wanted: &[Right]) -> Result<(), ObserveError> {
+    let missing = rights::missing(cluster, wanted).await?;
+    if missing.is_empty() { Ok(()) } else { Err(ObserveError::MayNotRead { missing }) }
 }
 
 /// Reads objects one by one or, where many of a kind are asked for, by listing the kind.
@@ -113,9 +123,38 @@ fn reference(kind: Kind, live: &Live) -> ObjectRef {
     ObjectRef { kind, namespace: live.namespace.clone(), name: live.name.clone() }
 }
 
-async fn installs(cluster: &Cluster, catalogue: &Catalogue) -> Result<Vec<Install>, ClusterError> {
+async fn installs(cluster: &Cluster, catalogue: &Catalogue) -> Result<Vec<Install>, ObserveError> {
     let daemon_sets = cluster.list(Kind::DaemonSet, None).await?;
-    Ok(daemon_sets.iter().filter_map(|live| install::recognise(live, catalogue)).collect())
+    let mut found = Vec::new();
+    for live in &daemon_sets {
+        let config = match install::config_map_of(live) {
+            Some(config_map) => cluster.get(&config_map).await?.map(|live| live.document.value()),
+            None => None,
+        };
+        found.extend(install::recognise(live, &config.unwrap_or_default(), catalogue));
+    }
+    for install in found.iter_mut().filter(|install| install.datastore.known() == Some(&Datastore::Etcd)) {
+        add_what_etcd_needs(cluster, install, &daemon_sets).await?;
+    }
+    Ok(found)
+}
+
+/// On etcd there are controllers besides the nodes, and the etcd may run in the cluster itself.
+async fn add_what_etcd_needs(
+    cluster: &Cluster,
+    install: &mut Install,
+    daemon_sets: &[Live],
+) -> Result<(), ObserveError> {
+    let namespace = install.daemon_set.namespace.clone().unwrap_or_default();
+    may_read(cluster, &rights::of_controllers(&namespace)).await?;
+    install.controllers = controllers::find(cluster, &namespace).await?;
+    let etcd = |kind| ObjectRef::namespaced(kind, &namespace, OWN_ETCD);
+    let as_daemon_set = daemon_sets.iter().map(|live| reference(Kind::DaemonSet, live));
+    let mut own: Vec<_> = as_daemon_set.filter(|object| *object == etcd(Kind::DaemonSet)).collect();
+    own.extend(cluster.get(&etcd(Kind::ReplicaSet)).await?.map(|live| reference(Kind::ReplicaSet, &live)));
+    install.own_etcd = own.into_iter().next();
+    install.is_kubeadm |= install.own_etcd.is_some();
+    Ok(())
 }
 
 async fn operator(cluster: &Cluster) -> Result<Option<String>, ClusterError> {

@@ -5,6 +5,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::IN_FLIGHT;
 use crate::{
     cluster::{Cluster, ClusterError, Right, Verb},
+    inventory::{Datastore, Install},
     plan::{Desired, ObjectChange, Plan, PlannedStep, Stage},
     resource::Kind,
 };
@@ -27,6 +28,12 @@ pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
     rights
 }
 
+/// The further rights that looking at controllers needs, which are there on etcd only.
+pub(super) fn of_controllers(namespace: &str) -> Vec<Right> {
+    let kinds = [Kind::Deployment, Kind::ReplicaSet].into_iter();
+    kinds.flat_map(|kind| [Verb::Get, Verb::List].map(|verb| right(verb, kind, Some(namespace)))).collect()
+}
+
 /// The rights that the record and the lock of any run need.
 fn record_rights(cluster: &Cluster) -> Vec<Right> {
     let own = Some(crate::door::NAMESPACE);
@@ -37,7 +44,7 @@ fn record_rights(cluster: &Cluster) -> Vec<Right> {
 }
 
 /// The further rights that a run needs.
-pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
+pub fn write_rights(cluster: &Cluster, installs: &[Install]) -> Vec<Right> {
     let mut rights = record_rights(cluster);
     let mut add = |kind: Kind, namespace: Option<&str>, verbs: &[Verb]| {
         rights.extend(verbs.iter().map(|verb| right(*verb, kind, namespace)));
@@ -54,6 +61,10 @@ pub fn write_rights(cluster: &Cluster) -> Vec<Right> {
         add(kind, Some("kube-system"), &[Verb::Create, Verb::Update]);
     }
     add(Kind::DaemonSet, Some("kube-system"), &[Verb::Delete]);
+    if installs.iter().any(|install| install.datastore.known() == Some(&Datastore::Etcd)) {
+        add(Kind::Deployment, Some("kube-system"), &[Verb::Create, Verb::Update]);
+        add(Kind::ReplicaSet, Some("kube-system"), &[Verb::Update]);
+    }
     add(Kind::Node, None, &[Verb::Get, Verb::Patch]);
     add(Kind::Pod, Some("kube-system"), &[Verb::Get, Verb::Delete]);
     rights

@@ -23,7 +23,7 @@ pub struct FinishedRun<'a> {
 
 /// Makes the plan that removes the old data of a finished run; it is empty if there is nothing to remove.
 pub fn complete(finished: &FinishedRun<'_>) -> Plan {
-    let Plan { flavour, daemon_set, runbook, request, to, .. } = finished.plan.clone();
+    let Plan { flavour, datastore, daemon_set, runbook, request, to, .. } = finished.plan.clone();
     // The verification of the run knew each old object by its digest.
     let known = finished.plan.verification().into_iter().flat_map(|verify| &verify.third_party);
     let known: BTreeMap<&ObjectRef, &Digest> = known.map(|(object, digest)| (object, digest)).collect();
@@ -41,6 +41,7 @@ pub fn complete(finished: &FinishedRun<'_>) -> Plan {
         kept: Vec::new(),
         daemon_set,
         flavour,
+        datastore,
         runbook,
         request,
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     check::{self, BLOCKED, Finding, NO_PATH, Severity},
     convert::SystemPolicyChoice,
-    inventory::{Datastore, Fact, Flavour, Install, Inventory},
+    inventory::{Datastore, Edition, Fact, Flavour, Install, Inventory},
     runbook::{Catalogue, Manifest, Runbook, RunbookStep, StepKind, TestedRow},
     version::{Minor, Version},
 };
@@ -60,12 +60,15 @@ pub(super) struct Installed<'a> {
     pub install: &'a Install,
     pub release: Version,
     pub flavour: Flavour,
+    pub datastore: Datastore,
+    pub edition: Edition,
 }
 
 /// All that steps are made from.
 pub(super) struct Materials<'a> {
     pub inventory: &'a Inventory,
     pub installed: Installed<'a>,
+    pub runbook: &'a Runbook,
     pub request: &'a Request,
     pub to: Version,
     pub base: Manifest,
@@ -88,7 +91,7 @@ pub fn make(
         }
     };
     findings.extend(untested(inventory, installed, runbook, request));
-    let materials = gather(inventory, catalogue, request, installed, to);
+    let materials = gather(inventory, catalogue, runbook, request, installed, to);
     let drafted = draft(&materials, runbook)?;
     findings.extend(check::owners_of_changed(drafted.steps.iter().flat_map(PlannedStep::changes).filter_map(
         |change| {
@@ -106,6 +109,7 @@ pub fn make(
         cluster: inventory.cluster.clone(),
         daemon_set: installed.install.daemon_set.clone(),
         flavour: installed.flavour,
+        datastore: installed.datastore,
         from: installed.release,
         to,
         runbook: runbook.clone(),
@@ -120,13 +124,20 @@ pub fn make(
 fn gather<'a>(
     inventory: &'a Inventory,
     catalogue: &Catalogue,
+    runbook: &'a Runbook,
     request: &'a Request,
     installed: Installed<'a>,
     to: Version,
 ) -> Materials<'a> {
-    let base = crate::runbook::base(catalogue, installed.release, installed.flavour).unwrap_or_default();
-    let target = crate::runbook::target(catalogue, to, installed.flavour).unwrap_or_default();
-    Materials { inventory, installed, request, to, base, target }
+    Materials {
+        inventory,
+        installed,
+        runbook,
+        request,
+        to,
+        base: crate::runbook::base(catalogue, installed.release, installed.edition).unwrap_or_default(),
+        target: crate::runbook::target(catalogue, to, installed.edition).unwrap_or_default(),
+    }
 }
 
 /// Decides every field of the release's objects, also where a plan cannot be made because something is still asked.
@@ -144,7 +155,7 @@ pub fn decide(
         let findings = check::findings(inventory).into_iter().chain(more).collect();
         blocked(findings, request)
     })?;
-    Ok((to, steps::decisions(&gather(inventory, catalogue, request, installed, to))))
+    Ok((to, steps::decisions(&gather(inventory, catalogue, runbook, request, installed, to))))
 }
 
 fn blocked(mut findings: Vec<Finding>, request: &Request) -> PlanError {
@@ -160,16 +171,13 @@ fn preconditions<'a>(
     request: &Request,
 ) -> Result<(Installed<'a>, Version), Vec<Finding>> {
     let ([install], None) = (inventory.installs.as_slice(), &inventory.operator) else { return Err(Vec::new()) };
-    let (Fact::Known(release), Fact::Known(flavour), Fact::Known(Datastore::Kubernetes)) =
-        (&install.release, &install.flavour, &install.datastore)
+    let (Fact::Known(release), Fact::Known(flavour), Fact::Known(datastore), Some(edition)) =
+        (&install.release, &install.flavour, &install.datastore, install.edition())
     else {
         return Err(Vec::new());
     };
-    let installed = Installed { install, release: *release, flavour: *flavour };
+    let installed = Installed { install, release: *release, flavour: *flavour, datastore: *datastore, edition };
     let to = target_release(catalogue, runbook, request).map_err(|finding| vec![*finding])?;
-    if *flavour == Flavour::Canal {
-        return Err(Vec::new());
-    }
     path(installed.release, to, runbook).map_or(Ok((installed, to)), |finding| Err(vec![finding]))
 }
 
@@ -217,7 +225,7 @@ fn path(from: Version, to: Version, runbook: &Runbook) -> Option<Finding> {
 fn untested(inventory: &Inventory, installed: Installed<'_>, runbook: &Runbook, request: &Request) -> Option<Finding> {
     let row = TestedRow {
         calico: installed.release.line(),
-        datastore: Datastore::Kubernetes,
+        datastore: installed.datastore,
         kubernetes: inventory.kubernetes_line(),
     };
     // Within a line nothing is converted and no object changes its shape.
@@ -226,8 +234,13 @@ fn untested(inventory: &Inventory, installed: Installed<'_>, runbook: &Runbook, 
     }
     let severity = if request.allow_untested { Severity::Advisory } else { Severity::Final { exit: NO_PATH } };
     let title = format!(
-        "nobody upstream tested Calico {} on the Kubernetes datastore with Kubernetes {}",
-        row.calico, row.kubernetes
+        "nobody upstream tested Calico {} on the {} datastore with Kubernetes {}",
+        row.calico,
+        match row.datastore {
+            Datastore::Kubernetes => "Kubernetes",
+            Datastore::Etcd => "etcd",
+        },
+        row.kubernetes
     );
     let tested = runbook
         .tested
@@ -252,9 +265,9 @@ fn draft(materials: &Materials<'_>, runbook: &Runbook) -> Result<Drafted, PlanEr
     let mut all = Drafted::default();
     let mut frame = Vec::new();
     for step in &runbook.steps {
-        let Installed { release, flavour, .. } = materials.installed;
-        if !step.is_needed(release, Datastore::Kubernetes, flavour) {
-            let why = format!("not needed from Calico {release}");
+        let Installed { release, flavour, datastore, .. } = materials.installed;
+        if !step.is_needed(release, datastore, flavour) {
+            let why = format!("not needed from Calico {release} on the {datastore} datastore");
             all.omitted.push(Omitted { name: step.name.clone(), why });
             continue;
         }
@@ -280,10 +293,11 @@ fn draft(materials: &Materials<'_>, runbook: &Runbook) -> Result<Drafted, PlanEr
 
 fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedStep]) -> Result<Draft, PlanError> {
     match step.step {
-        StepKind::BackUp => Ok(steps::back_up()),
+        StepKind::BackUp => Ok(steps::back_up(materials.installed.datastore)),
         StepKind::PullImages => steps::pull_images(materials, &step.parameters),
         StepKind::ConvertPolicies => Ok(steps::convert_policies(materials)),
         StepKind::CopyResources => Ok(steps::copy_resources(materials)),
+        StepKind::ReplaceControllers => Ok(steps::replace_controllers(materials)),
         StepKind::ApplyManifests => Ok(steps::apply_manifests(materials, earlier)),
         StepKind::RollNodes => steps::roll_nodes(materials, &step.parameters, earlier),
         StepKind::Verify => Ok(steps::verify(materials, earlier)),

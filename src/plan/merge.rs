@@ -57,6 +57,9 @@ const ONE_OF: [&[&str]; 4] = [
     &["hostPath", "configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "downwardAPI", "nfs", "csi"],
 ];
 
+/// Containers of flannel, which stands beside Calico in canal and is not upgraded.
+const NOT_OURS: [&str; 2] = [".containers[kube-flannel]", ".containers[flannel]"];
+
 /// Fields that are not for a merge to change: immutable, or changed by a step of its own.
 const LIVE_ONLY: [&str; 4] = ["spec.selector", "spec.updateStrategy", "roleRef", "metadata.name"];
 
@@ -82,7 +85,8 @@ impl<'a> Merge<'a> {
     fn field(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
         let Three { base, live, new } = of;
         let is_settled = is_same(live, new);
-        if LIVE_ONLY.contains(&path) && !is_settled {
+        let is_live_only = LIVE_ONLY.contains(&path) || NOT_OURS.iter().any(|end| path.ends_with(end));
+        if is_live_only && !is_settled {
             return self.decide(path, of, live.or(new), Verdict::LeftAlone);
         }
         if is_settled && (!self.has_base || is_same(base, live)) {
@@ -374,6 +378,29 @@ mod tests {
         let inside: Value = serde_json::from_str(text).unwrap();
         assert_eq!(inside, json!({"mtu": 1450, "type": "calico", "log_level": "info"}));
         assert_eq!(kept, ["data.cni_network_config:.mtu"]);
+    }
+
+    #[test]
+    fn a_configuration_of_one_plugin_keeps_its_edits_when_it_becomes_a_list() {
+        let data = |text: &str| json!({"data": {"cni_network_config": text}});
+        let (merged, kept, _) = merge(
+            data(r#"{"name": "n", "type": "calico", "mtu": 1500}"#),
+            data(r#"{"name": "n", "type": "calico", "mtu": 1450}"#),
+            data(
+                r#"{"name": "n", "cniVersion": "0.3.0", "plugins": [{"type": "calico", "mtu": 1500}, {"type": "portmap"}]}"#,
+            ),
+        );
+        let inside: Value = serde_json::from_str(merged["data"]["cni_network_config"].as_str().unwrap()).unwrap();
+        let plugins = json!([{"type": "calico", "mtu": 1450}, {"type": "portmap"}]);
+        assert_eq!(inside, json!({"name": "n", "cniVersion": "0.3.0", "plugins": plugins}));
+        assert_eq!(kept, ["data.cni_network_config:.plugins[calico].mtu"]);
+    }
+
+    #[test]
+    fn the_container_of_flannel_stays_as_it_is() {
+        let pod = |flannel: Value| json!({"x": {"containers": [{"name": "kube-flannel", "a": flannel}]}});
+        let (merged, kept, conflicts) = merge(pod(json!(1)), pod(json!(2)), json!({"x": {"containers": []}}));
+        assert_eq!((merged, kept.len(), conflicts.len()), (pod(json!(2)), 0, 0));
     }
 
     #[test]

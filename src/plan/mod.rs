@@ -28,7 +28,7 @@ pub use seal::{SealError, Sealed};
 
 use crate::{
     check::Finding,
-    inventory::{ClusterFacts, Flavour},
+    inventory::{ClusterFacts, Datastore, Flavour},
     resource::{Difference, Digest, Document, ObjectRef, differences},
     runbook::Runbook,
     version::Version,
@@ -46,6 +46,8 @@ pub struct Plan {
     pub cluster: ClusterFacts,
     pub daemon_set: ObjectRef,
     pub flavour: Flavour,
+    #[serde(default)]
+    pub datastore: Datastore,
     pub from: Version,
     pub to: Version,
     /// The runbook that the plan was made from, whole: it may have come from a file.
@@ -144,6 +146,17 @@ pub enum Stage {
     Uncordoned(Vec<String>),
     /// No part of a plan is kept for a run that was never recorded.
     NoOrphans,
+    /// No pod that the selector picks may be left, not even one that is about to go.
+    UntilGone {
+        namespace: String,
+        selector: String,
+        within_seconds: u64,
+    },
+    /// The pods of a Deployment or ReplicaSet must be as many as wanted, made from its newest template, and ready.
+    UntilReady {
+        object: ObjectRef,
+        within_seconds: u64,
+    },
 }
 
 /// One object as it was, and as it shall be. Both absent is nothing to do.
@@ -203,6 +216,19 @@ pub struct Verify {
     pub opened: Vec<String>,
     /// The old data, which must be as it was when the plan was made.
     pub third_party: Vec<(ObjectRef, Digest)>,
+    /// What runs the controllers, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controllers: Option<Controllers>,
+}
+
+/// The one that runs Calico's controllers, and those that must not run any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Controllers {
+    pub object: ObjectRef,
+    pub selector: String,
+    pub image: String,
+    /// The selectors of those that ran before.
+    pub stopped: Vec<String>,
 }
 
 impl ObjectChange {
@@ -239,7 +265,9 @@ impl PlannedStep {
             | Stage::UntilObserved(_)
             | Stage::Unchanged(_)
             | Stage::Uncordoned(_)
-            | Stage::NoOrphans => &[],
+            | Stage::NoOrphans
+            | Stage::UntilGone { .. }
+            | Stage::UntilReady { .. } => &[],
         });
         in_stages.chain(then)
     }

@@ -14,7 +14,7 @@ use super::{
     steps::{self, Draft},
 };
 use crate::{
-    inventory::{Fact, Flavour, Inventory},
+    inventory::{Datastore, Fact, Flavour, Inventory},
     resource::{Difference, Digest, Document, Kind, ObjectRef, differences},
     runbook::{Range, Runbook},
     version::Version,
@@ -237,16 +237,21 @@ pub fn make(materials: &Materials<'_>, compared: &[Compared]) -> Plan {
         purpose: Purpose::Restore { backup: materials.digest.clone() },
         cluster: inventory.cluster.clone(),
         flavour: inventory.installs.first().and_then(|one| one.flavour.known()).copied().unwrap_or(Flavour::Networking),
+        datastore: datastore_of(inventory),
         from: release,
         to: release,
         runbook: without_runbook(release),
         request: Request::default(),
-        steps: steps_of(compared, &daemon_set),
+        steps: steps_of(compared, &daemon_set, inventory),
         omitted: compared.iter().filter_map(omitted).collect(),
         findings: Vec::new(),
         kept: Vec::new(),
         daemon_set,
     }
+}
+
+fn datastore_of(inventory: &Inventory) -> Datastore {
+    inventory.installs.first().and_then(|one| one.datastore.known()).copied().unwrap_or_default()
 }
 
 /// A restore is not about a release, and no screen of it names one: an unknown release stops nothing here.
@@ -282,12 +287,12 @@ fn omitted(compared: &Compared) -> Option<Omitted> {
     }
 }
 
-fn steps_of(compared: &[Compared], daemon_set: &ObjectRef) -> Vec<PlannedStep> {
+fn steps_of(compared: &[Compared], daemon_set: &ObjectRef, inventory: &Inventory) -> Vec<PlannedStep> {
     let changes: Vec<ObjectChange> = compared.iter().filter_map(change).collect();
     if changes.is_empty() {
         return Vec::new();
     }
-    let (count, Draft { desired, summary, .. }) = (changes.len(), steps::back_up());
+    let (count, Draft { desired, summary, .. }) = (changes.len(), steps::back_up(datastore_of(inventory)));
     let step = |name: &str, phase: &str, summary: String, undo: Undo, desired: Desired| PlannedStep {
         name: name.to_owned(),
         phase: phase.to_owned(),
@@ -302,6 +307,7 @@ fn steps_of(compared: &[Compared], daemon_set: &ObjectRef) -> Vec<PlannedStep> {
         isolated: Vec::new(),
         opened: Vec::new(),
         third_party: Vec::new(),
+        controllers: None,
     };
     let objects = Desired::Objects { stages: order::stages(changes) };
     let told = format!("{count} objects become again what the backup says");

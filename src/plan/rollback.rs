@@ -13,15 +13,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Desired, FORMAT, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Undo, Verify,
-    steps::{node_image_of, on_delete},
+    steps::{node_image_of, on_delete, replicas, selector_of},
     way::{Part, Place, Way, is_same},
 };
 use crate::{
     check::{BLOCKED, Finding, Severity},
-    inventory::{Datastore, Inventory},
+    inventory::Inventory,
     resource::{Document, Kind, ObjectRef},
     runbook::StepKind,
 };
+
+/// How long the pods of controllers may take to go and to come, by default.
+const CONTROLLERS_WITHIN: u64 = 600;
 
 const BEFORE_THE_RUN: &str = "as it was before the run";
 
@@ -61,7 +64,7 @@ pub fn roll_back(aftermath: &Aftermath<'_>) -> Result<Plan, RollbackError> {
     if !findings.is_empty() {
         return Err(RollbackError::Blocked(findings));
     }
-    let Plan { flavour, daemon_set, runbook, request, from, to, .. } = aftermath.plan.clone();
+    let Plan { flavour, datastore, daemon_set, runbook, request, from, to, .. } = aftermath.plan.clone();
     let reached = if back.nodes_stay() { to } else { from };
     Ok(Plan {
         format: FORMAT,
@@ -75,6 +78,7 @@ pub fn roll_back(aftermath: &Aftermath<'_>) -> Result<Plan, RollbackError> {
         kept: Vec::new(),
         daemon_set,
         flavour,
+        datastore,
         runbook,
         request,
     })
@@ -118,7 +122,7 @@ fn lost_data(aftermath: &Aftermath<'_>) -> Option<Finding> {
 /// Answers whether the old release keeps its data where the run copied it from.
 pub(super) fn reads_old_data(plan: &Plan) -> bool {
     let copy = plan.runbook.steps.iter().find(|step| step.step == StepKind::CopyResources);
-    copy.is_some_and(|step| step.is_needed(plan.from, Datastore::Kubernetes, plan.flavour))
+    copy.is_some_and(|step| step.is_needed(plan.from, plan.datastore, plan.flavour))
 }
 
 /// The ways of all objects, and what is there now.
@@ -168,11 +172,19 @@ impl<'a> Back<'a> {
     }
 
     fn steps(&self) -> Vec<PlannedStep> {
-        let changes: Vec<PlannedStep> =
-            [self.pull(), self.release(), self.roll(), self.cordons(), self.rights(), self.data(), self.policies()]
-                .into_iter()
-                .flatten()
-                .collect();
+        let changes: Vec<PlannedStep> = [
+            self.pull(),
+            self.release(),
+            self.roll(),
+            self.cordons(),
+            self.controllers(),
+            self.rights(),
+            self.data(),
+            self.policies(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         if changes.is_empty() && self.aftermath.is_over && !self.aftermath.is_going_back {
             return Vec::new();
         }
@@ -243,6 +255,26 @@ impl<'a> Back<'a> {
         (count > 0).then(|| step("uncordon-nodes", "Nodes back", summary, Desired::Objects { stages }))
     }
 
+    /// Those that the run brought go, and only when their pods are gone the old ones come back: never do two run at once.
+    fn controllers(&self) -> Option<PlannedStep> {
+        let beyond = || self.of(Part::Controllers, Place::Beyond);
+        let (back, gone): (Vec<_>, Vec<_>) = beyond().partition(|way| way.wanted().is_some());
+        let within_seconds = self.aftermath.plan.request.ready_within_seconds.unwrap_or(CONTROLLERS_WITHIN);
+        let pods_of = |way: &&Way<'_>| Stage::UntilGone {
+            namespace: way.object.namespace.clone().unwrap_or_default(),
+            selector: way.live.map(selector_of).unwrap_or_default(),
+            within_seconds,
+        };
+        let ready = |way: &&Way<'_>| Stage::UntilReady { object: way.object.clone(), within_seconds };
+        let changes = |ways: &[&Way<'_>]| {
+            (!ways.is_empty()).then(|| Stage::Changes(ways.iter().map(|way| self.change(way)).collect()))
+        };
+        let runs = |way: &&&Way<'_>| way.wanted().is_some_and(|wanted| replicas(wanted) != 0);
+        let stages = changes(&gone).into_iter().chain(gone.iter().map(pods_of)).chain(changes(&back));
+        let stages = stages.chain(back.iter().filter(runs).map(ready)).collect();
+        objects("take-back-controllers", "Controllers back", "changes, one controller at any time", stages)
+    }
+
     /// New rights are more than the old pods need, so they go after the new pods are gone; so does what only those read.
     fn rights(&self) -> Option<PlannedStep> {
         let only_new = self.of(Part::Nodes, Place::Beyond).filter(|way| way.wanted().is_none());
@@ -290,6 +322,7 @@ impl<'a> Back<'a> {
             isolated: Vec::new(),
             opened: Vec::new(),
             third_party: third_party.collect(),
+            controllers: None,
         };
         Some(step("verify", "Verify", "nodes, objects and old data".to_owned(), Desired::Verify(verify)))
     }
@@ -402,7 +435,8 @@ mod tests {
         };
         let third_party = vec![(system(Kind::ThirdPartyIpPool, "pool"), Digest::of(b""))];
         let (isolated, opened) = (Vec::new(), Vec::new());
-        let verify = Verify { daemon_set: node.clone(), selector, image, isolated, opened, third_party };
+        let verify =
+            Verify { daemon_set: node.clone(), selector, image, isolated, opened, third_party, controllers: None };
         let changes = |changes: Vec<ObjectChange>| Stage::Changes(changes);
         let policies = vec![
             changes(vec![change(policy("a", "default-deny"), None, some("deny"))]),
@@ -426,6 +460,7 @@ mod tests {
             cluster: cluster(),
             daemon_set: node,
             flavour: crate::inventory::Flavour::Networking,
+            datastore: crate::inventory::Datastore::Kubernetes,
             from: Version::new(2, 2, 1),
             to: Version::new(2, 6, 12),
             runbook: crate::runbook::find(Minor { major: 2, minor: 6 }).unwrap().unwrap(),

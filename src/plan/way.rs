@@ -102,6 +102,8 @@ pub(super) fn is_same(wanted: Option<&Document>, live: Option<&Document>) -> boo
 pub(super) enum Part {
     /// The pods depend on it: it goes back with them, and must be known.
     Nodes,
+    /// Of the controllers one at most may run at any time.
+    Controllers,
     Rights,
     Definition,
     Data,
@@ -124,13 +126,13 @@ impl Part {
             | Kind::ThirdPartyGlobalBgpConfig
             | Kind::ThirdPartyGlobalBgpPeer
             | Kind::SystemNetworkPolicy => Part::Data,
+            Kind::Deployment | Kind::ReplicaSet => Part::Controllers,
             Kind::Namespace
             | Kind::Node
             | Kind::Pod
             | Kind::ConfigMap
             | Kind::Secret
             | Kind::DaemonSet
-            | Kind::Deployment
             | Kind::ControllerRevision
             | Kind::Lease => Part::Nodes,
         }

@@ -16,6 +16,10 @@ pub fn discovery(inventory: &Inventory, width: u16) -> String {
     }
     lines.extend(inventory.installs.iter().map(installed));
     lines.extend(owners(inventory));
+    for install in &inventory.installs {
+        lines.extend(install.controllers.iter().map(|object| format!("Controller {object}")));
+        lines.extend(install.own_etcd.iter().map(|object| format!("Etcd       {object}, which is left alone")));
+    }
     lines.push(data(inventory));
     lines.push(policies(inventory));
     let rows = inventory.nodes.iter().map(|node| {

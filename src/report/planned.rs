@@ -11,12 +11,13 @@ use crate::{
 /// The screen of a plan.
 pub fn plan(plan: &Plan, digest: &str, inventory: &Inventory, width: u16) -> String {
     let mut out = format!(
-        "Cluster    {} · {} nodes · Kubernetes {}\nInstalled  Calico {} · {} · datastore kubernetes · {}\n\n",
+        "Cluster    {} · {} nodes · Kubernetes {}\nInstalled  Calico {} · {} · datastore {} · {}\n\n",
         plan.cluster.server,
         inventory.nodes.len(),
         plan.cluster.kubernetes,
         plan.from,
         plan.flavour,
+        plan.datastore,
         plan.daemon_set
     );
     if plan.is_empty() {

@@ -25,6 +25,7 @@ pub enum Kind {
     ServiceAccount,
     DaemonSet,
     Deployment,
+    ReplicaSet,
     ControllerRevision,
     NetworkPolicy,
     ClusterRole,
@@ -73,6 +74,7 @@ impl Kind {
             Kind::ServiceAccount => "ServiceAccount",
             Kind::DaemonSet => "DaemonSet",
             Kind::Deployment => "Deployment",
+            Kind::ReplicaSet => "ReplicaSet",
             Kind::ControllerRevision => "ControllerRevision",
             Kind::NetworkPolicy => "NetworkPolicy",
             Kind::ClusterRole => "ClusterRole",
@@ -101,6 +103,7 @@ impl Kind {
             | Kind::ServiceAccount
             | Kind::DaemonSet
             | Kind::Deployment
+            | Kind::ReplicaSet
             | Kind::ControllerRevision
             | Kind::NetworkPolicy
             | Kind::Lease

@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 
 use super::{Catalogue, Release, embedded::Manifests, read::parse};
 use crate::{
-    inventory::Flavour,
+    inventory::{Datastore, Edition},
     resource::{Document, Kind, ObjectRef},
     version::Version,
 };
@@ -29,7 +29,7 @@ pub struct Published {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PublishedRow {
-    flavours: Vec<Flavour>,
+    flavours: Vec<Edition>,
     /// `KIND/NAME` of an object of the manifest.
     object: String,
     field: String,
@@ -52,24 +52,29 @@ impl Manifest {
     }
 }
 
-/// The manifest to apply: the flavour's objects and the release's CustomResourceDefinitions.
-pub fn target(catalogue: &Catalogue, version: Version, flavour: Flavour) -> Option<Manifest> {
+/// The manifest to apply: the edition's objects and, where data is kept in them, the release's CustomResourceDefinitions.
+pub fn target(catalogue: &Catalogue, version: Version, edition: Edition) -> Option<Manifest> {
     let release = catalogue.release(version)?;
     let folder = &catalogue.line(version.line())?.manifests;
-    let mut manifest = read(&format!("{folder}/{}.yaml", flavour.name()), release)?;
-    manifest.objects.extend(read(&format!("{folder}/crds.yaml"), release).unwrap_or_default().objects);
+    let mut manifest = read(&format!("{folder}/{}.yaml", edition.name()), release)?;
+    match edition.datastore() {
+        Datastore::Kubernetes => {
+            manifest.objects.extend(read(&format!("{folder}/crds.yaml"), release).unwrap_or_default().objects);
+        }
+        Datastore::Etcd => {}
+    }
     Some(manifest)
 }
 
 /// What an installed release shipped, as far as it is known.
-pub fn base(catalogue: &Catalogue, version: Version, flavour: Flavour) -> Option<Manifest> {
+pub fn base(catalogue: &Catalogue, version: Version, edition: Edition) -> Option<Manifest> {
     let folder = &catalogue.line(version.line())?.manifests;
-    let mut manifest = read(&format!("{folder}/{}.yaml", flavour.name()), catalogue.release(version)?)?;
-    manifest.also_published = also_published(folder, flavour, &manifest);
+    let mut manifest = read(&format!("{folder}/{}.yaml", edition.name()), catalogue.release(version)?)?;
+    manifest.also_published = also_published(folder, edition, &manifest);
     Some(manifest)
 }
 
-fn also_published(folder: &str, flavour: Flavour, manifest: &Manifest) -> Vec<Published> {
+fn also_published(folder: &str, edition: Edition, manifest: &Manifest) -> Vec<Published> {
     let path = format!("{folder}/also-published.yaml");
     let Some(file) = Manifests::get(&path) else { return Vec::new() };
     let rows: Vec<PublishedRow> = parse(&String::from_utf8_lossy(&file.data))
@@ -78,12 +83,12 @@ fn also_published(folder: &str, flavour: Flavour, manifest: &Manifest) -> Vec<Pu
         let objects = manifest.references().into_iter();
         objects.into_iter().find(|object| format!("{}/{}", object.kind, object.name) == row.object)
     };
-    let of_flavour = rows.into_iter().filter(|row| row.flavours.contains(&flavour));
+    let of_edition = rows.into_iter().filter(|row| row.flavours.contains(&edition));
     let published = |row: PublishedRow| {
         let object = named(&row)?;
         Some(Published { object, field: row.field, value: row.value.filter(|_| !row.absent) })
     };
-    of_flavour.filter_map(published).collect()
+    of_edition.filter_map(published).collect()
 }
 
 fn read(path: &str, release: &Release) -> Option<Manifest> {
@@ -114,6 +119,7 @@ fn kind_of(body: &Value) -> Option<Kind> {
         Kind::ClusterRoleBinding,
         Kind::ConfigMap,
         Kind::DaemonSet,
+        Kind::Deployment,
         Kind::CustomResourceDefinition,
     ];
     known.into_iter().find(|kind| body["kind"] == kind.name())
@@ -127,6 +133,7 @@ fn set_tags(value: &mut Value, release: &Release) {
                 let tag = match image.rsplit('/').next() {
                     Some("node") => Some(&release.node),
                     Some("cni") => Some(&release.cni),
+                    Some("kube-policy-controller" | "kube-controllers") => release.controllers.as_ref(),
                     _ => None,
                 };
                 if let Some(tag) = tag {
@@ -159,14 +166,18 @@ mod tests {
     fn every_release_and_flavour_has_a_manifest_that_can_be_read() {
         let catalogue = super::super::catalogue();
         for release in &catalogue.releases {
-            for flavour in [Flavour::Networking, Flavour::PolicyOnly] {
-                let manifest = base(&catalogue, release.calico, flavour);
-                let is_older = release.calico < Version::new(2, 2, 0) && flavour == Flavour::Networking;
-                assert_eq!(manifest.is_none(), is_older, "{} {flavour}", release.calico);
+            for edition in Edition::ALL {
+                let manifest = base(&catalogue, release.calico, edition);
+                let was_never_shipped =
+                    release.calico < Version::new(2, 2, 0) && [Edition::Networking, Edition::Canal].contains(&edition);
+                assert_eq!(manifest.is_none(), was_never_shipped, "{} {}", release.calico, edition.name());
                 let objects = manifest.unwrap_or_default().objects;
-                let images =
-                    objects.iter().filter(|(_, document)| document.text().contains(&format!("node:{}", release.node)));
-                assert_eq!(images.count(), usize::from(!is_older), "{} {flavour}", release.calico);
+                let count =
+                    |text: String| objects.iter().filter(|(_, document)| document.text().contains(&text)).count();
+                assert_eq!(count(format!("/node:{}", release.node)), usize::from(!was_never_shipped));
+                let tag = release.controllers.as_deref().unwrap_or_default();
+                let controllers = count(format!("controllers:{tag}")) + count(format!("controller:{tag}"));
+                assert_eq!(controllers, usize::from(edition.datastore() == Datastore::Etcd), "{}", release.calico);
             }
         }
     }

@@ -72,6 +72,7 @@ pub enum StepKind {
     PullImages,
     ConvertPolicies,
     CopyResources,
+    ReplaceControllers,
     ApplyManifests,
     RollNodes,
     Verify,

@@ -4,6 +4,7 @@
 //! there are none: so a unit may be taken any number of times, and going on after a kill is taking it once more.
 
 mod back_up;
+mod controllers;
 mod held;
 mod objects;
 mod order;
@@ -134,6 +135,12 @@ impl Step<'_> {
             Stage::Unchanged(source) => objects::check_unchanged(&door.cluster, source).await,
             Stage::Uncordoned(runs) => tidy::uncordon(self, runs, door, voice).await,
             Stage::NoOrphans => tidy::sweep(self, door, voice).await,
+            Stage::UntilGone { namespace, selector, within_seconds } => {
+                controllers::until_gone(self, namespace, selector, *within_seconds, door, voice).await
+            }
+            Stage::UntilReady { object, within_seconds } => {
+                controllers::until_ready(self, object, *within_seconds, door, voice).await
+            }
         }
     }
 
@@ -145,18 +152,29 @@ impl Step<'_> {
         reached: impl AsyncFn() -> Result<bool, ClusterError>,
         voice: &Voice,
     ) -> Result<(), StepError> {
+        self.wait_within(SETTLE_LIMIT, door, what, reached, voice).await
+    }
+
+    async fn wait_within(
+        &self,
+        limit: Duration,
+        door: &Door,
+        what: String,
+        reached: impl AsyncFn() -> Result<bool, ClusterError>,
+        voice: &Voice,
+    ) -> Result<(), StepError> {
         let started = Instant::now();
         let mut is_told = false;
         while !reached().await? {
             if let Some(exit) = door.stop.asked() {
                 return Err(DoorError::Interrupted { exit }.into());
             }
-            if started.elapsed() > SETTLE_LIMIT {
+            if started.elapsed() > limit {
                 return Err(StepError::NotYet { what, waited: started.elapsed() });
             }
             if !is_told {
                 is_told = true;
-                let (step, limit_seconds) = (self.planned.name.clone(), SETTLE_LIMIT.as_secs());
+                let (step, limit_seconds) = (self.planned.name.clone(), limit.as_secs());
                 voice.tell(Event::WaitStarted { step, what: what.clone(), limit_seconds });
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -27,7 +27,7 @@ use crate::{
     resource::{Kind, Live, ObjectRef},
 };
 
-/// How often a waiting roll looks whether its nodes are still there.
+/// How often a roll looks whether its nodes are still there, and whether others undo the run.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why the roll stopped. The nodes that were not reached run as before.
@@ -54,6 +54,8 @@ struct Rolling<'a> {
     feed: PodFeed,
     stop: Stop,
     done: usize,
+    /// When what earlier steps made was last seen to be so; the step itself began with that.
+    held_at: Instant,
     /// When each new pod that is waited for was seen ready, for the account.
     ready: BTreeMap<String, jiff::Timestamp>,
 }
@@ -72,6 +74,7 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         feed: cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?,
         stop: door.stop.clone(),
         done: 0,
+        held_at: Instant::now(),
         ready: BTreeMap::new(),
     };
     rolling.finish_started(&nodes, door, voice).await?;
@@ -90,8 +93,7 @@ impl Rolling<'_> {
         if !rolled.is_empty() {
             self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
             self.note_ready(door)?;
-            let uncordon = self.cordon_swap(&door.cluster.clone(), &rolled, &[]).await?;
-            self.apply_cordons(uncordon, door).await?;
+            self.free(&rolled, door).await?;
             rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
         }
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
@@ -109,10 +111,12 @@ impl Rolling<'_> {
             let (revision, order) = (&self.revision, self.roll.order);
             let batch = next_batch(self.feed.pods().values(), revision, &self.control_plane, order, size);
             if batch.is_empty() {
-                let swap = self.cordon_swap(&door.cluster.clone(), &done, &[]).await?;
-                break self.apply_cordons(swap, door).await?;
+                break self.free(&done, door).await?;
             }
-            held::check(&door.cluster, self.plan, self.step).await?;
+            if let Err(put_back) = self.check_held(&door.cluster).await {
+                self.free(&done, door).await?;
+                return Err(put_back);
+            }
             for (node, _) in &batch {
                 let tries = tried.entry(node.clone()).or_default();
                 *tries += 1;
@@ -143,8 +147,7 @@ impl Rolling<'_> {
         let (reserved, swap) = futures::join!(reserved, self.cordon_swap(&cluster, &before, &nodes));
         reserved?;
         if door.is_pause_wanted() {
-            let uncordon = self.cordon_swap(&cluster, &before, &[]).await?;
-            self.apply_cordons(uncordon, door).await?;
+            self.free(&before, door).await?;
             return Err(DoorError::PauseWanted.into());
         }
         for node in &nodes {
@@ -186,6 +189,20 @@ impl Rolling<'_> {
         let uncordon = done.iter().flatten().filter(|live| cordoned_by(live).as_ref() == Some(&self.run)).map(uncordon);
         let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| self.cordon(live));
         Ok(uncordon.chain(cordon).collect())
+    }
+
+    async fn free(&self, done: &[String], door: &mut Door) -> Result<(), StepError> {
+        let uncordon = self.cordon_swap(&door.cluster.clone(), done, &[]).await?;
+        self.apply_cordons(uncordon, door).await
+    }
+
+    /// Makes sure, now and then, that nobody puts back what the steps before this one made.
+    async fn check_held(&mut self, cluster: &Cluster) -> Result<(), StepError> {
+        if self.held_at.elapsed() < LOOK_AGAIN {
+            return Ok(());
+        }
+        self.held_at = Instant::now();
+        held::check(cluster, self.plan, self.step).await
     }
 
     async fn apply_cordons(&self, changes: Vec<Change>, door: &mut Door) -> Result<(), StepError> {
@@ -232,7 +249,7 @@ impl Rolling<'_> {
             }
             if looked.elapsed() >= LOOK_AGAIN {
                 looked = Instant::now();
-                held::check(cluster, self.plan, self.step).await?;
+                self.check_held(cluster).await?;
                 self.drop_gone(&mut nodes, &unready, cluster, voice).await?;
                 continue;
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepError, objects};
+use super::{StepError, controllers, objects};
 use crate::{
     cluster::{Cluster, ClusterError, Followed},
     observe::read_all,
@@ -28,6 +28,9 @@ pub async fn claims(cluster: &Cluster, plan: &Plan, verify: &Verify) -> Result<V
         claims.push(nodes_run_the_release(cluster, verify).await?);
     }
     claims.extend(objects_are_as_planned(cluster, plan).await?);
+    if let Some(controllers) = &verify.controllers {
+        claims.push(controllers::one_runs(cluster, controllers).await?);
+    }
     if !verify.third_party.is_empty() {
         claims.push(old_data_is_untouched(cluster, verify).await?);
     }

@@ -54,7 +54,7 @@ pub(super) fn place(kind: Kind, after: &Document, before: Option<&Document>) -> 
         Kind::NetworkPolicy => {
             place_of_policy(&after.value()["spec"], before.map(|before| before.value()["spec"].clone()))
         }
-        Kind::Deployment => Place::Controllers,
+        Kind::Deployment | Kind::ReplicaSet => Place::Controllers,
         Kind::DaemonSet => Place::DaemonSet,
         Kind::Node | Kind::Pod | Kind::Secret | Kind::ControllerRevision | Kind::Lease => return None,
     })

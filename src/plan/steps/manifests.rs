@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Draft, immutable};
+use super::{Draft, controllers, immutable};
 use crate::{
     check::{Finding, NEEDS_DECISION, Severity},
-    plan::{Decision, Desired, ObjectChange, PlannedStep, Stage, Verdict, make::Materials, merge::Merge},
+    plan::{Decision, Desired, Kept, ObjectChange, PlannedStep, Stage, Verdict, make::Materials, merge::Merge},
     resource::{Document, Kind, ObjectRef, differences, masked},
 };
 
@@ -19,30 +19,17 @@ const ORDER: [Kind; 5] = [
     Kind::ConfigMap,
 ];
 
-/// What the merge of all objects comes to besides the changes.
-#[derive(Default)]
-struct Merged {
-    decisions: Vec<Decision>,
-    findings: Vec<Finding>,
-}
-
 pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
-    let (mut stages, mut merged) = (Vec::new(), Merged::default());
-    for kind in ORDER {
-        let objects = materials.target.objects.iter().filter(|(object, _)| object.kind == kind);
-        let changes: Vec<_> = objects.filter_map(|(object, new)| change(materials, object, new, &mut merged)).collect();
-        let changes: Vec<_> = changes.into_iter().filter(|change| !is_planned(earlier, &change.object)).collect();
-        stages.extend((!changes.is_empty()).then_some(Stage::Changes(changes)));
-    }
+    let mut merged = Merged::default();
+    let mut stages = merged
+        .stages(materials, |object| !controllers::has_to_do_with(materials, object) && !is_planned(earlier, object));
     let daemon_set = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet);
-    let template = daemon_set.and_then(|(object, new)| change(materials, object, new, &mut merged));
+    let template = daemon_set.and_then(|(object, new)| merged.change(materials, object, new));
     stages.extend(template.into_iter().flat_map(frozen_first));
     let count: usize =
         stages.iter().map(|stage| if let Stage::Changes(changes) = stage { changes.len() } else { 0 }).sum();
-    let Merged { decisions, mut findings } = merged;
-    findings.extend(undecided(&decisions));
-    findings.extend(unasked(materials, &decisions));
-    let kept: Vec<_> = decisions.iter().filter_map(Decision::kept).collect();
+    let (kept, mut findings) = merged.conclude();
+    findings.extend(unasked(materials, &decisions(materials)));
     if count == 0 && findings.is_empty() {
         return Draft { kept, ..Draft::nothing("every object is as the release ships it") };
     }
@@ -53,14 +40,18 @@ pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Dr
 /// The DaemonSet as it is and as the release wants it, if the two differ; what is undecided in it blocks the plan elsewhere.
 pub(super) fn daemon_set_change(materials: &Materials<'_>) -> Option<ObjectChange> {
     let (object, new) = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet)?;
-    change(materials, object, new, &mut Merged::default())
+    Merged::default().change(materials, object, new)
 }
 
 /// Decides every field of every object, and nothing else.
 pub fn decisions(materials: &Materials<'_>) -> Vec<Decision> {
     let mut merged = Merged::default();
     for (object, new) in &materials.target.objects {
-        change(materials, object, new, &mut merged);
+        match object.kind {
+            // The controllers had another name before v2.6, and are merged with what bore it.
+            Kind::Deployment => drop(controllers::wanted(materials, object, new, &mut merged)),
+            _ => drop(merged.change(materials, object, new)),
+        }
     }
     merged.decisions
 }
@@ -69,25 +60,70 @@ fn is_planned(earlier: &[PlannedStep], object: &ObjectRef) -> bool {
     earlier.iter().flat_map(PlannedStep::changes).any(|change| change.object == *object)
 }
 
-fn change(materials: &Materials<'_>, object: &ObjectRef, new: &Document, merged: &mut Merged) -> Option<ObjectChange> {
-    let why = format!("Calico {} ships it", materials.to);
-    let Some(live) = materials.inventory.object(object) else {
-        merged.decisions.push(created(materials, object, new));
-        return Some(ObjectChange { object: object.clone(), before: None, after: Some(new.clone()), why });
-    };
-    // A definition has no settings of people in it, and one that is there stays.
-    if object.kind == Kind::CustomResourceDefinition {
-        return None;
+/// What came of the merges of one step, besides the changes.
+#[derive(Default)]
+pub(super) struct Merged {
+    decisions: Vec<Decision>,
+    findings: Vec<Finding>,
+}
+
+impl Merged {
+    /// The changes of the objects that are wanted, one stage for each kind.
+    pub fn stages(&mut self, materials: &Materials<'_>, is_wanted: impl Fn(&ObjectRef) -> bool) -> Vec<Stage> {
+        let mut stages = Vec::new();
+        for kind in ORDER {
+            let objects =
+                materials.target.objects.iter().filter(|(object, _)| object.kind == kind && is_wanted(object));
+            let changes: Vec<_> = objects.filter_map(|(object, new)| self.change(materials, object, new)).collect();
+            stages.extend((!changes.is_empty()).then_some(Stage::Changes(changes)));
+        }
+        stages
     }
-    let (was, is) = (materials.base.get(object).map(Document::value), live.value());
-    let mut merge = Merge::new(object, &materials.request.preferences, &materials.base.also_published);
-    let after = merge.object(was.as_ref(), &is, &new.value());
-    merged.decisions.append(&mut merge.decisions);
-    merged.findings.extend(immutable::findings(object, &is, &new.value(), &after));
-    if differences(&after, &is).is_empty() {
-        return None;
+
+    fn change(&mut self, materials: &Materials<'_>, object: &ObjectRef, new: &Document) -> Option<ObjectChange> {
+        let why = format!("Calico {} ships it", materials.to);
+        let Some(live) = materials.inventory.object(object) else {
+            self.decisions.push(created(materials, object, new));
+            return Some(ObjectChange { object: object.clone(), before: None, after: Some(new.clone()), why });
+        };
+        // A definition has no settings of people in it, and one that is there stays.
+        if object.kind == Kind::CustomResourceDefinition {
+            return None;
+        }
+        let base = materials.base.get(object).map(Document::value);
+        let after = self.merge(materials, object, base.as_ref(), &live.value(), &new.value());
+        if differences(&after, &live.value()).is_empty() {
+            return None;
+        }
+        Some(ObjectChange {
+            object: object.clone(),
+            before: Some(live.clone()),
+            after: Some(Document::new(after)),
+            why,
+        })
     }
-    Some(ObjectChange { object: object.clone(), before: Some(live.clone()), after: Some(Document::new(after)), why })
+
+    pub fn merge(
+        &mut self,
+        materials: &Materials<'_>,
+        object: &ObjectRef,
+        base: Option<&Value>,
+        live: &Value,
+        new: &Value,
+    ) -> Value {
+        let mut merge = Merge::new(object, &materials.request.preferences, &materials.base.also_published);
+        let after = merge.object(base, live, new);
+        self.decisions.append(&mut merge.decisions);
+        self.findings.extend(immutable::findings(object, live, new, &after));
+        after
+    }
+
+    /// The settings that stay, and what is still to be decided.
+    pub fn conclude(self) -> (Vec<Kept>, Vec<Finding>) {
+        let Self { decisions, mut findings } = self;
+        findings.extend(undecided(&decisions));
+        (decisions.iter().filter_map(Decision::kept).collect(), findings)
+    }
 }
 
 fn created(materials: &Materials<'_>, object: &ObjectRef, new: &Document) -> Decision {

@@ -1,5 +1,6 @@
 //! What each kind of step wants, decided from the inventory.
 
+mod controllers;
 mod immutable;
 mod manifests;
 mod policies;
@@ -7,6 +8,7 @@ mod pull;
 mod resources;
 mod roll;
 
+pub(super) use controllers::{replace_controllers, replicas, selector_of};
 pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
 pub(super) use policies::convert_policies;
 pub(super) use pull::pull_images;
@@ -14,7 +16,7 @@ pub(super) use resources::copy_resources;
 pub(super) use roll::{node_image_of, roll_nodes, verify};
 
 use super::{Desired, Kept, PlanError};
-use crate::check::Finding;
+use crate::{check::Finding, inventory::Datastore};
 
 /// A step as drafted: what it wants, or why there is nothing to do.
 #[derive(Default)]
@@ -32,10 +34,15 @@ impl Draft {
     }
 }
 
-/// Everything that the plan touches, and all of Calico's data.
-pub(super) fn back_up() -> Draft {
-    let summary = "every object that the plan touches, and all of Calico's data".to_owned();
-    Draft { desired: Some(Desired::BackUp), summary, ..Draft::default() }
+/// Everything that the plan touches, and all of Calico's data that is in the cluster.
+pub(super) fn back_up(datastore: Datastore) -> Draft {
+    let summary = match datastore {
+        Datastore::Kubernetes => "every object that the plan touches, and all of Calico's data",
+        Datastore::Etcd => {
+            "every object that the plan touches; not Calico's data in etcd: take a snapshot of it yourself"
+        }
+    };
+    Draft { desired: Some(Desired::BackUp), summary: summary.to_owned(), ..Draft::default() }
 }
 
 /// Reads a duration of a runbook.

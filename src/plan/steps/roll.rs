@@ -1,4 +1,4 @@
-use super::{Draft, seconds};
+use super::{Draft, controllers, seconds};
 use crate::{
     inventory::Flavour,
     plan::{
@@ -95,6 +95,7 @@ pub fn verify(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
         isolated: policies().filter(|change| change.after.is_some()).map(namespace).collect(),
         opened,
         third_party: third_party.collect(),
+        controllers: controllers::claim(materials),
     };
     let summary = "nodes, data, policies and versions".to_owned();
     Draft { desired: Some(Desired::Verify(verify)), summary, ..Draft::default() }

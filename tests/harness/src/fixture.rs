@@ -21,6 +21,11 @@ pub fn read(file: &str) -> Result<Vec<Value>> {
     parse(&path, &text)
 }
 
+/// Whether there is such a file below `tests/fixtures`.
+pub fn exists(file: &str) -> bool {
+    Path::new(FOLDER).join(file).is_file()
+}
+
 fn parse(path: &Path, text: &str) -> Result<Vec<Value>> {
     serde_saphyr::from_multiple(text)
         .map_err(|error| HarnessError::Fixture { path: PathBuf::from(path), message: error.to_string() })

@@ -19,19 +19,27 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 pub enum Release {
     /// Third party resources, and network policies that only count in annotated namespaces.
     V2_2_1,
+    /// On etcd only, where network policies only count in annotated namespaces.
+    V2_3_0,
     /// Third party resources, and network policies of today.
     V2_4_1,
     /// Custom resources.
     V2_5_1,
 }
 
-/// What Calico does in the cluster.
+/// What Calico does in the cluster, and where it keeps its data; not every release is there in every flavour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
-    /// It connects pods and enforces policy.
+    /// It connects pods and enforces policy, with the Kubernetes datastore.
     Networking,
-    /// It only enforces policy.
+    /// It only enforces policy, with the Kubernetes datastore.
     PolicyOnly,
+    /// It only enforces policy and flannel connects pods, with the Kubernetes datastore.
+    Canal,
+    /// It connects pods and enforces policy, with an etcd that is not in the cluster. No etcd runs here.
+    Etcd,
+    /// The same with the etcd that the manifest for kubeadm has. Its pod is simulated, too.
+    Kubeadm,
 }
 
 /// How much there is.
@@ -56,12 +64,13 @@ pub struct WornIn {
 
 impl Release {
     /// All releases, oldest first.
-    pub const ALL: [Release; 3] = [Release::V2_2_1, Release::V2_4_1, Release::V2_5_1];
+    pub const ALL: [Release; 4] = [Release::V2_2_1, Release::V2_3_0, Release::V2_4_1, Release::V2_5_1];
 
     /// The release as its tag says it, for example `v2.2.1`.
     pub fn name(self) -> &'static str {
         match self {
             Release::V2_2_1 => "v2.2.1",
+            Release::V2_3_0 => "v2.3.0",
             Release::V2_4_1 => "v2.4.1",
             Release::V2_5_1 => "v2.5.1",
         }
@@ -69,7 +78,7 @@ impl Release {
 
     fn definitions(self) -> &'static [&'static str] {
         match self {
-            Release::V2_2_1 => &["third-party-v2.2"],
+            Release::V2_2_1 | Release::V2_3_0 => &["third-party-v2.2"],
             Release::V2_4_1 => &["third-party-v2.2", "third-party-v2.4"],
             Release::V2_5_1 => &["custom-v2.5"],
         }
@@ -77,7 +86,7 @@ impl Release {
 
     fn data(self) -> &'static [&'static str] {
         match self {
-            Release::V2_2_1 => &["v2.2"],
+            Release::V2_2_1 | Release::V2_3_0 => &["v2.2"],
             Release::V2_4_1 => &["v2.2", "v2.4"],
             Release::V2_5_1 => &["v2.5"],
         }
@@ -85,14 +94,14 @@ impl Release {
 
     fn obeys_every_network_policy(self) -> bool {
         match self {
-            Release::V2_2_1 => false,
+            Release::V2_2_1 | Release::V2_3_0 => false,
             Release::V2_4_1 | Release::V2_5_1 => true,
         }
     }
 
     fn keeps_peers_of_nodes(self) -> bool {
         match self {
-            Release::V2_2_1 => false,
+            Release::V2_2_1 | Release::V2_3_0 => false,
             Release::V2_4_1 | Release::V2_5_1 => true,
         }
     }
@@ -100,21 +109,32 @@ impl Release {
     /// The strategy that somebody chose; both occur.
     fn update_strategy(self) -> Value {
         match self {
-            Release::V2_2_1 | Release::V2_4_1 => json!({"type": "OnDelete"}),
+            Release::V2_2_1 | Release::V2_3_0 | Release::V2_4_1 => json!({"type": "OnDelete"}),
             Release::V2_5_1 => json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}),
         }
     }
 }
 
 impl Flavour {
-    /// Both flavours.
-    pub const ALL: [Flavour; 2] = [Flavour::Networking, Flavour::PolicyOnly];
+    /// All flavours.
+    pub const ALL: [Flavour; 5] =
+        [Flavour::Networking, Flavour::PolicyOnly, Flavour::Canal, Flavour::Etcd, Flavour::Kubeadm];
 
     /// The flavour as the files name it.
     pub fn name(self) -> &'static str {
         match self {
             Flavour::Networking => "networking",
             Flavour::PolicyOnly => "policy-only",
+            Flavour::Canal => "canal",
+            Flavour::Etcd => "etcd",
+            Flavour::Kubeadm => "kubeadm",
+        }
+    }
+
+    fn is_on_etcd(self) -> bool {
+        match self {
+            Flavour::Networking | Flavour::PolicyOnly | Flavour::Canal => false,
+            Flavour::Etcd | Flavour::Kubeadm => true,
         }
     }
 }
@@ -133,6 +153,15 @@ impl Size {
 }
 
 impl WornIn {
+    /// Whether the fixtures hold this release in this flavour.
+    pub fn is_there(self) -> bool {
+        fixture::exists(&self.manifest())
+    }
+
+    fn manifest(self) -> String {
+        format!("{}/{}.yaml", self.release.name(), self.flavour.name())
+    }
+
     /// The objects of the cluster as the files hold them.
     pub fn objects(self) -> Result<Vec<Value>> {
         let mut objects = Vec::new();
@@ -145,13 +174,15 @@ impl WornIn {
     fn files(self) -> Vec<String> {
         let size = self.size.name();
         let mut files: Vec<String> = Vec::new();
-        files.extend(self.release.definitions().iter().map(|name| format!("definitions/{name}.yaml")));
-        files.extend(self.release.data().iter().map(|name| format!("data/{name}-{size}.yaml")));
+        if !self.flavour.is_on_etcd() {
+            files.extend(self.release.definitions().iter().map(|name| format!("definitions/{name}.yaml")));
+            files.extend(self.release.data().iter().map(|name| format!("data/{name}-{size}.yaml")));
+        }
         files.push(format!("namespaces/{size}.yaml"));
         if self.release.obeys_every_network_policy() {
             files.push(format!("namespaces/{size}-converted.yaml"));
         }
-        files.push(format!("{}/{}.yaml", self.release.name(), self.flavour.name()));
+        files.push(self.manifest());
         files
     }
 }
@@ -159,7 +190,9 @@ impl WornIn {
 /// Lays out the cluster, and waits until each node has a ready pod of Calico. Add the nodes first.
 pub fn worn_in(plane: &ControlPlane, cluster: &WornIn) -> Result<()> {
     let mut objects = cluster.objects()?;
-    for object in objects.iter_mut().filter(|object| object["kind"] == "DaemonSet") {
+    for object in
+        objects.iter_mut().filter(|object| object["kind"] == "DaemonSet" && object["metadata"]["name"] != "calico-etcd")
+    {
         match plane.kubernetes() {
             Kubernetes::V1_34 => object["spec"]["updateStrategy"] = cluster.release.update_strategy(),
             // The default of extensions/v1beta1 is OnDelete.
@@ -168,7 +201,8 @@ pub fn worn_in(plane: &ControlPlane, cluster: &WornIn) -> Result<()> {
     }
     plane.create_all(&objects)?;
     annotate_nodes(plane, cluster)?;
-    plane.wait_for_calico()
+    plane.wait_for_calico()?;
+    if cluster.flavour.is_on_etcd() { plane.wait_for_controller() } else { Ok(()) }
 }
 
 impl ControlPlane {
@@ -183,10 +217,28 @@ impl ControlPlane {
         })
     }
 
-    /// The pods of the DaemonSet `calico-node`, by node.
+    /// Waits until one pod of Calico's controllers is ready.
+    fn wait_for_controller(&self) -> Result<()> {
+        wait_until("a ready pod of calico-policy-controller", LIMIT, || {
+            let pods = self.pods("k8s-app in (calico-policy, calico-policy-controller)")?;
+            let ready = pods.iter().filter(|pod| ready_condition(pod) == Some("True")).count();
+            Ok(if ready == 1 { Seen::Yes(()) } else { Seen::NotYet(format!("{ready} ready")) })
+        })
+    }
+
+    /// The pods in `kube-system` that a label selector picks.
+    pub fn pods(&self, selector: &str) -> Result<Vec<Value>> {
+        let escaped = selector.replace('=', "%3D").replace(' ', "%20");
+        let path = format!("/api/v1/namespaces/kube-system/pods?labelSelector={escaped}");
+        self.api().list(&path).trying(|| format!("list the pods with `{selector}`"))
+    }
+
+    /// The pods of the DaemonSet `calico-node` or, where there are none, of `canal`, by node.
     pub fn calico_pods(&self) -> Result<BTreeMap<String, Vec<Value>>> {
-        let path = "/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dcalico-node";
-        let pods = self.api().list(path).trying(|| "list the pods of calico-node".to_owned())?;
+        let mut pods = self.pods("k8s-app=calico-node")?;
+        if pods.is_empty() {
+            pods = self.pods("k8s-app=canal")?;
+        }
         let mut by_node: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for pod in pods {
             let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
@@ -206,8 +258,10 @@ pub(crate) fn has_one_ready(pods: &BTreeMap<String, Vec<Value>>, node: &str) -> 
 
 /// Calico keeps the addresses of nodes, and peers of single nodes, in annotations; no upgrade has to touch them.
 fn annotate_nodes(plane: &ControlPlane, cluster: &WornIn) -> Result<()> {
-    if cluster.flavour == Flavour::PolicyOnly {
-        return Ok(());
+    match cluster.flavour {
+        Flavour::Networking => {}
+        // On etcd they are in etcd.
+        Flavour::PolicyOnly | Flavour::Canal | Flavour::Etcd | Flavour::Kubeadm => return Ok(()),
     }
     let nodes = plane.api().list("/api/v1/nodes").trying(|| "list the nodes".to_owned())?;
     for_each(&nodes, |node| {

@@ -152,8 +152,11 @@ fn every_fixture_can_be_laid_out() {
         for release in Release::ALL {
             for flavour in Flavour::ALL {
                 for size in Size::ALL {
-                    plane.restore(&empty).unwrap();
-                    worn_in(plane, &WornIn { release, flavour, size }).unwrap();
+                    let cluster = WornIn { release, flavour, size };
+                    if cluster.is_there() {
+                        plane.restore(&empty).unwrap();
+                        worn_in(plane, &cluster).unwrap();
+                    }
                 }
             }
         }

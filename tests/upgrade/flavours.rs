@@ -1,0 +1,321 @@
+//! Upgrades of the other manifests: etcd, its form for kubeadm, and canal; and that two controllers never run at once.
+
+use std::{collections::BTreeMap, fs, os::unix::process::ExitStatusExt};
+
+use harness::{Fault, Flavour, Kubernetes, Release, Size, State, WornIn, differences, variation};
+use serde_json::{Value, json};
+
+use crate::lab::{Lab, lab, upgrade};
+
+/// The password and the keys in the secrets of every worn-in cluster.
+const SECRET: &str = "canary-never-print-me";
+const REGISTRY: &str = "registry.corp.example:5000/calico";
+const STEP: &str = "replace-controllers";
+
+fn small(release: Release, flavour: Flavour) -> WornIn {
+    WornIn { release, flavour, size: Size::Small }
+}
+
+#[test]
+fn every_flavour_reaches_v2_6_12_the_same_on_both_kubernetes_versions() {
+    for cluster in [
+        small(Release::V2_3_0, Flavour::Etcd),
+        small(Release::V2_4_1, Flavour::Etcd),
+        small(Release::V2_5_1, Flavour::Etcd),
+        small(Release::V2_5_1, Flavour::Kubeadm),
+        small(Release::V2_4_1, Flavour::Canal),
+        small(Release::V2_5_1, Flavour::Canal),
+    ] {
+        let ends: Vec<_> =
+            [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster)).into();
+        assert_eq!(ends[0], ends[1], "{} {}", cluster.release.name(), cluster.flavour.name());
+    }
+}
+
+/// Upgrades a cluster, holds what must be true of every one, and answers what Calico is then.
+fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn) -> BTreeMap<String, Value> {
+    let lab = lab(kubernetes, cluster);
+    let ran = lab.tool(&upgrade("run")).exits(0);
+    assert!(!ran.words.contains(SECRET) && !ran.data.contains(SECRET));
+    lab.run_files().iter().for_each(|(path, text)| assert!(!text.contains(SECRET), "a secret is in {path}"));
+    let (before, after) = (lab.start().state(), lab.cluster_state().unwrap());
+    let is_ours_to_leave = |key: &str| key.contains("calico-etcd") || key.contains("projectcalico.org/v1");
+    for (key, object) in before.iter().filter(|(key, _)| is_ours_to_leave(key)) {
+        assert_eq!(after.get(key), Some(object), "{key} was touched");
+    }
+    match cluster.flavour {
+        Flavour::Canal => canal_is_kept(before, &after),
+        Flavour::Etcd | Flavour::Kubeadm => controllers_are_as_shipped(&after),
+        Flavour::Networking | Flavour::PolicyOnly => panic!("they have tests of their own"),
+    }
+    node_edits_are_kept(&after, cluster.flavour);
+    lab.tool(&["plan", "--to", "v2.6", "--allow-untested", "--detailed-exitcode"]).exits(0).says("Nothing to do");
+    lab.tool(&["verify"]).exits(0);
+    calico_of(&after)
+}
+
+/// Everything of Calico's, as both Kubernetes versions show it alike.
+fn calico_of(state: &State) -> BTreeMap<String, Value> {
+    let is_whole = |key: &str| key.contains("/networkpolicies/") || key.starts_with("/configmaps/kube-system/ca");
+    let whole = state.iter().filter(|(key, _)| is_whole(key));
+    let part = |object: &Value| json!({"spec": object["spec"], "data": object["data"]});
+    let mut parts: BTreeMap<String, Value> = whole.map(|(key, object)| (key.clone(), part(object))).collect();
+    for (key, workload) in state.iter().filter(|(key, _)| key.contains("/daemonsets/") || key.contains("/deployments/"))
+    {
+        for mut container in containers(workload) {
+            let name = format!("{} {}", key.rsplit('/').next().unwrap(), container["name"]);
+            container["env"].as_array_mut().unwrap().sort_by_key(|one| one["name"].to_string());
+            parts.insert(name, container);
+        }
+    }
+    parts
+}
+
+fn workload<'a>(state: &'a State, plural: &str, name: &str) -> &'a Value {
+    let end = format!("/{plural}/kube-system/{name}");
+    state.iter().find(|(key, _)| key.ends_with(&end)).unwrap_or_else(|| panic!("{end} is not there")).1
+}
+
+fn containers(workload: &Value) -> Vec<Value> {
+    workload["spec"]["template"]["spec"]["containers"].as_array().unwrap().clone()
+}
+
+fn container(workload: &Value, name: &str) -> Value {
+    containers(workload).into_iter().find(|container| container["name"] == name).unwrap()
+}
+
+fn environment(container: &Value, name: &str) -> Option<Value> {
+    container["env"].as_array().unwrap().iter().find(|one| one["name"] == name).map(|one| one["value"].clone())
+}
+
+fn node_edits_are_kept(state: &State, flavour: Flavour) {
+    let (name, config) =
+        if flavour == Flavour::Canal { ("canal", "canal-config") } else { ("calico-node", "calico-config") };
+    let daemon_set = workload(state, "daemonsets", name);
+    let node = container(daemon_set, "calico-node");
+    assert_eq!(node["image"], format!("{REGISTRY}/node:v2.6.12"));
+    assert_eq!(container(daemon_set, "install-cni")["image"], format!("{REGISTRY}/cni:v1.11.8"));
+    assert_eq!(environment(&node, "FELIX_PROMETHEUSMETRICSENABLED"), Some(json!("true")));
+    assert_eq!(node["resources"], json!({"requests": {"cpu": "400m"}, "limits": {"memory": "512Mi"}}));
+    assert_eq!(daemon_set["metadata"]["annotations"]["corp.example/owner"], "network-team");
+    let pod = &daemon_set["spec"]["template"]["spec"];
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry-corp"}]));
+    let edge = json!({"key": "dedicated", "operator": "Equal", "value": "edge", "effect": "NoSchedule"});
+    assert!(pod["tolerations"].as_array().unwrap().contains(&edge));
+    let data = &workload(state, "configmaps", config)["data"];
+    let cni: Value = serde_json::from_str(data["cni_network_config"].as_str().unwrap()).unwrap();
+    let calico = if flavour == Flavour::Canal { &cni["plugins"][0] } else { &cni };
+    assert_eq!(calico["mtu"], 1450);
+    if flavour == Flavour::Canal {
+        assert_eq!(environment(&node, "FELIX_IPTABLESREFRESHINTERVAL"), Some(json!("90")));
+        assert_eq!(cni["plugins"][1]["type"], "portmap");
+        return;
+    }
+    assert_eq!(environment(&node, "FELIX_IPINIPMTU"), Some(json!("1430")));
+    assert_eq!(environment(&node, "CALICO_IPV4POOL_CIDR"), Some(json!("10.48.0.0/16")));
+    let names = ["etcd_endpoints", "etcd_ca", "etcd_cert", "etcd_key", "calico_backend"];
+    names
+        .iter()
+        .for_each(|name| assert_ne!(data[name], json!("http://127.0.0.1:2379"), "{name} is not the cluster's own"));
+}
+
+/// What people changed of the old controller is in the new one, and the old one is there without pods.
+fn controllers_are_as_shipped(state: &State) {
+    let new = workload(state, "deployments", "calico-kube-controllers");
+    assert_eq!((&new["spec"]["replicas"], &new["spec"]["strategy"]), (&json!(1), &json!({"type": "Recreate"})));
+    let one = container(new, "calico-kube-controllers");
+    assert_eq!(one["image"], format!("{REGISTRY}/kube-controllers:v1.0.5"));
+    assert_eq!(environment(&one, "ENABLED_CONTROLLERS"), Some(json!("policy,profile,workloadendpoint,node")));
+    assert_eq!(environment(&one, "LOG_LEVEL"), Some(json!("warning")));
+    assert_eq!(one["resources"], json!({"limits": {"memory": "256Mi"}}));
+    let pod = &new["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], "calico-kube-controllers");
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry-corp"}]));
+    let old = workload(state, "deployments", "calico-policy-controller");
+    assert_eq!(old["spec"]["replicas"], 0);
+    assert!(container(old, "calico-policy-controller")["image"].as_str().unwrap().contains("kube-policy-controller:"));
+}
+
+/// Flannel is not upgraded: its container, its network and its interface are what they were, to the byte.
+fn canal_is_kept(before: &State, after: &State) {
+    let flannel = |state| container(workload(state, "daemonsets", "canal"), "kube-flannel").to_string();
+    assert_eq!(flannel(before), flannel(after));
+    let config = |state, key: &str| workload(state, "configmaps", "canal-config")["data"][key].clone();
+    for key in ["net-conf.json", "canal_iface", "masquerade"] {
+        assert_eq!(config(before, key), config(after, key), "{key}");
+    }
+}
+
+#[test]
+fn certificates_for_etcd_are_kept_and_reach_the_new_controllers() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_4_1, Flavour::Etcd));
+    lab.tool(&upgrade("run")).exits(0);
+    let after = lab.cluster_state().unwrap();
+    let secret = "/secrets/kube-system/calico-etcd-secrets";
+    assert_eq!(after.get(secret), lab.start().state().get(secret));
+    assert_eq!(workload(&after, "configmaps", "calico-config")["data"]["etcd_ca"], "/calico-secrets/etcd-ca");
+    let pod = &workload(&after, "deployments", "calico-kube-controllers")["spec"]["template"]["spec"];
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], "calico-etcd-secrets");
+    assert_eq!(pod["containers"][0]["volumeMounts"][0]["mountPath"], "/calico-secrets");
+}
+
+/// What the journal of the only run tells, in its order: changes by their labels, waits by what they waited for.
+fn told(lab: &Lab) -> Vec<String> {
+    let text = fs::read_to_string(lab.run_directory().join("journal.jsonl")).unwrap();
+    let entries = text.lines().map(|line| serde_json::from_str::<Value>(line.split('\t').next().unwrap()).unwrap());
+    let mut all = Vec::new();
+    for entry in entries {
+        let labels = entry["changes"].as_array().into_iter().flatten().filter(|_| entry["kind"] == "intended");
+        all.extend(labels.filter_map(|change| change["label"].as_str().map(str::to_owned)));
+        all.extend(entry["what"].as_str().map(|what| format!("waited for {what}")));
+    }
+    all
+}
+
+#[test]
+fn the_old_controller_is_gone_before_the_new_one_comes_and_the_nodes_follow() {
+    for (kubernetes, flavour, label) in [
+        (Kubernetes::V1_8, Flavour::Etcd, "k8s-app=calico-policy"),
+        (Kubernetes::V1_34, Flavour::Kubeadm, "k8s-app=calico-policy-controller"),
+    ] {
+        let lab = lab(kubernetes, small(Release::V2_5_1, flavour));
+        lab.tool(&upgrade("run")).exits(0);
+        let told = told(&lab);
+        let order = [
+            "create ServiceAccount kube-system/calico-kube-controllers".to_owned(),
+            "create ClusterRole calico-kube-controllers".to_owned(),
+            "replace Deployment kube-system/calico-policy-controller".to_owned(),
+            format!("waited for the pods with {label} to be gone"),
+            "create Deployment kube-system/calico-kube-controllers".to_owned(),
+            "waited for Deployment kube-system/calico-kube-controllers to be ready".to_owned(),
+            "replace DaemonSet kube-system/calico-node".to_owned(),
+            "delete Pod on node-2".to_owned(),
+        ];
+        let place =
+            |what: &String| told.iter().position(|one| one == what).unwrap_or_else(|| panic!("no {what} in {told:#?}"));
+        assert!(order.iter().map(place).is_sorted(), "{told:#?}");
+    }
+}
+
+#[test]
+fn an_old_controller_that_does_not_go_stops_the_run_before_a_second_one_comes() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Etcd));
+    let pod = lab.pods("k8s-app=calico-policy").unwrap().remove(0);
+    let node = pod["spec"]["nodeName"].as_str().unwrap().to_owned();
+    lab.nodes().fail(&node, Fault::KubeletLost).unwrap();
+    let run = [upgrade("run"), vec!["--ready-within", "2s", "--ignore", "CU-C007=a lost node is the point"]].concat();
+    lab.tool(&run).exits(4).says("the pods with k8s-app=calico-policy to be gone").says("calico-upgrader resume");
+    let new = "/apis/apps/v1/namespaces/kube-system/deployments/calico-kube-controllers";
+    assert!(lab.api().get(new).is_err(), "the new controller came while the old one was there");
+    lab.nodes().repair(&node).unwrap();
+    lab.tool(&upgrade("resume")).exits(0);
+    assert_eq!(lab.api().get(new).unwrap()["status"]["readyReplicas"], 1);
+}
+
+#[test]
+fn a_new_controller_that_never_gets_ready_stops_the_run_with_its_reason() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Etcd));
+    let nodes = ["node-2", "node-3"];
+    nodes.iter().for_each(|node| lab.nodes().fail(node, Fault::ImagePull).unwrap());
+    let run = [upgrade("run"), vec!["--ready-within", "5s"]].concat();
+    lab.tool(&run).exits(4).says("calico-kube-controllers").says("ImagePullBackOff");
+    let is_old = |pod: &Value| pod["spec"]["containers"][0]["image"].as_str().unwrap().ends_with("node:v2.5.1");
+    assert!(lab.calico_pods().unwrap().values().flatten().all(is_old), "a node was touched");
+    nodes.iter().for_each(|node| lab.nodes().repair(node).unwrap());
+    lab.tool(&upgrade("resume")).exits(0);
+}
+
+/// A pod of a Deployment has a name of its own each time, and may be placed on another node.
+fn upgraded(lab: &Lab) -> State {
+    let mut state = lab.cluster_state().unwrap();
+    state.retain(|key, _| {
+        !key.contains("calico-upgrader") && !key.starts_with("/pods/kube-system/calico-kube-controllers-")
+    });
+    state
+}
+
+#[test]
+fn killed_while_controllers_are_replaced_the_run_goes_on_to_the_same_end() {
+    for (kubernetes, every) in [(Kubernetes::V1_8, 3), (Kubernetes::V1_34, 5)] {
+        let mut lab = lab(kubernetes, small(Release::V2_3_0, Flavour::Etcd));
+        let file = lab.state().join("boundaries");
+        lab.tool(&[upgrade("run"), vec!["--fault-record", file.to_str().unwrap()]].concat()).exits(0);
+        let recorded = fs::read_to_string(&file).unwrap();
+        let boundaries: Vec<&str> = recorded.lines().filter(|line| line.starts_with(STEP)).collect();
+        assert!(boundaries.len() > 20, "only {} boundaries", boundaries.len());
+        let expected = upgraded(&lab);
+        for boundary in boundaries.iter().step_by(every) {
+            lab.again();
+            let killed = lab.command(&[upgrade("run"), vec!["--fault", boundary]].concat()).output().unwrap();
+            assert_eq!(killed.status.signal(), Some(9), "not killed at {boundary}");
+            lab.tool(&upgrade("resume")).exits(0);
+            let found = differences(&expected, &upgraded(&lab));
+            assert!(found.is_empty(), "killed at {boundary}: {found:#?}");
+            let told = told(&lab);
+            let place = |what: &str| told.iter().position(|one| one.starts_with(what)).unwrap();
+            assert!(place("waited for the pods") < place("create Deployment"), "killed at {boundary}: {told:#?}");
+        }
+    }
+}
+
+#[test]
+fn what_upstream_tested_on_etcd_needs_no_flag_and_the_rest_names_its_row() {
+    for release in [Release::V2_4_1, Release::V2_5_1] {
+        let lab = lab(Kubernetes::V1_8, small(release, Flavour::Etcd));
+        lab.tool(&["plan", "--to", "v2.6", "--detailed-exitcode"]).exits(2).says("not Calico's data in etcd");
+        lab.tool(&["plan", "--to", "v2.6.5"]).exits(16).says("k8s-policy-no-match");
+    }
+    let lab = lab(Kubernetes::V1_8, small(Release::V2_3_0, Flavour::Etcd));
+    let refused = lab.tool(&["plan", "--to", "v2.6"]).exits(16);
+    refused.says("CU-P003").says("missing: Calico v2.3 · etcd · Kubernetes v1.8");
+}
+
+#[test]
+fn policies_below_v2_4_on_etcd_are_converted() {
+    let lab = lab(Kubernetes::V1_8, small(Release::V2_3_0, Flavour::Etcd));
+    lab.tool(&upgrade("run")).exits(0);
+    let after = lab.cluster_state().unwrap();
+    assert!(after.contains_key("networking.k8s.io/networkpolicies/payments/default-deny"));
+    assert!(!after.contains_key("networking.k8s.io/networkpolicies/shop/allow-web"), "a dormant policy woke up");
+}
+
+#[test]
+fn an_etcd_in_the_cluster_is_shown_and_left_alone() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Kubeadm));
+    lab.tool(&["discover"])
+        .exits(0)
+        .says("DaemonSet kube-system/calico-etcd, which is left alone")
+        .says("datastore etcd");
+    let pods = lab.pods("k8s-app=calico-etcd").unwrap();
+    lab.tool(&upgrade("run")).exits(0);
+    assert_eq!(lab.pods("k8s-app=calico-etcd").unwrap(), pods, "a pod of etcd was touched");
+}
+
+/// Lays out another runner of the controllers, with one pod.
+fn add_controller(lab: &Lab, resource: &str, name: &str, label: &str) -> String {
+    let labels = json!({"k8s-app": label});
+    let container = json!({"name": name, "image": format!("{REGISTRY}/kube-policy-controller:v0.5.1")});
+    let body = json!({"metadata": {"name": name}, "spec": {"replicas": 1, "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}});
+    let path = format!("/apis/apps/v1/namespaces/kube-system/{resource}");
+    lab.api().create(&path, &body).unwrap();
+    format!("{path}/{name}")
+}
+
+#[test]
+fn a_replica_set_left_from_before_v2_stops_as_well() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Etcd));
+    let path = add_controller(&lab, "replicasets", "calico-policy-controller", "calico-policy-of-old");
+    lab.tool(&upgrade("run")).exits(0);
+    assert_eq!(lab.api().get(&path).unwrap()["spec"]["replicas"], 0);
+    assert!(lab.pods("k8s-app=calico-policy-of-old").unwrap().is_empty());
+}
+
+#[test]
+fn controllers_under_a_name_of_their_own_are_refused() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Etcd));
+    add_controller(&lab, "deployments", "corp-controllers", "corp-controllers");
+    lab.tool(&upgrade("run")).exits(16).says("CU-C005").says("corp-controllers");
+    variation::no_calico(&lab).unwrap();
+    lab.tool(&upgrade("run")).exits(3).says("CU-C001");
+}
