@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::{Cluster, ClusterError, adapt};
+use super::{Cluster, ClusterError, adapt, keys::live_key};
 use crate::resource::{Kind, Live, ObjectRef};
 
 /// Objects asked for in one page of a list.
@@ -15,6 +15,9 @@ pub type Raw = Value;
 impl Cluster {
     /// Reads one object; `None` only if the server says that it is not there, or has no such kind.
     pub async fn get(&self, reference: &ObjectRef) -> Result<Option<Live>, ClusterError> {
+        if reference.kind == Kind::EtcdKey {
+            return self.get_key(&reference.name).await?.map(|key| live_key(&key)).transpose();
+        }
         let Ok(place) = self.place(reference.kind) else { return Ok(None) };
         let path = place.object(reference);
         match self.read(&path).await {
@@ -26,6 +29,9 @@ impl Cluster {
 
     /// Reads one object as the server gives it.
     pub async fn get_raw(&self, reference: &ObjectRef) -> Result<Option<Raw>, ClusterError> {
+        if reference.kind == Kind::EtcdKey {
+            return Ok(self.get_key(&reference.name).await?.map(|key| key.to_object()));
+        }
         match self.read(&self.place(reference.kind)?.object(reference)).await {
             Ok(body) => Ok(Some(body)),
             Err(ClusterError::NotFound { .. }) => Ok(None),
@@ -72,6 +78,9 @@ impl Cluster {
         selector: &str,
         read: impl Fn(Raw) -> Result<T, ClusterError>,
     ) -> Result<(Vec<T>, String), ClusterError> {
+        if kind == Kind::EtcdKey {
+            return self.collect_keys(read).await;
+        }
         for _ in 1..LIST_TRIES {
             match self.collect_once(kind, namespace, selector, &read).await {
                 Err(ClusterError::Stale { .. }) => {}

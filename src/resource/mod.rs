@@ -44,6 +44,8 @@ pub enum Kind {
     GlobalFelixConfig,
     GlobalBgpConfig,
     GlobalNetworkPolicy,
+    /// A key of Calico's own etcd; its name is the whole path of the key.
+    EtcdKey,
 }
 
 impl Kind {
@@ -87,6 +89,7 @@ impl Kind {
             Kind::GlobalFelixConfig => "GlobalFelixConfig",
             Kind::GlobalBgpConfig => "GlobalBGPConfig",
             Kind::GlobalNetworkPolicy => "GlobalNetworkPolicy",
+            Kind::EtcdKey => "EtcdKey",
         }
     }
 
@@ -116,7 +119,8 @@ impl Kind {
             | Kind::BgpPeer
             | Kind::GlobalFelixConfig
             | Kind::GlobalBgpConfig
-            | Kind::GlobalNetworkPolicy => false,
+            | Kind::GlobalNetworkPolicy
+            | Kind::EtcdKey => false,
         }
     }
 }
