@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::FORMAT;
+use super::{EtcdSource, FORMAT, keys::add_keys};
 use crate::{
     cluster::{Cluster, ClusterError},
     resource::{Digest, Kind, ObjectRef},
@@ -14,6 +14,9 @@ pub struct Manifest {
     /// The uid of namespace kube-system.
     pub cluster: String,
     pub files: Vec<Entry>,
+    /// Where the keys of etcd are from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdSource>,
 }
 
 /// One file of a backup.
@@ -50,7 +53,7 @@ const PARTS: [Kind; 6] = [
 /// Reads all of Calico's data, all namespaces and policies, and the given objects of the install.
 pub async fn collect(cluster: &Cluster, uid: &str, objects: &[ObjectRef]) -> Result<Archive, ClusterError> {
     let mut archive = Archive {
-        manifest: Manifest { format: FORMAT, cluster: uid.to_owned(), files: Vec::new() },
+        manifest: Manifest { format: FORMAT, cluster: uid.to_owned(), files: Vec::new(), etcd: None },
         files: Vec::new(),
     };
     for kind in WHOLE.into_iter().chain(Kind::THIRD_PARTY).chain(Kind::CUSTOM) {
@@ -63,6 +66,9 @@ pub async fn collect(cluster: &Cluster, uid: &str, objects: &[ObjectRef]) -> Res
             lines.extend(cluster.get_raw(object).await?.map(|body| body.to_string()));
         }
         archive.add(kind, lines);
+    }
+    if let Some(etcd) = cluster.etcd() {
+        add_keys(&mut archive, etcd).await.map_err(ClusterError::of_key)?;
     }
     Ok(archive)
 }

@@ -4,6 +4,7 @@
 //! `--ignore ID=reason`, and the reason is kept in the plan.
 
 mod cluster;
+mod etcd;
 mod install;
 
 use std::collections::BTreeMap;
@@ -80,7 +81,7 @@ impl Finding {
 
 /// Holds all checks against an inventory.
 pub fn findings(inventory: &Inventory) -> Vec<Finding> {
-    let all = [install::findings(inventory), cluster::findings(inventory)];
+    let all = [install::findings(inventory), cluster::findings(inventory), etcd::findings(inventory)];
     all.into_iter().flatten().collect()
 }
 
@@ -92,7 +93,7 @@ pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
 }
 
 /// Every check, with one line on what it looks at.
-pub const CHECKS: [(&str, &str); 13] = [
+pub const CHECKS: [(&str, &str); 20] = [
     ("CU-C001", "a Calico is installed"),
     ("CU-C002", "there is one Calico, not two"),
     ("CU-C003", "no operator manages Calico"),
@@ -106,4 +107,11 @@ pub const CHECKS: [(&str, &str); 13] = [
     ("CU-C011", "all of Calico's data can be converted without loss"),
     ("CU-C012", "the API server serves the old data, and can hold the new"),
     ("CU-C013", "every hand-made change can be told from the release's own"),
+    ("CU-C020", "the etcd of an install on etcd was asked"),
+    ("CU-C021", "one datastore is in use, not two"),
+    ("CU-C022", "every endpoint of etcd answers"),
+    ("CU-C023", "Calico is not paused in its etcd"),
+    ("CU-C024", "Calico can read every key of its own"),
+    ("CU-C025", "etcd gives every key byte by byte"),
+    ("CU-C026", "old controllers left nothing behind in etcd"),
 ];

@@ -4,6 +4,7 @@ mod arguments;
 mod backup;
 mod check;
 mod convert;
+mod datastore;
 mod discover;
 mod failure;
 mod plan;

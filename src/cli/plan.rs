@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub async fn plan(session: &Session, arguments: &Plan) -> Ended {
-    let cluster = session.connect().await?;
+    let cluster = session.connect_with_data().await?;
     let (sealed, inventory) = make(session, &cluster, &arguments.planning).await?;
     show(session, &sealed, &inventory);
     tracing::info!(requests = cluster.requests(), "planned");

@@ -7,14 +7,18 @@ use crate::{
 };
 
 impl Cluster {
-    /// Carries the connection to the etcd of Calico's own data.
-    pub fn with_etcd(mut self, etcd: Etcd) -> Self {
-        self.etcd = Some(etcd);
+    /// Carries the connection to the etcd of Calico's own data, and whether the operator said that it is the one.
+    pub fn with_etcd(mut self, etcd: Etcd, is_chosen: bool) -> Self {
+        (self.etcd, self.is_etcd_chosen) = (Some(etcd), is_chosen);
         self
     }
 
     pub fn etcd(&self) -> Option<&Etcd> {
         self.etcd.as_ref()
+    }
+
+    pub fn is_etcd_chosen(&self) -> bool {
+        self.is_etcd_chosen
     }
 
     /// Where no etcd is known, no key is absent either.
@@ -106,7 +110,7 @@ fn malformed(key: &str, what: &str) -> ClusterError {
 
 impl ClusterError {
     /// Races of keys are races like any other.
-    fn of_key(error: EtcdError) -> Self {
+    pub(crate) fn of_key(error: EtcdError) -> Self {
         let message = error.to_string();
         match error {
             EtcdError::NotFound { key } => Self::NotFound { path: key },

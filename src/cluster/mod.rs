@@ -56,6 +56,7 @@ pub struct Cluster {
     requests: Arc<AtomicU64>,
     /// The etcd of Calico's own data, where it has one.
     etcd: Option<Etcd>,
+    is_etcd_chosen: bool,
     pub server: String,
     pub kubernetes: Version,
 }
@@ -74,6 +75,7 @@ impl Cluster {
             served: Arc::default(),
             requests: Arc::default(),
             etcd: None,
+            is_etcd_chosen: false,
             server,
             kubernetes: Version::new(0, 0, 0),
         };

@@ -119,16 +119,11 @@ fn failed(endpoint: &Endpoint, error: impl Error + Send + Sync + 'static) -> Etc
 
 /// Looks for an error of TLS in a chain of causes; an I/O error hides its own cause from `source`.
 fn tls_problem(error: &(dyn Error + 'static)) -> Option<TlsProblem> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
-        let inner = inner.map(|error| error as &(dyn Error + 'static));
-        if let Some(found) = [Some(cause), inner].into_iter().flatten().find_map(|one| one.downcast_ref()) {
-            return Some(TlsProblem::of(found));
-        }
-        next = inner.and_then(Error::source).or_else(|| cause.source());
+    if let Some(found) = error.downcast_ref::<rustls::Error>() {
+        return Some(TlsProblem::of(found));
     }
-    None
+    let hidden = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+    hidden.and_then(|error| tls_problem(error)).or_else(|| error.source().and_then(tls_problem))
 }
 
 impl TlsProblem {

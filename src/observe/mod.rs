@@ -1,5 +1,6 @@
 //! Looks at a cluster and writes down what is there.
 
+mod etcd;
 mod install;
 mod rights;
 
@@ -15,6 +16,7 @@ use crate::{
     runbook::Catalogue,
 };
 
+pub use etcd::etcd_access;
 pub use rights::{read_rights, write_rights};
 
 /// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).
@@ -60,6 +62,7 @@ pub async fn inventory(
             .collect(),
         rights_missing: rights::missing(cluster, &write_rights(cluster)).await?,
         installs,
+        etcd: etcd::etcd_facts(cluster).await?,
     })
 }
 
@@ -97,6 +100,7 @@ pub async fn cluster_facts(cluster: &Cluster) -> Result<ClusterFacts, ObserveErr
         has_leases: cluster.serves(Kind::Lease),
         has_definitions: cluster.serves(Kind::CustomResourceDefinition),
         can_try_writes: cluster.can_try_writes(),
+        etcd: cluster.etcd().map(|etcd| etcd.connection().cluster.clone()),
     })
 }
 

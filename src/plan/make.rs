@@ -253,6 +253,7 @@ fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedS
         StepKind::ConvertPolicies => Ok(steps::convert_policies(materials)),
         StepKind::CopyResources => Ok(steps::copy_resources(materials)),
         StepKind::ApplyManifests => Ok(steps::apply_manifests(materials, earlier)),
+        StepKind::RemoveLeftovers => Ok(steps::remove_leftovers(materials.inventory.etcd.as_ref())),
         StepKind::RollNodes => steps::roll_nodes(materials, &step.parameters, earlier),
         StepKind::Verify => Ok(steps::verify(materials, earlier)),
     }

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -152,7 +152,18 @@ impl<'de> Deserialize<'de> for Document {
 
 impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+        Self::of_hash(&Sha256::digest(bytes))
+    }
+
+    /// The digest of what is written, without keeping it.
+    pub fn of_written<E>(write: impl FnOnce(&mut dyn io::Write) -> Result<(), E>) -> Result<Self, E> {
+        let mut hasher = Hasher(Sha256::new());
+        write(&mut hasher)?;
+        Ok(Self::of_hash(&hasher.0.finalize()))
+    }
+
+    fn of_hash(hash: &[u8]) -> Self {
+        Self(hash.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     pub fn text(&self) -> &str {
@@ -162,6 +173,20 @@ impl Digest {
     /// The first digits, enough for people to compare.
     pub fn short(&self) -> &str {
         &self.0[..12.min(self.0.len())]
+    }
+}
+
+/// Takes what is written into a hash.
+struct Hasher(Sha256);
+
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -72,6 +72,7 @@ pub enum StepKind {
     ConvertPolicies,
     CopyResources,
     ApplyManifests,
+    RemoveLeftovers,
     RollNodes,
     Verify,
 }

@@ -94,9 +94,9 @@ async fn a_key_that_never_rests_is_named_and_the_reading_ends() {
     let client = connect(&access(etcd.endpoints())).await;
     let take = |_: &mut (), key: Key| {
         if key.path == "/calico/v1/Ready" {
-            etcd.put("/calico/v1/Ready", b"again").unwrap();
+            etcd.put("/calico/v1/config/ClusterType", b"again").unwrap();
         }
     };
     let (reading, ()) = client.read_settled(|| (), take).await.unwrap();
-    assert_eq!(Vec::from_iter(reading.moving), ["/calico/v1/Ready"]);
+    assert_eq!(Vec::from_iter(reading.moving), ["/calico/v1/config/ClusterType"]);
 }

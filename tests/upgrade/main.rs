@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
+mod etcd;
 mod interruptions;
 mod kill_matrix;
 mod lab;

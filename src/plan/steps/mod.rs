@@ -1,10 +1,12 @@
 //! What each kind of step wants, decided from the inventory.
 
+mod leftovers;
 mod manifests;
 mod policies;
 mod resources;
 mod roll;
 
+pub(super) use leftovers::remove_leftovers;
 pub(super) use manifests::apply_manifests;
 pub(super) use policies::convert_policies;
 pub(super) use resources::copy_resources;
