@@ -233,13 +233,18 @@ fn one_cluster(answering: &[(Endpoint, Told)]) -> Result<String, EtcdError> {
 ///
 /// The server tidies paths: `/a/../b` would be `/b`, another key. Such names cannot be stored either.
 pub(super) fn path_of(key: &str) -> Result<String, EtcdError> {
-    let is_exact = |element: &str| !["", ".", ".."].contains(&element);
     match key.strip_prefix('/') {
-        Some(rest) if rest.split('/').all(is_exact) => {
+        Some(rest) if is_key_name(key) => {
             Ok(format!("/v2/keys/{}", rest.split('/').map(escape).collect::<Vec<_>>().join("/")))
         }
         _ => Err(EtcdError::NoKey { key: key.to_owned() }),
     }
+}
+
+/// Answers whether a text names one key exactly.
+pub fn is_key_name(text: &str) -> bool {
+    let is_exact = |element: &str| !["", ".", ".."].contains(&element);
+    text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_exact))
 }
 
 /// Writes a text so that no character of it means anything in a URL or a form.

@@ -86,9 +86,17 @@ pub async fn read_all(cluster: &Cluster, objects: &[ObjectRef]) -> Result<BTreeM
             let named = listed.into_iter().map(|live| (reference(kind, &live), live));
             let wanted: std::collections::BTreeSet<_> = wanted.into_iter().collect();
             found.extend(named.filter(|(object, _)| wanted.contains(object)));
+            for object in wanted.into_iter().filter(|object| is_listed_nowhere(object)) {
+                found.extend(cluster.get(object).await?.map(|live| (object.clone(), live)));
+            }
         }
     }
     Ok(found)
+}
+
+/// etcd lists no key below an element that begins with `_`, so that it is not listed says nothing.
+fn is_listed_nowhere(object: &ObjectRef) -> bool {
+    object.kind == Kind::EtcdKey && object.name.contains("/_")
 }
 
 /// Answers what tells this cluster apart from others, and what its API server can do.

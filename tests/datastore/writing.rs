@@ -1,5 +1,5 @@
 use calico_upgrader::datastore::EtcdError;
-use harness::ODD_NAMES;
+use harness::{CalicoEtcd, EtcdSetup, ODD_NAMES};
 
 use crate::{access, connect, plain};
 
@@ -70,4 +70,18 @@ async fn a_directory_is_neither_read_nor_removed_as_a_key() {
     let error = client.remove_key("/calico/v1/config", 1).await.unwrap_err();
     assert!(matches!(error, EtcdError::Directory { .. } | EtcdError::Moved { .. }), "{error:?}");
     assert_eq!(etcd.keys().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_write_to_a_member_that_is_gone_is_left_open_and_made_once_by_another() {
+    let etcd = CalicoEtcd::start(EtcdSetup { members: 3, ..EtcdSetup::default() }).unwrap();
+    let client = connect(&access(etcd.endpoints())).await;
+    let made = client.create_key("/calico/v1/config/a", "one").await.unwrap();
+    etcd.stop_member(0).unwrap();
+    let error = client.replace_key("/calico/v1/config/a", "two", made.modified).await.unwrap_err();
+    assert!(error.leaves_the_outcome_open(), "{error:?}");
+    // Looking at the key finds a member that answers, and tells that nothing was written.
+    assert_eq!(client.get("/calico/v1/config/a").await.unwrap(), Some(made.clone()));
+    client.replace_key("/calico/v1/config/a", "two", made.modified).await.unwrap();
+    assert_eq!(etcd.keys().unwrap()["/calico/v1/config/a"].0, "two");
 }

@@ -127,11 +127,6 @@ impl CalicoEtcd {
         self.supervisor(member, |supervisor| supervisor.start_server(Server::Etcd, command)).map(drop)
     }
 
-    /// Makes a member hang: it keeps its connections and answers nothing.
-    pub fn freeze_member(&self, member: usize) -> Result<()> {
-        self.supervisor(member, |supervisor| supervisor.signal_server(Server::Etcd, "STOP"))
-    }
-
     fn supervisor<T>(&self, member: usize, command: impl FnOnce(&mut Supervisor) -> Result<T>) -> Result<T> {
         command(&mut self.members[member].supervisor.lock().expect("nothing panics while it talks to the supervisor"))
     }
