@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::{Cluster, ClusterError, adapt, keys::live_key};
+use super::{Cluster, ClusterError, adapt};
 use crate::resource::{Kind, Live, ObjectRef};
 
 /// Objects asked for in one page of a list.
@@ -16,7 +16,7 @@ impl Cluster {
     /// Reads one object; `None` only if the server says that it is not there, or has no such kind.
     pub async fn get(&self, reference: &ObjectRef) -> Result<Option<Live>, ClusterError> {
         if reference.kind == Kind::EtcdKey {
-            return self.get_key(&reference.name).await?.map(|key| live_key(&key)).transpose();
+            return self.get_key(&reference.name).await?.map(|key| super::keys::live_key(&key)).transpose();
         }
         let Ok(place) = self.place(reference.kind) else { return Ok(None) };
         let path = place.object(reference);

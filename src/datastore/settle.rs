@@ -53,11 +53,10 @@ impl Etcd {
         fresh: impl Fn() -> S,
         take: impl Fn(&mut S, Key),
     ) -> Result<(Reading, S), EtcdError> {
-        let (_, _, mut before) = self.read_once(|| (), |_, _| ()).await?;
+        let (_, _, mut before) = self.read_once(|| (), |_, _| (), None).await?;
         for rounds in 2.. {
-            let (mut reading, sink, stamps) = self.read_once(&fresh, &take).await?;
+            let (mut reading, sink, stamps) = self.read_once(&fresh, &take, Some(before)).await?;
             reading.rounds = rounds;
-            reading.moving = changed(&before, &stamps);
             if reading.moving.is_empty() || rounds == ROUNDS {
                 return Ok((reading, sink));
             }
@@ -72,7 +71,7 @@ impl Etcd {
         fresh: impl Fn() -> S,
         take: impl Fn(&mut S, Key),
     ) -> Result<(Reading, S), EtcdError> {
-        let (mut reading, sink, _) = self.read_once(fresh, take).await?;
+        let (mut reading, sink, _) = self.read_once(fresh, take, None).await?;
         reading.rounds = 1;
         Ok((reading, sink))
     }
@@ -81,8 +80,9 @@ impl Etcd {
         &self,
         fresh: impl Fn() -> S,
         take: impl Fn(&mut S, Key),
+        before: Option<Stamps>,
     ) -> Result<(Reading, S, Stamps), EtcdError> {
-        let mut round = Round { reading: Reading::default(), sink: fresh(), stamps: Stamps::new(), take };
+        let mut round = Round { reading: Reading::default(), sink: fresh(), stamps: Stamps::new(), before, take };
         round.reading.index = self.visit(|found| round.note(found)).await?;
         // What is found by name may mention further names.
         let mut asked = BTreeSet::new();
@@ -92,6 +92,8 @@ impl Etcd {
                 round.reading.hidden.found.insert(name);
             }
         }
+        // What the reading before had, and this one did not come across.
+        round.reading.moving.extend(round.before.into_iter().flatten().map(|(key, _)| key.into()));
         Ok((round.reading, round.sink, round.stamps))
     }
 }
@@ -101,6 +103,8 @@ struct Round<S, T> {
     reading: Reading,
     sink: S,
     stamps: Stamps,
+    /// What of the reading before was not found again yet; it shrinks while `stamps` grows.
+    before: Option<Stamps>,
     take: T,
 }
 
@@ -122,17 +126,18 @@ impl<S, T: Fn(&mut S, Key)> Round<S, T> {
         if key.ttl.is_some() {
             reading.passing += 1;
         } else {
+            self.compare(&key);
             self.stamps.insert(key.path.as_str().into(), key.modified);
         }
         (self.take)(&mut self.sink, key);
     }
-}
 
-/// The keys that are not alike in both readings.
-fn changed(before: &Stamps, after: &Stamps) -> BTreeSet<String> {
-    let differs = |one: &Stamps, other: &Stamps| -> Vec<String> {
-        let moved = one.iter().filter(|(key, index)| other.get(*key) != Some(index));
-        moved.map(|(key, _)| key.to_string()).collect()
-    };
-    differs(before, after).into_iter().chain(differs(after, before)).collect()
+    /// Notes a key that the reading before found otherwise.
+    fn compare(&mut self, key: &Key) {
+        if let Some(before) = &mut self.before
+            && before.remove(key.path.as_str()) != Some(key.modified)
+        {
+            self.reading.moving.insert(key.path.clone());
+        }
+    }
 }
