@@ -4,7 +4,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
@@ -20,6 +20,9 @@ use super::{
 
 /// How often all endpoints are asked for a read before it fails; the pauses between grow.
 const READ_ROUNDS: u32 = 5;
+
+/// An etcd that only answers that it cannot, as one without a quorum does after seven seconds, is not asked again after this.
+const READ_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection to one etcd cluster. Clones share it.
 #[derive(Clone)]
@@ -133,10 +136,10 @@ impl Etcd {
         }
     }
 
-    /// Reads from whichever endpoint answers, for about ten seconds of silence.
+    /// Reads from whichever endpoint answers.
     async fn read(&self, key: &str, query: &str) -> Result<(Node, u64), EtcdError> {
         let path = format!("{}?{query}", path_of(key)?);
-        let mut pause = Duration::from_millis(200);
+        let (started, mut pause) = (Instant::now(), Duration::from_millis(200));
         for round in 1.. {
             let mut last = EtcdError::NoEndpoints;
             for _ in &self.0.endpoints {
@@ -147,7 +150,7 @@ impl Etcd {
                 }
                 self.0.current.store((current + 1) % self.0.endpoints.len(), Ordering::Relaxed);
             }
-            if round == READ_ROUNDS {
+            if round == READ_ROUNDS || started.elapsed() > READ_LIMIT {
                 return Err(last);
             }
             tokio::time::sleep(pause).await;
