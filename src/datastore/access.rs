@@ -109,9 +109,12 @@ impl Access {
     }
 
     /// How TLS is spoken: the server is verified with the given authority and no other.
-    pub(super) fn tls(&self) -> Result<ClientConfig, EtcdError> {
+    ///
+    /// Where no endpoint is https, certificates that an install still holds are not even read.
+    pub(super) fn tls(&self, endpoints: &[Endpoint]) -> Result<ClientConfig, EtcdError> {
+        let is_spoken = endpoints.iter().any(|endpoint| endpoint.is_secure);
         let mut roots = RootCertStore::empty();
-        if let Some(Authority { from, pem }) = &self.authority {
+        if let Some(Authority { from, pem }) = self.authority.as_ref().filter(|_| is_spoken) {
             for certificate in certificates(from, pem)? {
                 roots.add(certificate).map_err(|error| unusable(from, error.to_string()))?;
             }
@@ -121,7 +124,8 @@ impl Access {
             .with_safe_default_protocol_versions()
             .expect("ring speaks every version of TLS that rustls does")
             .with_root_certificates(roots);
-        let Some(Identity { from, certificate, key }) = &self.identity else { return Ok(config.with_no_client_auth()) };
+        let identity = self.identity.as_ref().filter(|_| is_spoken);
+        let Some(Identity { from, certificate, key }) = identity else { return Ok(config.with_no_client_auth()) };
         let key = PrivateKeyDer::from_pem_slice(key.expose_secret())
             .map_err(|_| unusable(from, "it holds no private key in PEM".to_owned()))?;
         config

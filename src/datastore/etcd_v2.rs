@@ -83,7 +83,7 @@ impl Etcd {
     /// An endpoint that is silent is left out while another one answers; everything else that is wrong with one is an error.
     pub async fn connect(access: &Access) -> Result<Self, EtcdError> {
         let endpoints = access.endpoints()?;
-        let transport = Transport::new(access)?;
+        let transport = Transport::new(access, &endpoints)?;
         let told = join_all(endpoints.iter().map(|endpoint| ask(&transport, endpoint))).await;
         let (mut answering, mut silent, mut first_error) = (Vec::new(), Vec::new(), None);
         for (endpoint, told) in endpoints.into_iter().zip(told) {

@@ -42,12 +42,12 @@ pub(super) struct Answer {
 }
 
 impl Transport {
-    pub fn new(access: &Access) -> Result<Self, EtcdError> {
+    pub fn new(access: &Access, endpoints: &[Endpoint]) -> Result<Self, EtcdError> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_LIMIT));
-        let https = HttpsConnectorBuilder::new().with_tls_config(access.tls()?).https_or_http().enable_http1();
+        let https = HttpsConnectorBuilder::new().with_tls_config(access.tls(endpoints)?).https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new()).build(https.wrap_connector(http));
         Ok(Self { client, authorization: access.credentials.as_ref().map(authorization) })
     }
