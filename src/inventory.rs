@@ -1,10 +1,13 @@
 //! Everything that is known about a cluster at one moment. What is not known says why; nothing is guessed.
 
+mod etcd;
 mod owner;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use etcd::EtcdFacts;
 
 use crate::{
     resource::{Digest, Document, Kind, ObjectRef},
@@ -33,6 +36,9 @@ pub struct Inventory {
     /// Whose tools wrote the objects of the install, as far as they left a sign.
     #[serde(default)]
     pub owners: Vec<Owner>,
+    /// The etcd of Calico's own data, if it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdFacts>,
 }
 
 /// The cluster itself.
@@ -46,6 +52,9 @@ pub struct ClusterFacts {
     /// Whether it has CustomResourceDefinitions at all: Kubernetes v1.6 has not.
     pub has_definitions: bool,
     pub can_try_writes: bool,
+    /// The id of the etcd cluster of Calico's own data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<String>,
 }
 
 /// A fact, or why it is not known.

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `version`, `resource`, `inventory` | the nouns: releases, objects, what is known of a cluster |
 //! | `convert`, `check`, `runbook`, `plan` | decisions, pure: no client, no file, no clock |
-//! | `cluster`, `backup` | hands: the Kubernetes API, archives |
+//! | `datastore`, `cluster`, `backup` | hands: Calico's own etcd, the Kubernetes API, archives |
 //! | `event`, `journal`, `door`, `observe`, `step`, `engine` | work: tell, remember, change, look, take steps, run |
 //! | `report`, `cli` | the door to people |
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod convert;
+pub mod datastore;
 pub mod door;
 pub mod engine;
 pub mod event;

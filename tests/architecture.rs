@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The rooms from the nouns up: each uses only those before it.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "version",
     "resource",
     "inventory",
@@ -15,6 +15,7 @@ const ROOMS: [&str; 17] = [
     "check",
     "runbook",
     "plan",
+    "datastore",
     "cluster",
     "backup",
     "event",
@@ -99,6 +100,17 @@ fn the_kubernetes_client_stays_in_its_room() {
 #[test]
 fn only_the_door_changes_the_cluster() {
     assert_eq!(trespasses(&["cluster.store(", "cluster.merge(", "cluster.delete("], &["door"]), Vec::<String>::new());
+}
+
+#[test]
+fn keys_of_etcd_change_only_as_objects_of_the_cluster() {
+    let words = ["create_key(", "replace_key(", "remove_key("];
+    assert_eq!(trespasses(&words, &["datastore", "cluster"]), Vec::<String>::new());
+}
+
+#[test]
+fn the_http_client_of_etcd_stays_in_its_room() {
+    assert_eq!(trespasses(&["hyper_util", "hyper_rustls", "http_body_util"], &["datastore"]), Vec::<String>::new());
 }
 
 #[test]

@@ -309,6 +309,7 @@ impl Start {
             has_leases: false,
             has_definitions: true,
             can_try_writes: false,
+            etcd: None,
         };
         Inventory {
             cluster,
@@ -322,6 +323,7 @@ impl Start {
             objects: manifest.objects.iter().map(stored).collect(),
             rights_missing: Vec::new(),
             owners: Vec::new(),
+            etcd: None,
         }
     }
 }

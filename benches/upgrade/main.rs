@@ -6,6 +6,7 @@
 
 mod copy;
 mod figure;
+mod keys;
 mod measure;
 mod plan;
 mod roll;
@@ -18,7 +19,8 @@ use measure::Result;
 
 type Bench = (&'static str, fn() -> Result<Vec<Figure>>);
 
-const BENCHES: [Bench; 3] = [("plan", plan::measure), ("copy", copy::measure), ("roll", roll::measure)];
+const BENCHES: [Bench; 4] =
+    [("plan", plan::measure), ("copy", copy::measure), ("roll", roll::measure), ("keys", keys::measure)];
 
 fn main() -> ExitCode {
     // cargo adds `--bench` by itself.

@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::FORMAT;
+use super::{EtcdSource, FORMAT, keys::add_keys};
 use crate::{
     cluster::{Cluster, ClusterError},
     resource::{Digest, Kind, ObjectRef},
@@ -16,6 +16,9 @@ pub struct Manifest {
     /// The uid of namespace kube-system.
     pub cluster: String,
     pub files: Vec<Entry>,
+    /// Where the keys of etcd are from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdSource>,
 }
 
 /// One file of a backup.
@@ -54,7 +57,7 @@ const PARTS: [Kind; 8] = [
 /// Reads all of Calico's data, all namespaces and policies, and the given objects of the install.
 pub async fn collect(cluster: &Cluster, uid: &str, objects: &[ObjectRef]) -> Result<Archive, ClusterError> {
     let mut archive = Archive {
-        manifest: Manifest { format: FORMAT, cluster: uid.to_owned(), files: Vec::new() },
+        manifest: Manifest { format: FORMAT, cluster: uid.to_owned(), files: Vec::new(), etcd: None },
         files: Vec::new(),
     };
     for kind in WHOLE.into_iter().chain(Kind::THIRD_PARTY).chain(Kind::CUSTOM) {
@@ -67,6 +70,9 @@ pub async fn collect(cluster: &Cluster, uid: &str, objects: &[ObjectRef]) -> Res
             lines.extend(cluster.get_raw(object).await?.map(|body| body.to_string()));
         }
         archive.add(kind, lines);
+    }
+    if let Some(etcd) = cluster.etcd() {
+        add_keys(&mut archive, etcd).await.map_err(ClusterError::of_key)?;
     }
     Ok(archive)
 }

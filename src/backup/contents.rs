@@ -146,13 +146,19 @@ fn read_line(kind: Kind, line: &[u8]) -> Result<(ObjectRef, Value), String> {
     }
     let field = |key: &str| body["metadata"][key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let object = ObjectRef { kind, namespace: field("namespace"), name: field("name").unwrap_or_default() };
-    if !is_name(&object.name) || object.namespace.as_deref().is_some_and(|namespace| !is_name(namespace)) {
+    let is_named = if kind == Kind::EtcdKey { is_key(&object.name) } else { is_name(&object.name) };
+    if !is_named || object.namespace.as_deref().is_some_and(|namespace| !is_name(namespace)) {
         return Err("has no name that an API server would give".to_owned());
     }
     if kind.is_namespaced() != object.namespace.is_some() {
         return Err("is in a namespace where its kind is not, or the other way round".to_owned());
     }
     Ok((object, body))
+}
+
+/// Keys of etcd are paths of their own; only Calico's are ever in a backup.
+fn is_key(text: &str) -> bool {
+    text.starts_with("/calico/") && text.split('/').skip(1).all(|part| !["", ".", ".."].contains(&part))
 }
 
 /// Names become parts of API paths: a character that ends or leaves such a part is in no name
@@ -185,7 +191,7 @@ mod tests {
             bytes: lines.len() as u64,
             sha256: Digest::of(lines.as_bytes()),
         };
-        let manifest = Manifest { format: FORMAT, cluster: "uid".to_owned(), files: vec![entry] };
+        let manifest = Manifest { format: FORMAT, cluster: "uid".to_owned(), files: vec![entry], etcd: None };
         let packed = zstd::encode_all(lines.as_bytes(), 3).unwrap();
         std::fs::write(directory.path().join("networkpolicy.ndjson.zst"), packed).unwrap();
         std::fs::write(directory.path().join(MANIFEST), manifest.to_text()).unwrap();

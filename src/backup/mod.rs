@@ -2,15 +2,17 @@
 //! they can be read back.
 //!
 //! A backup is a directory: `<kind>.ndjson.zst` with one object a line, sorted by name, and `manifest.json`. The same cluster
-//! state gives the same manifest digest. Archives are hostile input: no path comes from their contents, and sizes are capped.
+//! state gives the same manifest digest. Keys of Calico's own etcd are objects like any other (`keys`). Archives are hostile input: no path comes from their contents, and sizes are capped.
 
 mod archive;
 mod contents;
 mod drill;
+mod keys;
 
 pub use archive::{Archive, Entry, Manifest, collect};
 pub use contents::{Backed, Contents, contents};
 pub use drill::{BackupError, Drilled, drill, read_manifest};
+pub use keys::EtcdSource;
 
 /// The file that names all others.
 pub const MANIFEST: &str = "manifest.json";

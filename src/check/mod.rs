@@ -4,6 +4,7 @@
 //! `--ignore ID=reason`, and the reason is kept in the plan.
 
 mod cluster;
+mod etcd;
 mod install;
 mod owners;
 
@@ -85,7 +86,12 @@ impl Finding {
 
 /// Holds all checks against an inventory.
 pub fn findings(inventory: &Inventory) -> Vec<Finding> {
-    let all = [install::findings(inventory), cluster::findings(inventory), owners::findings(inventory)];
+    let all = [
+        install::findings(inventory),
+        cluster::findings(inventory),
+        owners::findings(inventory),
+        etcd::findings(inventory),
+    ];
     all.into_iter().flatten().collect()
 }
 
@@ -97,7 +103,7 @@ pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
 }
 
 /// Every check, with one line on what it looks at.
-pub const CHECKS: [(&str, &str); 16] = [
+pub const CHECKS: [(&str, &str); 23] = [
     ("CU-C001", "a Calico is installed"),
     ("CU-C002", "there is one Calico, not two"),
     ("CU-C003", "no operator manages Calico"),
@@ -114,4 +120,11 @@ pub const CHECKS: [(&str, &str); 16] = [
     ("CU-C014", "no other tool puts back what we change"),
     ("CU-C015", "fields that cannot be changed fit the release"),
     ("CU-C016", "every decision of the operator answers a question"),
+    ("CU-C020", "the etcd of an install on etcd was asked"),
+    ("CU-C021", "one datastore is in use, not two"),
+    ("CU-C022", "every endpoint of etcd answers"),
+    ("CU-C023", "Calico is not paused in its etcd"),
+    ("CU-C024", "Calico can read every key of its own"),
+    ("CU-C025", "etcd gives every key byte by byte"),
+    ("CU-C026", "old controllers left nothing behind in etcd"),
 ];

@@ -28,7 +28,7 @@ pub async fn backup(session: &Session, arguments: &Backup) -> Ended {
 }
 
 async fn create(session: &Session, out: Option<PathBuf>) -> Ended {
-    let cluster = session.connect().await?;
+    let cluster = session.connect_with_data().await?;
     let uid = observe::cluster_uid(&cluster).await?;
     let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
     let objects: Vec<_> = inventory.objects.iter().map(|stored| stored.object.clone()).collect();
@@ -177,5 +177,8 @@ fn words(manifest: &Manifest) -> String {
             entry.sha256.short().to_owned(),
         ]
     };
-    report::table(&["KIND", "OBJECTS", "BYTES", "SHA256"], manifest.files.iter().map(row).collect(), terminal::width())
+    let rows = manifest.files.iter().map(row).collect();
+    let table = report::table(&["KIND", "OBJECTS", "BYTES", "SHA256"], rows, terminal::width());
+    let etcd = manifest.etcd.as_ref().map(report::keys_in_backup).unwrap_or_default();
+    table + &etcd
 }

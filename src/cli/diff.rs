@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub async fn diff(session: &Session, arguments: &Diff) -> Ended {
-    let cluster = session.connect().await?;
+    let cluster = session.connect_with_data().await?;
     let wanted = Wanted::read(&arguments.planning)?;
     let inventory = session.look(&cluster, &wanted.catalogue, None).await?;
     let (to, decisions) = plan::decide(&inventory, &wanted.catalogue, &wanted.runbook, &wanted.request)?;

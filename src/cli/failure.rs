@@ -107,7 +107,7 @@ impl Failure {
 }
 
 /// The chain of causes, each once.
-fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+pub(super) fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut lines = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -122,6 +122,10 @@ fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
 
 impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Self {
+        let error = match error {
+            ClusterError::Etcd(error) => return error.into(),
+            other => other,
+        };
         let evidence = causes(&error);
         if error.is_about_access() {
             let now = "kubectl config current-context; kubectl auth can-i --list";

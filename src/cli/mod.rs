@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod complete;
 mod convert;
+mod datastore;
 mod decide;
 mod diff;
 mod discover;

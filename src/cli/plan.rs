@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub async fn plan(session: &Session, arguments: &Plan) -> Ended {
-    let cluster = session.connect().await?;
+    let cluster = session.connect_with_data().await?;
     if let Some(path) = &arguments.write_decisions {
         return super::decide::write(session, &cluster, &arguments.planning, path).await;
     }

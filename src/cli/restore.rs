@@ -26,7 +26,7 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
     // Before anything else: what cannot be read back whole is never looked at further.
     let mut contents = contents(&directory).map_err(|error| Failure::from(error).now("calico-upgrader backup list"))?;
     let only = only(&arguments.only, &contents)?;
-    let cluster = session.connect().await?;
+    let cluster = session.connect_with_data().await?;
     check_same_cluster(&cluster, &contents).await?;
     let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
     let known = Known::read(&cluster, &inventory, std::mem::take(&mut contents.objects)).await?;
@@ -109,7 +109,7 @@ impl Known {
         Ok(Self {
             was_terminating,
             terminating: found.iter().filter_map(going).collect(),
-            served: backup.keys().map(|object| object.kind).filter(|kind| cluster.serves(*kind)).collect(),
+            served: backup.keys().map(|object| object.kind).filter(|kind| cluster.serves(*kind) || (*kind == Kind::EtcdKey && cluster.etcd().is_some())).collect(),
             owners: living_owners(cluster, &backup).await?,
             nodes: nodes(cluster, inventory, &backup).await?,
             left: restore::left(&backup, inventory),

@@ -11,7 +11,7 @@ use crate::{cluster::Cluster, door, engine};
 
 pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
     let home = session.home(&arguments.lease.lease_duration, None)?;
-    let cluster = session.connect().await?;
+    let cluster = session.connect_with_data().await?;
     let Some(run) = find(&cluster, arguments.run.as_deref()).await? else {
         terminal::chatter_line("No run of this cluster is unfinished: nothing to resume.");
         return Ok(0);

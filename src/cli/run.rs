@@ -27,7 +27,7 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
             "a saved plan runs as it was reviewed: {flag} can only be given to `plan`"
         )));
     }
-    let cluster = session.connect().await?;
+    let cluster = session.connect_with_data().await?;
     let (sealed, inventory) = match saved {
         Some(saved) => confirm_unchanged(session, &cluster, saved).await?,
         None => plan::make(session, &cluster, &arguments.planning).await?,

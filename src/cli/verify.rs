@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub async fn verify(session: &Session, arguments: &OfRun) -> Ended {
-    let cluster = session.connect().await?;
+    let cluster = session.connect_with_data().await?;
     let claims = match planned(&cluster, arguments.run.as_deref()).await? {
         Some(plan) => of_plan(&cluster, &plan).await?,
         None => of_release(session, &cluster).await?,

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::datastore::EtcdError;
+
 /// What the Kubernetes API, or the way to it, refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -29,6 +31,10 @@ pub enum ClusterError {
     NotServed { kind: crate::resource::Kind },
     #[error("the answer at `{path}` has no {what}")]
     Malformed { path: String, what: String },
+    #[error(transparent)]
+    Etcd(EtcdError),
+    #[error("a key of etcd has no fields to change: `{key}`")]
+    NoFields { key: String },
     #[error("`{path}` is no path of an API")]
     Path { path: String, source: http::Error },
 }
@@ -64,18 +70,27 @@ impl ClusterError {
 
     /// Answers whether a write that ended so may have taken effect.
     pub fn leaves_the_outcome_open(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy { .. } | Self::Malformed { .. })
+        match self {
+            Self::Etcd(error) => error.leaves_the_outcome_open(),
+            other => matches!(
+                other,
+                Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy { .. } | Self::Malformed { .. }
+            ),
+        }
     }
 
     /// Answers whether the server, or our right to speak to it, is missing.
     pub fn is_about_access(&self) -> bool {
-        matches!(
-            self,
-            Self::Config { .. }
-                | Self::Unreachable { .. }
-                | Self::TimedOut { .. }
-                | Self::Unauthorized { .. }
-                | Self::Forbidden { .. }
-        )
+        match self {
+            Self::Etcd(error) => error.is_about_access(),
+            other => matches!(
+                other,
+                Self::Config { .. }
+                    | Self::Unreachable { .. }
+                    | Self::TimedOut { .. }
+                    | Self::Unauthorized { .. }
+                    | Self::Forbidden { .. }
+            ),
+        }
     }
 }

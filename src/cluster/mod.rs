@@ -4,10 +4,13 @@
 //! CustomResourceDefinition, missing Leases, missing dry run. Requests are plain paths with JSON bodies, because the typed
 //! models of today do not hold what a server of 2017 serves. Reads are tried again on a busy or unreachable server;
 //! writes never are: the door decides that.
+//!
+//! Where Calico keeps its data in an etcd of its own, the connection to it is carried here, so that a key is an object like any other.
 
 mod access;
 mod adapt;
 mod error;
+mod keys;
 mod read;
 mod served;
 mod watch;
@@ -32,7 +35,7 @@ pub use read::Raw;
 pub use watch::{Followed, PodFeed};
 pub use write::{Applied, Mode, Precondition};
 
-use crate::version::Version;
+use crate::{datastore::Etcd, version::Version};
 use served::Served;
 
 /// How long one request may take before the server counts as unreachable.
@@ -52,6 +55,9 @@ pub struct Cluster {
     client: Client,
     served: Arc<Served>,
     requests: Arc<AtomicU64>,
+    /// The etcd of Calico's own data, where it has one.
+    etcd: Option<Etcd>,
+    is_etcd_chosen: bool,
     pub server: String,
     pub kubernetes: Version,
 }
@@ -69,6 +75,8 @@ impl Cluster {
             client,
             served: Arc::default(),
             requests: Arc::default(),
+            etcd: None,
+            is_etcd_chosen: false,
             server,
             kubernetes: Version::new(0, 0, 0),
         };

@@ -32,6 +32,9 @@ struct PageMetadata {
 impl Cluster {
     /// Reads one object; `None` only if the server says that it is not there, or has no such kind.
     pub async fn get(&self, reference: &ObjectRef) -> Result<Option<Live>, ClusterError> {
+        if reference.kind == Kind::EtcdKey {
+            return self.get_key(&reference.name).await?.map(|key| super::keys::live_key(&key)).transpose();
+        }
         let Ok(place) = self.place(reference.kind) else { return Ok(None) };
         let path = place.object(reference);
         match self.read(&path).await {
@@ -43,6 +46,9 @@ impl Cluster {
 
     /// Reads one object as the server gives it.
     pub async fn get_raw(&self, reference: &ObjectRef) -> Result<Option<Raw>, ClusterError> {
+        if reference.kind == Kind::EtcdKey {
+            return Ok(self.get_key(&reference.name).await?.map(|key| key.to_object()));
+        }
         match self.read(&self.place(reference.kind)?.object(reference)).await {
             Ok(body) => Ok(Some(body)),
             Err(ClusterError::NotFound { .. }) => Ok(None),
@@ -89,6 +95,9 @@ impl Cluster {
         selector: &str,
         read: impl Fn(Raw) -> Result<T, ClusterError>,
     ) -> Result<(Vec<T>, String), ClusterError> {
+        if kind == Kind::EtcdKey {
+            return self.collect_keys(read).await;
+        }
         for _ in 1..LIST_TRIES {
             match self.collect_once(kind, namespace, selector, &read).await {
                 Err(ClusterError::Stale { .. }) => {}

@@ -153,6 +153,8 @@ pub(super) fn candidates(kind: Kind) -> Vec<Resource> {
         Kind::GlobalFelixConfig => (&CUSTOM, "globalfelixconfigs"),
         Kind::GlobalBgpConfig => (&CUSTOM, "globalbgpconfigs"),
         Kind::GlobalNetworkPolicy => (&CUSTOM, "globalnetworkpolicies"),
+        // No API server has them: see `keys`.
+        Kind::EtcdKey => (&[], ""),
     };
     places.iter().map(|&(group, version)| Resource { group, version, plural }).collect()
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError, adapt};
 use crate::{
-    resource::{Document, Live, ObjectRef},
+    resource::{Document, Kind, Live, ObjectRef},
     version::Version,
 };
 
@@ -46,6 +46,9 @@ impl Cluster {
         precondition: &Precondition,
         mode: Mode,
     ) -> Result<Live, ClusterError> {
+        if reference.kind == Kind::EtcdKey {
+            return self.store_key(&reference.name, document, precondition, mode).await;
+        }
         let place = self.place(reference.kind)?;
         let mut body = adapt::to_served(reference.kind, &place, document);
         let (method, path) = match precondition {
@@ -79,6 +82,9 @@ impl Cluster {
         resource_version: &str,
         mode: Mode,
     ) -> Result<Live, ClusterError> {
+        if reference.kind == Kind::EtcdKey {
+            return Err(ClusterError::NoFields { key: reference.name.clone() });
+        }
         let path = self.place(reference.kind)?.object(reference);
         patch["metadata"]["uid"] = json!(uid);
         patch["metadata"]["resourceVersion"] = json!(resource_version);
@@ -94,6 +100,9 @@ impl Cluster {
         resource_version: &str,
         mode: Mode,
     ) -> Result<(), ClusterError> {
+        if reference.kind == Kind::EtcdKey {
+            return self.delete_key(&reference.name, resource_version, mode).await;
+        }
         let path = self.place(reference.kind)?.object(reference);
         let mut preconditions = json!({"uid": uid});
         if self.kubernetes >= Version::new(1, 14, 0) && !resource_version.is_empty() {

@@ -171,6 +171,12 @@ pub async fn go_on(
     }
 }
 
+/// A plan with keys goes on with the etcd that it was made for, whatever its addresses are now.
+fn is_same_etcd(cluster: &Cluster, sealed: &Sealed) -> bool {
+    let planned = &sealed.plan.cluster.etcd;
+    planned.is_none() || cluster.etcd().map(|etcd| &etcd.connection().cluster) == planned.as_ref()
+}
+
 /// Makes sure that the run can go on, and only then becomes its holder.
 async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, Record, Journal, RunFiles), StartError> {
     // Read again: the runner before us may have written until the lease was ours.
@@ -180,6 +186,9 @@ async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, R
     if sealed.digest != record.state.plan {
         let what = "its plan has another digest than the record".to_owned();
         return Err(RecordError::Damaged { run: run.to_owned(), what }.into());
+    }
+    if !is_same_etcd(cluster, &sealed) {
+        return Err(StartError::OtherCluster { run: run.to_owned() });
     }
     let files = RunFiles::open(&home.state.join("runs").join(run))?;
     let epoch = record.state.epoch + 1;

@@ -1,6 +1,7 @@
 //! Looks at a cluster and writes down what is there.
 
 mod controllers;
+mod etcd;
 mod install;
 mod owners;
 mod rights;
@@ -17,6 +18,7 @@ use crate::{
     runbook::Catalogue,
 };
 
+pub use etcd::etcd_access;
 pub use owners::ownership;
 pub use rights::{missing_for, read_rights, write_rights};
 
@@ -68,6 +70,7 @@ pub async fn inventory(
         rights_missing: rights::missing(cluster, &write_rights(cluster, &installs)).await?,
         owners: owners::owners(cluster, &objects, &installs).await?,
         installs,
+        etcd: etcd::etcd_facts(cluster).await?,
     })
 }
 
@@ -96,9 +99,17 @@ pub async fn read_all(cluster: &Cluster, objects: &[ObjectRef]) -> Result<BTreeM
             let named = listed.into_iter().map(|live| (reference(kind, &live), live));
             let wanted: std::collections::BTreeSet<_> = wanted.into_iter().collect();
             found.extend(named.filter(|(object, _)| wanted.contains(object)));
+            for object in wanted.into_iter().filter(|object| is_listed_nowhere(object)) {
+                found.extend(cluster.get(object).await?.map(|live| (object.clone(), live)));
+            }
         }
     }
     Ok(found)
+}
+
+/// etcd lists no key below an element that begins with `_`, so that it is not listed says nothing.
+fn is_listed_nowhere(object: &ObjectRef) -> bool {
+    object.kind == Kind::EtcdKey && object.name.contains("/_")
 }
 
 /// Answers what tells this cluster apart from others, and what its API server can do.
@@ -110,6 +121,7 @@ pub async fn cluster_facts(cluster: &Cluster) -> Result<ClusterFacts, ObserveErr
         has_leases: cluster.serves(Kind::Lease),
         has_definitions: cluster.serves(Kind::CustomResourceDefinition),
         can_try_writes: cluster.can_try_writes(),
+        etcd: cluster.etcd().map(|etcd| etcd.connection().cluster.clone()),
     })
 }
 

@@ -299,6 +299,7 @@ fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedS
         StepKind::CopyResources => Ok(steps::copy_resources(materials)),
         StepKind::ReplaceControllers => Ok(steps::replace_controllers(materials)),
         StepKind::ApplyManifests => Ok(steps::apply_manifests(materials, earlier)),
+        StepKind::RemoveLeftovers => Ok(steps::remove_leftovers(materials.inventory.etcd.as_ref())),
         StepKind::RollNodes => steps::roll_nodes(materials, &step.parameters, earlier),
         StepKind::Verify => Ok(steps::verify(materials, earlier)),
     }

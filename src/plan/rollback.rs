@@ -287,7 +287,7 @@ impl<'a> Back<'a> {
     fn data(&self) -> Option<PlannedStep> {
         let changes: Vec<ObjectChange> = self.of(Part::Data, Place::Beyond).map(|way| self.change(way)).collect();
         let stages = (!changes.is_empty()).then_some(Stage::Changes(changes));
-        objects("take-back-data", "Data back", "copies removed that nobody changed", stages.into_iter().collect())
+        objects("take-back-data", "Data back", "objects of data become as before the run", stages.into_iter().collect())
     }
 
     /// Denying policies of ours go last: at no time is a namespace more open than before and after.
@@ -402,7 +402,7 @@ mod tests {
     fn cluster() -> ClusterFacts {
         let (has_leases, has_definitions, can_try_writes) = (true, true, true);
         let (uid, server, kubernetes) = ("uid".to_owned(), String::new(), Version::new(1, 34, 4));
-        ClusterFacts { uid, server, kubernetes, has_leases, has_definitions, can_try_writes }
+        ClusterFacts { uid, server, kubernetes, has_leases, has_definitions, can_try_writes, etcd: None }
     }
 
     /// An upgrade with one object of each kind; `strategy` is the one that the DaemonSet had.
@@ -484,6 +484,7 @@ mod tests {
             cluster: cluster(),
             installs: Vec::new(),
             owners: Vec::new(),
+            etcd: None,
             operator: None,
             nodes: Vec::new(),
             namespaces: vec![namespace("a"), namespace("b")],

@@ -125,7 +125,8 @@ impl Part {
             | Kind::ThirdPartyGlobalConfig
             | Kind::ThirdPartyGlobalBgpConfig
             | Kind::ThirdPartyGlobalBgpPeer
-            | Kind::SystemNetworkPolicy => Part::Data,
+            | Kind::SystemNetworkPolicy
+            | Kind::EtcdKey => Part::Data,
             Kind::Deployment | Kind::ReplicaSet => Part::Controllers,
             Kind::Namespace
             | Kind::Node

@@ -47,6 +47,8 @@ pub enum Kind {
     GlobalFelixConfig,
     GlobalBgpConfig,
     GlobalNetworkPolicy,
+    /// A key of Calico's own etcd; its name is the whole path of the key.
+    EtcdKey,
 }
 
 impl Kind {
@@ -91,6 +93,7 @@ impl Kind {
             Kind::GlobalFelixConfig => "GlobalFelixConfig",
             Kind::GlobalBgpConfig => "GlobalBGPConfig",
             Kind::GlobalNetworkPolicy => "GlobalNetworkPolicy",
+            Kind::EtcdKey => "EtcdKey",
         }
     }
 
@@ -121,7 +124,8 @@ impl Kind {
             | Kind::BgpPeer
             | Kind::GlobalFelixConfig
             | Kind::GlobalBgpConfig
-            | Kind::GlobalNetworkPolicy => false,
+            | Kind::GlobalNetworkPolicy
+            | Kind::EtcdKey => false,
         }
     }
 }

@@ -74,6 +74,7 @@ pub enum StepKind {
     CopyResources,
     ReplaceControllers,
     ApplyManifests,
+    RemoveLeftovers,
     RollNodes,
     Verify,
 }

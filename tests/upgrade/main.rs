@@ -7,6 +7,7 @@
 
 mod accounts;
 mod customized;
+mod etcd;
 mod flavours;
 mod interruptions;
 mod kill_matrix;

@@ -1,6 +1,7 @@
 //! The flags, in the order in which people meet them: of every command here, then of planning, of runs and of files.
 
 mod accounts;
+mod datastore;
 mod files;
 mod planning;
 mod restore;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use accounts::{Explain, Report, ReportFormat};
+pub use datastore::{Datastore, DatastoreChoice};
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
 pub use planning::{Check, Diff, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
 pub use restore::Restore;
@@ -75,6 +77,8 @@ pub struct Global {
     /// How to write the log, which goes to stderr
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "CALICO_UPGRADER_LOG_FORMAT")]
     pub log_format: LogFormat,
+    #[command(flatten)]
+    pub datastore: Datastore,
     #[cfg(feature = "faults")]
     #[command(flatten)]
     pub faults: FaultArguments,

@@ -50,7 +50,8 @@ pub(super) fn place(kind: Kind, after: &Document, before: Option<&Document>) -> 
         | Kind::BgpPeer
         | Kind::GlobalFelixConfig
         | Kind::GlobalBgpConfig
-        | Kind::GlobalNetworkPolicy => Place::Data,
+        | Kind::GlobalNetworkPolicy
+        | Kind::EtcdKey => Place::Data,
         Kind::NetworkPolicy => {
             place_of_policy(&after.value()["spec"], before.map(|before| before.value()["spec"].clone()))
         }

@@ -2,6 +2,7 @@
 
 mod controllers;
 mod immutable;
+mod leftovers;
 mod manifests;
 mod policies;
 mod pull;
@@ -9,6 +10,7 @@ mod resources;
 mod roll;
 
 pub(super) use controllers::{replace_controllers, replicas, selector_of};
+pub(super) use leftovers::remove_leftovers;
 pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
 pub(super) use policies::convert_policies;
 pub(super) use pull::pull_images;

@@ -18,8 +18,17 @@ impl Binaries {
     /// Finds the programs, and builds those that were never built on this machine (minutes, once).
     pub fn find(kubernetes: Kubernetes) -> Result<Self> {
         let kubernetes = kubernetes.part();
+        Self::build(&["etcd", "kwok", kubernetes], kubernetes)
+    }
+
+    /// Finds etcd alone.
+    pub fn find_etcd() -> Result<Self> {
+        Self::build(&["etcd"], "")
+    }
+
+    fn build(parts: &[&str], kubernetes: &'static str) -> Result<Self> {
         let output = Command::new(BUILD_SCRIPT)
-            .args(["etcd", "kwok", kubernetes])
+            .args(parts)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()

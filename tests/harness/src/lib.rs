@@ -5,11 +5,14 @@
 
 mod api;
 mod binaries;
+mod calico_etcd;
+mod calico_keys;
 mod certificates;
 mod control_plane;
 mod discovery;
 mod error;
 mod etcd;
+mod etcd_certificates;
 mod fixture;
 mod nodes;
 mod oracle;
@@ -25,8 +28,11 @@ mod words;
 mod worn_in;
 
 pub use api::{Api, ApiError};
+pub use calico_etcd::{CalicoEtcd, EtcdSetup, PASSWORD, READER, ROOT_USER};
+pub use calico_keys::{ODD_NAMES, synthetic_keys, worn_in_keys};
 pub use control_plane::{ControlPlane, Kubernetes};
 pub use error::{HarnessError, Result};
+pub use etcd_certificates::Fault as CertificateFault;
 pub use nodes::{Fault, Nodes};
 pub use oracle::{State, differences};
 pub use servers::Server;

@@ -1,0 +1,143 @@
+//! Readings are repeated until two agree.
+//!
+//! No two writes of an etcd cluster share an index. Where two readings, one after the other, found the same keys at the same
+//! indexes, no key changed between its two reads; all of those spans hold the moment between the readings, so the whole is
+//! what was stored at that moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Etcd, EtcdError, Key, KeyKind, Undecodable,
+    layout::{self, Looked},
+    read::Found,
+};
+
+/// Readings after which a store that keeps changing is taken as it is, and that is said.
+const ROUNDS: u32 = 6;
+
+/// What is known of a whole reading besides the keys themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// X-Etcd-Index when the last reading began.
+    pub index: u64,
+    pub rounds: u32,
+    pub keys: usize,
+    pub by_kind: BTreeMap<KeyKind, usize>,
+    /// Keys that changed between the last two readings. Keys that go by themselves are not counted among them.
+    pub moving: BTreeSet<String>,
+    /// Keys with a time to live: they come and go by themselves.
+    pub passing: usize,
+    pub empty_directories: Vec<String>,
+    pub undecodable: Vec<Undecodable>,
+    /// Keys that hold U+FFFD: the v2 API writes it for bytes that are no UTF-8, so those may have been other bytes.
+    pub inexact: Vec<String>,
+    pub hidden: Hidden,
+}
+
+/// Keys whose last element begins with `_`: etcd lists none of them, but answers for an exact name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// Such names that other keys mention, and that were asked for.
+    pub asked: BTreeSet<String>,
+    /// Those that are there; they are in the reading.
+    pub found: BTreeSet<String>,
+}
+
+/// The keys of one reading and where each was last written.
+type Stamps = BTreeMap<Box<str>, u64>;
+
+impl Etcd {
+    /// Reads all keys until two readings agree, and answers the last one with what was made of its keys.
+    pub async fn read_settled<S>(
+        &self,
+        fresh: impl Fn() -> S,
+        take: impl Fn(&mut S, Key),
+    ) -> Result<(Reading, S), EtcdError> {
+        let (_, _, mut before) = self.read_once(|| (), |_, _| (), None).await?;
+        for rounds in 2.. {
+            let (mut reading, sink, stamps) = self.read_once(&fresh, &take, Some(before)).await?;
+            reading.rounds = rounds;
+            if reading.moving.is_empty() || rounds == ROUNDS {
+                return Ok((reading, sink));
+            }
+            before = stamps;
+        }
+        unreachable!("the loop above ends only by returning")
+    }
+
+    /// Reads all keys once, to look at them.
+    pub async fn read_all<S>(
+        &self,
+        fresh: impl Fn() -> S,
+        take: impl Fn(&mut S, Key),
+    ) -> Result<(Reading, S), EtcdError> {
+        let (mut reading, sink, _) = self.read_once(fresh, take, None).await?;
+        reading.rounds = 1;
+        Ok((reading, sink))
+    }
+
+    async fn read_once<S>(
+        &self,
+        fresh: impl Fn() -> S,
+        take: impl Fn(&mut S, Key),
+        before: Option<Stamps>,
+    ) -> Result<(Reading, S, Stamps), EtcdError> {
+        let mut round = Round { reading: Reading::default(), sink: fresh(), stamps: Stamps::new(), before, take };
+        round.reading.index = self.visit(|found| round.note(found)).await?;
+        // What is found by name may mention further names.
+        let mut asked = BTreeSet::new();
+        while let Some(name) = round.reading.hidden.asked.difference(&asked).next().cloned() {
+            asked.insert(name.clone());
+            if self.visit_one(&name, &mut |found| round.note(found)).await? {
+                round.reading.hidden.found.insert(name);
+            }
+        }
+        // What the reading before had, and this one did not come across.
+        round.reading.moving.extend(round.before.into_iter().flatten().map(|(key, _)| key.into()));
+        Ok((round.reading, round.sink, round.stamps))
+    }
+}
+
+/// One reading under way.
+struct Round<S, T> {
+    reading: Reading,
+    sink: S,
+    stamps: Stamps,
+    /// What of the reading before was not found again yet; it shrinks while `stamps` grows.
+    before: Option<Stamps>,
+    take: T,
+}
+
+impl<S, T: Fn(&mut S, Key)> Round<S, T> {
+    fn note(&mut self, found: Found) {
+        let key = match found {
+            Found::Key(key) => key,
+            Found::EmptyDirectory(name) => return self.reading.empty_directories.push(name),
+        };
+        let reading = &mut self.reading;
+        let Looked { kind, trouble, mentions } = layout::look(&key.path, &key.value);
+        reading.keys += 1;
+        *reading.by_kind.entry(kind).or_default() += 1;
+        reading.undecodable.extend(trouble.map(|why| Undecodable { key: key.path.clone(), why }));
+        reading.hidden.asked.extend(mentions);
+        if key.may_be_inexact() {
+            reading.inexact.push(key.path.clone());
+        }
+        if key.ttl.is_some() {
+            reading.passing += 1;
+        } else {
+            self.compare(&key);
+            self.stamps.insert(key.path.as_str().into(), key.modified);
+        }
+        (self.take)(&mut self.sink, key);
+    }
+
+    /// Notes a key that the reading before found otherwise.
+    fn compare(&mut self, key: &Key) {
+        if let Some(before) = &mut self.before
+            && before.remove(key.path.as_str()) != Some(key.modified)
+        {
+            self.reading.moving.insert(key.path.clone());
+        }
+    }
+}
