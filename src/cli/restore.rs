@@ -109,7 +109,11 @@ impl Known {
         Ok(Self {
             was_terminating,
             terminating: found.iter().filter_map(going).collect(),
-            served: backup.keys().map(|object| object.kind).filter(|kind| cluster.serves(*kind) || (*kind == Kind::EtcdKey && cluster.etcd().is_some())).collect(),
+            served: backup
+                .keys()
+                .map(|object| object.kind)
+                .filter(|kind| cluster.serves(*kind) || (*kind == Kind::EtcdKey && cluster.etcd().is_some()))
+                .collect(),
             owners: living_owners(cluster, &backup).await?,
             nodes: nodes(cluster, inventory, &backup).await?,
             left: restore::left(&backup, inventory),

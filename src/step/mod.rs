@@ -57,7 +57,7 @@ pub enum StepError {
     Roll(#[from] RollError),
     #[error(transparent)]
     Backup(#[from] BackupError),
-    #[error("waited {waited:?} for {what}")]
+    #[error("waited {}s for {what}", .waited.as_secs())]
     NotYet { what: String, waited: Duration },
     #[error("`{object}` changed while its copy was made")]
     SourceChanged { object: ObjectRef },

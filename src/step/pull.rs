@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A node did not get the new images in time. No pod of calico-node was touched.
 #[derive(Debug, thiserror::Error)]
-#[error("`{node}` has not pulled the new images after {waited:?} ({done} of {of} nodes have): {trouble}")]
+#[error("`{node}` has not pulled the new images after {}s ({done} of {of} nodes have): {trouble}", .waited.as_secs())]
 pub struct PullError {
     pub node: String,
     pub waited: Duration,

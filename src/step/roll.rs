@@ -33,7 +33,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Why the roll stopped. The nodes that were not reached run as before.
 #[derive(Debug, thiserror::Error)]
 pub enum RollError {
-    #[error("calico-node on `{node}` was not ready within {waited:?}: {trouble}")]
+    #[error("calico-node on `{node}` was not ready within {}s: {trouble}", .waited.as_secs())]
     NotReady { node: String, waited: Duration, trouble: String },
     #[error("the DaemonSet `{daemon_set}` has no revision of its template yet")]
     NoRevision { daemon_set: ObjectRef },

@@ -105,7 +105,7 @@ fn a_run_that_cannot_go_on_is_given_up_for_a_new_plan() {
     let path = "/api/v1/namespaces/kube-system/configmaps/calico-config";
     lab.api().merge_patch(path, &json!({"data": {"surprise": "yes"}})).unwrap();
     let refused = lab.tool(&upgrade("run")).exits(3);
-    let run = refused.words.split("--abandon ").nth(1).unwrap().trim();
+    let run = refused.words.split("--abandon ").nth(1).unwrap().split_whitespace().next().unwrap();
     lab.tool(&[upgrade("run"), vec!["--abandon", run]].concat()).exits(0);
     assert_eq!(lab.api().get(path).unwrap()["data"]["surprise"], "yes");
     lab.tool(&["resume", "--yes"]).exits(0).says("nothing to resume");

@@ -8,7 +8,10 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use harness::{ControlPlane, Flavour, Kubernetes, Release, Size, Snapshot, User, WornIn, worn_in};
+use harness::{
+    CalicoEtcd, ControlPlane, EtcdSetup, Flavour, Kubernetes, Release, Size, Snapshot, User, WornIn, worn_in,
+    worn_in_keys,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -27,6 +30,8 @@ pub struct Lab {
     shared: MutexGuard<'static, Option<Plane>>,
     name: String,
     state: TempDir,
+    /// The etcd of an install that keeps its data there.
+    etcd: Option<CalicoEtcd>,
 }
 
 pub fn small(release: Release) -> WornIn {
@@ -49,7 +54,19 @@ pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
         plane.worn_in.insert(name.clone(), snapshot);
     }
     plane.plane.restore(&plane.worn_in[&name]).unwrap();
-    Lab { shared, name, state: tempfile::tempdir().unwrap() }
+    Lab { shared, name, state: tempfile::tempdir().unwrap(), etcd: etcd_of(cluster) }
+}
+
+/// The addresses in worn-in clusters lead nowhere; this one is named to the program by its environment.
+fn etcd_of(cluster: WornIn) -> Option<CalicoEtcd> {
+    match cluster.flavour {
+        Flavour::Networking | Flavour::PolicyOnly | Flavour::Canal => None,
+        Flavour::Etcd | Flavour::Kubeadm => {
+            let etcd = CalicoEtcd::start(EtcdSetup::default()).unwrap();
+            etcd.load(&worn_in_keys()).unwrap();
+            Some(etcd)
+        }
+    }
 }
 
 fn start(kubernetes: Kubernetes) -> Plane {
@@ -81,6 +98,14 @@ impl Lab {
     pub fn again(&mut self) {
         self.restore(self.start()).unwrap();
         self.state = tempfile::tempdir().unwrap();
+        if let Some(etcd) = &self.etcd {
+            etcd.load(&worn_in_keys()).unwrap();
+        }
+    }
+
+    /// The etcd of an install that keeps its data there.
+    pub fn etcd(&self) -> &CalicoEtcd {
+        self.etcd.as_ref().expect("the cluster of this case is on etcd")
     }
 
     pub fn state(&self) -> &Path {
@@ -98,6 +123,9 @@ impl Lab {
         command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("CALICO_UPGRADER_STATE_DIR", state);
         command.env("CALICO_UPGRADER_STABLE_FOR", "0s").env("CALICO_UPGRADER_READY_WITHIN", "30s");
         command.env("NO_COLOR", "1").env("CALICO_UPGRADER_LEASE_DURATION", "2s").stdin(Stdio::null());
+        if let Some(etcd) = &self.etcd {
+            command.env("CALICO_UPGRADER_ETCD_ENDPOINTS", etcd.endpoints().join(","));
+        }
         command.env_remove("CI").stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

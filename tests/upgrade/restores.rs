@@ -186,7 +186,7 @@ fn a_backup_that_is_damaged_or_of_another_cluster_changes_nothing() {
     fs::write(&manifest, whole.replace(here["cluster"].as_str().unwrap(), "another-cluster")).unwrap();
     lab.tool(&["restore", &backup, "--yes"]).exits(13).says("CU-E013").says("another-cluster");
     fs::write(&manifest, &whole).unwrap();
-    lab.tool_as(User::Viewer, &["restore", &backup, "--yes"]).exits(15).says("create NetworkPolicy in shop");
+    lab.tool_as(User::Viewer, &["restore", &backup, "--yes"]).exits(15).says("create NetworkPolicy");
     // The damage is in a file that the restore of one policy would not need.
     let file = Path::new(&backup).join("ippool.ndjson.zst");
     let packed = fs::read(&file).unwrap();

@@ -1,14 +1,14 @@
 //! Taking a run back, from wherever it is: the cluster is then what it was at the start, object by object.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::process::ExitStatusExt,
     process::{Child, Command},
     time::Duration,
 };
 
-use harness::{Fault, Kubernetes, Release, Seen, Size, WornIn, differences, wait_until};
+use harness::{Fault, Flavour, Kubernetes, Release, Seen, Size, WornIn, differences, wait_until};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Ran, lab, small, upgrade};
@@ -53,10 +53,31 @@ fn a_finished_run_goes_back_to_its_start() {
         lab.tool(&BACK).exits(0).says(&format!("Run {run} is taken back"));
         is_as_at_the_start(&lab, &format!("a rollback to {}", release.name()));
         lab.tool(&["verify"]).exits(0);
-        lab.tool(&["status"]).exits(0).says(&format!("rollback of {run}"));
+        lab.tool(&["status"]).exits(0).says(&format!("rollback of run {run}"));
         lab.tool(&["resume", &run, "--yes"]).exits(6).says("CU-E017").says(&newest_run(&lab));
         lab.tool(&BACK).exits(0).says("nothing of it is left to take back");
     }
+}
+
+#[test]
+fn an_upgrade_on_etcd_goes_back_with_its_controllers_and_its_keys() {
+    for (kubernetes, release, flavour) in
+        [(Kubernetes::V1_8, Release::V2_3_0, Flavour::Etcd), (Kubernetes::V1_34, Release::V2_5_1, Flavour::Kubeadm)]
+    {
+        let lab = lab(kubernetes, WornIn { flavour, ..small(release) });
+        let keys = values(&lab);
+        lab.tool(&upgrade("run")).exits(0);
+        assert_ne!(values(&lab), keys, "the leftover of the old controller is still there");
+        lab.tool(&BACK).exits(0);
+        is_as_at_the_start(&lab, "a rollback on etcd");
+        assert_eq!(values(&lab), keys);
+        lab.tool(&["verify"]).exits(0);
+    }
+}
+
+/// The keys of etcd without their indexes: a key that was created again has a new one.
+fn values(lab: &Lab) -> BTreeMap<String, String> {
+    lab.etcd().keys().unwrap().into_iter().map(|(key, (value, _))| (key, value)).collect()
 }
 
 #[test]
@@ -145,7 +166,7 @@ fn a_node_that_never_gets_ready_goes_back_first_and_a_rollback_that_cannot_go_on
     lab.tool(&[upgrade("run"), vec!["--ready-within", "5s"]].concat()).exits(4);
     let run = newest_run(&lab);
     lab.tool(&BACK).exits(7).says("CU-R007").says("node-2").says("calico-upgrader resume");
-    lab.tool(&["status"]).exits(0).says("stopped with exit 7").says(&format!("rollback of {run}"));
+    lab.tool(&["status"]).exits(0).says("stopped with exit 7").says(&format!("rollback of run {run}"));
     lab.nodes().repair("node-2").unwrap();
     lab.tool(&["resume", "--yes"]).exits(0);
     is_as_at_the_start(&lab, "a stop at node-2");
@@ -213,7 +234,7 @@ fn only_what_came_after_the_named_step_goes_back() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
     lab.tool(&upgrade("run")).exits(0);
     for step in ["apply-manifests", "no-such-step"] {
-        let words = "it can to: back-up, convert-policies, copy-resources, roll-nodes";
+        let words = "it can to: back-up, pull-images, convert-policies, copy-resources, roll-nodes";
         lab.tool(&["rollback", "--yes", "--to", step]).exits(64).says(words);
     }
     lab.tool(&["rollback", "--yes", "--to", "copy-resources"]).exits(0);

@@ -40,9 +40,7 @@ impl Draft {
 pub(super) fn back_up(datastore: Datastore) -> Draft {
     let summary = match datastore {
         Datastore::Kubernetes => "every object that the plan touches, and all of Calico's data",
-        Datastore::Etcd => {
-            "every object that the plan touches; not Calico's data in etcd: take a snapshot of it yourself"
-        }
+        Datastore::Etcd => "every object that the plan touches, and every key of Calico's in etcd",
     };
     Draft { desired: Some(Desired::BackUp), summary: summary.to_owned(), ..Draft::default() }
 }
