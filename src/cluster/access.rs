@@ -55,6 +55,10 @@ impl fmt::Display for Right {
 impl Cluster {
     /// Asks the server whether we hold a right (SelfSubjectAccessReview, served since Kubernetes v1.6).
     pub async fn may(&self, right: &Right) -> Result<bool, ClusterError> {
+        // The v2 API of etcd has nobody to ask: it refuses the write itself, and names the key.
+        if right.kind == Kind::EtcdKey {
+            return Ok(true);
+        }
         let place = self.place(right.kind)?;
         let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {
             "resourceAttributes": {"verb": right.verb.name(), "group": place.group, "resource": place.plural,

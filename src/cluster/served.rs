@@ -164,9 +164,9 @@ const THIRD_PARTY: [(&str, &str); 1] = [("projectcalico.org", "v1")];
 const CUSTOM: [(&str, &str); 1] = [("crd.projectcalico.org", "v1")];
 
 impl Cluster {
-    /// Answers whether this server has the kind at all.
+    /// Answers whether this server has the kind at all; keys are served by etcd, where one is known.
     pub fn serves(&self, kind: Kind) -> bool {
-        self.served.find(kind).is_ok()
+        if kind == Kind::EtcdKey { self.etcd().is_some() } else { self.served.find(kind).is_ok() }
     }
 
     /// Finds where a kind is served; a custom resource that came after we connected is where its definition put it.
