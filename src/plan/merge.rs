@@ -58,7 +58,7 @@ impl<'a> Merge<'a> {
     /// Merges one field and everything below it; `None` means that the field shall not be there.
     fn field(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
         let is_live_only = LIVE_ONLY.contains(&path) || NOT_OURS.iter().any(|end| path.ends_with(end));
-        if is_live_only || is_same(live, new) {
+        if is_live_only || is_same(path, live, new) {
             return live.or(new).cloned();
         }
         if base.is_none() && live.is_some() && WHOLE.iter().any(|name| path.ends_with(name)) {
@@ -83,23 +83,25 @@ impl<'a> Merge<'a> {
 
     /// Decides a field that has no parts.
     fn leaf(&mut self, path: &str, base: Option<&Value>, live: Option<&Value>, new: Option<&Value>) -> Option<Value> {
-        if is_same(base, live) || self.is_also_published(path, live) {
+        if is_same(path, base, live) || self.is_also_published(path, live) {
             return new.cloned();
         }
         match (base, live, new) {
             // Added by people, and the release does not know it; or taken away by people.
             (_, Some(theirs), None) => self.keep(path, Some(theirs)),
             (None, Some(theirs), Some(_)) if self.has_base => self.keep(path, Some(theirs)),
-            (Some(was), None, Some(ours)) if is_same(Some(was), Some(ours)) => self.keep(path, None),
+            (Some(was), None, Some(ours)) if is_same(path, Some(was), Some(ours)) => self.keep(path, None),
             (None, None, Some(ours)) => Some(ours.clone()),
-            (Some(was), Some(theirs), Some(ours)) if is_same(Some(was), Some(ours)) => self.keep(path, Some(theirs)),
+            (Some(was), Some(theirs), Some(ours)) if is_same(path, Some(was), Some(ours)) => {
+                self.keep(path, Some(theirs))
+            }
             (base, live, new) => self.ask(path, base, live, new),
         }
     }
 
     fn is_also_published(&self, path: &str, live: Option<&Value>) -> bool {
         let here = self.published.iter().filter(|one| one.object == *self.object && one.field == path);
-        here.into_iter().any(|one| is_same(one.value.as_ref(), live))
+        here.into_iter().any(|one| is_same(path, one.value.as_ref(), live))
     }
 
     fn keep(&mut self, path: &str, live: Option<&Value>) -> Option<Value> {
@@ -232,17 +234,12 @@ fn as_plugin_list(mut config: Value) -> Value {
     Value::Object(list)
 }
 
-/// Two values are the same when no server could tell them apart; an absent value is like what servers fill in.
-fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
-    match (one, other) {
-        (None, None) => true,
-        (one, other) => {
-            let wrap = |value: Option<&Value>| {
-                value.map_or_else(Map::new, |value| Map::from_iter([("".to_owned(), value.clone())]))
-            };
-            differences(&Value::Object(wrap(one)), &Value::Object(wrap(other))).is_empty()
-        }
-    }
+/// Two values are the same when no server could tell them apart; an absent value is like what servers fill in there.
+fn is_same(path: &str, one: Option<&Value>, other: Option<&Value>) -> bool {
+    let key = path.rsplit(['.', ':']).next().unwrap_or(path);
+    let wrap =
+        |value: Option<&Value>| Value::Object(value.map(|value| (key.to_owned(), value.clone())).into_iter().collect());
+    differences(&wrap(one), &wrap(other)).is_empty()
 }
 
 fn is_list_of_objects(live: &[Value], new: &[Value]) -> bool {
@@ -337,6 +334,13 @@ mod tests {
         let inside: Value = serde_json::from_str(text).unwrap();
         assert_eq!(inside, json!({"mtu": 1450, "type": "calico", "log_level": "info"}));
         assert_eq!(kept, ["data.cni_network_config:.mtu"]);
+    }
+
+    #[test]
+    fn what_a_server_filled_in_is_no_hand_edit() {
+        let (merged, kept, _) =
+            merge(json!({"spec": {}}), json!({"spec": {"progressDeadlineSeconds": 600}}), json!({"spec": {}}));
+        assert_eq!((merged, kept), (json!({"spec": {"progressDeadlineSeconds": 600}}), vec![]));
     }
 
     #[test]

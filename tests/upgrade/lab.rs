@@ -83,6 +83,11 @@ impl Lab {
         self.state = tempfile::tempdir().unwrap();
     }
 
+    /// Takes the cluster back to what it was before any Calico: nodes and nothing else.
+    pub fn empty(&self) {
+        self.restore(&self.plane().empty).unwrap();
+    }
+
     pub fn state(&self) -> &Path {
         self.state.path()
     }
