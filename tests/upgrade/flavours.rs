@@ -23,26 +23,30 @@ fn small(release: Release, flavour: Flavour) -> WornIn {
 
 #[test]
 fn every_flavour_reaches_v2_6_12_the_same_on_both_kubernetes_versions() {
-    for cluster in [
-        small(Release::V2_3_0, Flavour::Etcd),
-        small(Release::V2_4_1, Flavour::Etcd),
-        small(Release::V2_5_1, Flavour::Etcd),
-        small(Release::V2_5_1, Flavour::Kubeadm),
-        small(Release::V2_4_1, Flavour::Canal),
-        small(Release::V2_5_1, Flavour::Canal),
+    // With the number of settings that the fixture says were edited.
+    for (cluster, edited) in [
+        (small(Release::V2_3_0, Flavour::Etcd), 16),
+        (small(Release::V2_4_1, Flavour::Etcd), 19),
+        (small(Release::V2_5_1, Flavour::Etcd), 16),
+        (small(Release::V2_5_1, Flavour::Kubeadm), 16),
+        (small(Release::V2_4_1, Flavour::Canal), 13),
+        (small(Release::V2_5_1, Flavour::Canal), 13),
     ] {
         let ends: Vec<_> =
-            [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster)).into();
+            [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster, edited)).into();
         assert_eq!(ends[0], ends[1], "{} {}", cluster.release.name(), cluster.flavour.name());
     }
 }
 
 /// Upgrades a cluster, holds what must be true of every one, and answers what Calico is then.
-fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn) -> BTreeMap<String, Value> {
+fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn, edited: usize) -> BTreeMap<String, Value> {
     let lab = lab(kubernetes, cluster);
     let ran = lab.tool(&upgrade("run")).exits(0);
     assert!(!ran.words.contains(SECRET) && !ran.data.contains(SECRET));
     lab.run_files().iter().for_each(|(path, text)| assert!(!text.contains(SECRET), "a secret is in {path}"));
+    let plan: Value =
+        serde_json::from_str(&fs::read_to_string(lab.run_directory().join("plan.json")).unwrap()).unwrap();
+    assert_eq!(plan["plan"]["kept"].as_array().unwrap().len(), edited, "{:#}", plan["plan"]["kept"]);
     let (before, after) = (lab.start().state(), lab.cluster_state().unwrap());
     let is_ours_to_leave = |key: &str| key.contains("calico-etcd") || key.contains("projectcalico.org/v1");
     for (key, object) in before.iter().filter(|(key, _)| is_ours_to_leave(key)) {
