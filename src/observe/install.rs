@@ -28,10 +28,17 @@ pub(super) fn recognise(live: &Live, config: &Value, catalogue: &Catalogue) -> O
         datastore: datastore_of(node, config),
         node_image: image(node),
         cni_image: cni,
-        is_kubeadm: body.pointer("/spec/template/spec/serviceAccountName").is_some_and(|name| name == KUBEADM_ACCOUNT),
+        is_kubeadm: is_kubeadm(&body, config),
         own_etcd: None,
         controllers: Vec::new(),
     })
+}
+
+/// The manifest for kubeadm has a service account of its own, from v2.1 on, and speaks to its etcd without certificates.
+fn is_kubeadm(body: &Value, config: &Value) -> bool {
+    let account = body.pointer("/spec/template/spec/serviceAccountName");
+    let has = |key: &str| config["data"].get(key).is_some();
+    account.is_some_and(|name| name == KUBEADM_ACCOUNT) || (has("etcd_endpoints") && !has("etcd_ca"))
 }
 
 fn is_node(container: &Value) -> bool {

@@ -5,7 +5,7 @@
 //! name, other lists of objects as sets, and a CNI configuration, which is JSON inside a string, as JSON. Every field that is
 //! not the same in all three leaves a decision.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     cni,
@@ -84,12 +84,12 @@ impl<'a> Merge<'a> {
     /// Merges one field and everything below it; `None` means that the field shall not be there.
     fn field(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
         let Three { base, live, new } = of;
-        let is_settled = is_same(live, new);
+        let is_settled = is_same(path, live, new);
         let is_live_only = LIVE_ONLY.contains(&path) || NOT_OURS.iter().any(|end| path.ends_with(end));
         if is_live_only && !is_settled {
             return self.decide(path, of, live.or(new), Verdict::LeftAlone);
         }
-        if is_settled && (!self.has_base || is_same(base, live)) {
+        if is_settled && (!self.has_base || is_same(path, base, live)) {
             return live.or(new).cloned();
         }
         let is_whole = base.is_none() && live.is_some() && WHOLE.iter().any(|name| path.ends_with(name));
@@ -114,10 +114,10 @@ impl<'a> Merge<'a> {
     /// Decides a field that has no parts.
     fn leaf(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
         let Three { base, live, new } = of;
-        if is_same(live, new) {
+        if is_same(path, live, new) {
             return self.decide(path, of, live.or(new), Verdict::AlreadyThere);
         }
-        if is_same(base, live) || self.is_also_published(path, live) {
+        if is_same(path, base, live) || self.is_also_published(path, live) {
             return self.decide(path, of, new, follow(live, new));
         }
         match (base, live, new) {
@@ -125,14 +125,14 @@ impl<'a> Merge<'a> {
             (_, Some(_), None) => self.keep(path, of),
             // Added by people before the release came to it.
             (None, Some(_), Some(_)) if self.has_base => self.keep(path, of),
-            (Some(was), _, Some(ours)) if is_same(Some(was), Some(ours)) => self.keep(path, of),
+            (Some(was), _, Some(ours)) if is_same(path, Some(was), Some(ours)) => self.keep(path, of),
             _ => self.ask(path, of),
         }
     }
 
     fn is_also_published(&self, path: &str, live: Option<&Value>) -> bool {
         let here = self.published.iter().filter(|one| one.object == *self.object && one.field == path);
-        here.into_iter().any(|one| is_same(one.value.as_ref(), live))
+        here.into_iter().any(|one| is_same(path, one.value.as_ref(), live))
     }
 
     fn keep(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
@@ -221,7 +221,7 @@ impl<'a> Merge<'a> {
         let is_mirror = theirs != ours && Some(theirs) != shipped;
         let wanted = Value::from(if is_mirror { format!("{theirs}:{tag}") } else { new.to_owned() });
         if live.contains('@') {
-            let is_news = !is_same(of.base, of.new);
+            let is_news = !is_same(path, of.base, of.new);
             let of = Three { new: Some(&wanted), ..of };
             return if is_news { self.ask(path, of) } else { self.keep(path, of) };
         }
@@ -262,17 +262,12 @@ fn follow(live: Option<&Value>, new: Option<&Value>) -> Verdict {
     }
 }
 
-/// Two values are the same when no server could tell them apart; an absent value is like what servers fill in.
-fn is_same(one: Option<&Value>, other: Option<&Value>) -> bool {
-    match (one, other) {
-        (None, None) => true,
-        (one, other) => {
-            let wrap = |value: Option<&Value>| {
-                value.map_or_else(Map::new, |value| Map::from_iter([("".to_owned(), value.clone())]))
-            };
-            differences(&Value::Object(wrap(one)), &Value::Object(wrap(other))).is_empty()
-        }
-    }
+/// Two values are the same when no server could tell them apart; an absent value is like what servers fill in there.
+fn is_same(path: &str, one: Option<&Value>, other: Option<&Value>) -> bool {
+    let key = path.rsplit(['.', ':']).next().unwrap_or(path);
+    let wrap =
+        |value: Option<&Value>| Value::Object(value.map(|value| (key.to_owned(), value.clone())).into_iter().collect());
+    differences(&wrap(one), &wrap(other)).is_empty()
 }
 
 /// Answers whether people made of a variable, a volume or a probe one of another kind, which cannot be mixed with ours.
@@ -378,6 +373,13 @@ mod tests {
         let inside: Value = serde_json::from_str(text).unwrap();
         assert_eq!(inside, json!({"mtu": 1450, "type": "calico", "log_level": "info"}));
         assert_eq!(kept, ["data.cni_network_config:.mtu"]);
+    }
+
+    #[test]
+    fn what_a_server_filled_in_is_no_hand_edit() {
+        let (merged, kept, _) =
+            merge(json!({"spec": {}}), json!({"spec": {"progressDeadlineSeconds": 600}}), json!({"spec": {}}));
+        assert_eq!((merged, kept), (json!({"spec": {"progressDeadlineSeconds": 600}}), vec![]));
     }
 
     #[test]

@@ -2,6 +2,11 @@
 
 use std::{collections::BTreeMap, fs, os::unix::process::ExitStatusExt};
 
+use calico_upgrader::{
+    inventory::Edition,
+    resource::{Document, Kind, ObjectRef},
+    runbook,
+};
 use harness::{Fault, Flavour, Kubernetes, Release, Size, State, WornIn, differences, variation};
 use serde_json::{Value, json};
 
@@ -18,26 +23,30 @@ fn small(release: Release, flavour: Flavour) -> WornIn {
 
 #[test]
 fn every_flavour_reaches_v2_6_12_the_same_on_both_kubernetes_versions() {
-    for cluster in [
-        small(Release::V2_3_0, Flavour::Etcd),
-        small(Release::V2_4_1, Flavour::Etcd),
-        small(Release::V2_5_1, Flavour::Etcd),
-        small(Release::V2_5_1, Flavour::Kubeadm),
-        small(Release::V2_4_1, Flavour::Canal),
-        small(Release::V2_5_1, Flavour::Canal),
+    // With the number of settings that the fixture says were edited.
+    for (cluster, edited) in [
+        (small(Release::V2_3_0, Flavour::Etcd), 16),
+        (small(Release::V2_4_1, Flavour::Etcd), 19),
+        (small(Release::V2_5_1, Flavour::Etcd), 16),
+        (small(Release::V2_5_1, Flavour::Kubeadm), 16),
+        (small(Release::V2_4_1, Flavour::Canal), 13),
+        (small(Release::V2_5_1, Flavour::Canal), 13),
     ] {
         let ends: Vec<_> =
-            [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster)).into();
+            [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster, edited)).into();
         assert_eq!(ends[0], ends[1], "{} {}", cluster.release.name(), cluster.flavour.name());
     }
 }
 
 /// Upgrades a cluster, holds what must be true of every one, and answers what Calico is then.
-fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn) -> BTreeMap<String, Value> {
+fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn, edited: usize) -> BTreeMap<String, Value> {
     let lab = lab(kubernetes, cluster);
     let ran = lab.tool(&upgrade("run")).exits(0);
     assert!(!ran.words.contains(SECRET) && !ran.data.contains(SECRET));
     lab.run_files().iter().for_each(|(path, text)| assert!(!text.contains(SECRET), "a secret is in {path}"));
+    let plan: Value =
+        serde_json::from_str(&fs::read_to_string(lab.run_directory().join("plan.json")).unwrap()).unwrap();
+    assert_eq!(plan["plan"]["kept"].as_array().unwrap().len(), edited, "{:#}", plan["plan"]["kept"]);
     let (before, after) = (lab.start().state(), lab.cluster_state().unwrap());
     let is_ours_to_leave = |key: &str| key.contains("calico-etcd") || key.contains("projectcalico.org/v1");
     for (key, object) in before.iter().filter(|(key, _)| is_ours_to_leave(key)) {
@@ -318,4 +327,44 @@ fn controllers_under_a_name_of_their_own_are_refused() {
     lab.tool(&upgrade("run")).exits(16).says("CU-C005").says("corp-controllers");
     variation::no_calico(&lab).unwrap();
     lab.tool(&upgrade("run")).exits(3).says("CU-C001");
+}
+
+/// The body of an object of a release, as it is sent to a server.
+fn sent(kubernetes: Kubernetes, object: &ObjectRef, document: &Document) -> Value {
+    let mut body = document.value();
+    let of_workloads = if kubernetes == Kubernetes::V1_8 { "extensions/v1beta1" } else { "apps/v1" };
+    body["apiVersion"] = json!(match object.kind {
+        Kind::DaemonSet | Kind::Deployment => of_workloads,
+        Kind::ClusterRole | Kind::ClusterRoleBinding => "rbac.authorization.k8s.io/v1",
+        _ => "v1",
+    });
+    body["kind"] = json!(object.kind.name());
+    if object.name == "canal" && object.kind == Kind::DaemonSet {
+        // It is in no file of ours, because it is not upgraded.
+        let flannel = json!({"name": "kube-flannel", "image": "quay.io/coreos/flannel:v0.9.1"});
+        body["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(flannel);
+    }
+    body
+}
+
+/// What is known of a release must be exactly what a server makes of it, or defaults would pass for settings of people.
+#[test]
+fn of_a_release_that_nobody_edited_nothing_counts_as_edited() {
+    let catalogue = runbook::catalogue();
+    let plan = ["plan", "--to", "v2.6", "--allow-untested", "--ignore", "CU-C008=pods are still coming", "-o", "json"];
+    let mut definitions = small(Release::V2_4_1, Flavour::Canal).objects().unwrap();
+    definitions.retain(|object| object["kind"] == "CustomResourceDefinition");
+    for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
+        let lab = lab(kubernetes, small(Release::V2_5_1, Flavour::Etcd));
+        for line in &catalogue.lines {
+            for edition in [Edition::EtcdNetworking, Edition::EtcdKubeadm, Edition::Canal] {
+                let Some(manifest) = runbook::base(&catalogue, line.latest, edition) else { continue };
+                let objects = manifest.objects.iter().map(|(object, document)| sent(kubernetes, object, document));
+                lab.empty();
+                lab.create_all(&objects.chain(definitions.clone()).collect::<Vec<_>>()).unwrap();
+                let kept = lab.tool(&plan).exits(0).json()["plan"]["kept"].clone();
+                assert_eq!(kept, json!([]), "{} {} on {}", line.latest, edition.name(), kubernetes.version());
+            }
+        }
+    }
 }

@@ -108,6 +108,11 @@ impl Lab {
         self.etcd.as_ref().expect("the cluster of this case is on etcd")
     }
 
+    /// Takes the cluster back to what it was before any Calico: nodes and nothing else.
+    pub fn empty(&self) {
+        self.restore(&self.plane().empty).unwrap();
+    }
+
     pub fn state(&self) -> &Path {
         self.state.path()
     }
