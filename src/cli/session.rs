@@ -139,6 +139,7 @@ fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failu
         preferences: super::decide::preferences(planning)?,
         ignore,
         is_pull_left_out: planning.no_pull,
+        pull_within_seconds: duration("--pull-within", &planning.pull_within)?,
         batch: planning.batch.map(usize::from),
         ready_within_seconds: duration("--ready-within", &planning.ready_within)?,
         stable_for_seconds: duration("--stable-for", &planning.stable_for)?,

@@ -31,6 +31,8 @@ pub struct Request {
     /// Whether each node pulls the new images only while it has no calico-node.
     #[serde(default)]
     pub is_pull_left_out: bool,
+    #[serde(default)]
+    pub pull_within_seconds: Option<u64>,
     pub batch: Option<usize>,
     pub ready_within_seconds: Option<u64>,
     pub stable_for_seconds: Option<u64>,

@@ -226,7 +226,7 @@ fn a_new_controller_that_never_gets_ready_stops_the_run_with_its_reason() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Etcd));
     let nodes = ["node-2", "node-3"];
     nodes.iter().for_each(|node| lab.nodes().fail(node, Fault::ImagePull).unwrap());
-    let run = [upgrade("run"), vec!["--ready-within", "5s"]].concat();
+    let run = [upgrade("run"), vec!["--no-pull", "--ready-within", "5s"]].concat();
     lab.tool(&run).exits(4).says("calico-kube-controllers").says("ImagePullBackOff");
     let is_old = |pod: &Value| pod["spec"]["containers"][0]["image"].as_str().unwrap().ends_with("node:v2.5.1");
     assert!(lab.calico_pods().unwrap().values().flatten().all(is_old), "a node was touched");

@@ -36,11 +36,8 @@ fn replaced(lab: &Lab) -> usize {
 fn an_image_that_a_node_cannot_pull_stops_the_run_before_any_pod_is_replaced() {
     for kubernetes in Kubernetes::ALL {
         let lab = lab(kubernetes, small(Release::V2_5_1));
-        let runbook = lab.state().join("impatient.yaml");
-        let text = lab.tool(&["runbook", "show", "v2.6"]).exits(0).data;
-        std::fs::write(&runbook, text.replace("pull_within: 15m", "pull_within: 5s")).unwrap();
         lab.nodes().fail("node-2", Fault::ImagePull).unwrap();
-        let run = [upgrade("run"), vec!["--runbook", runbook.to_str().unwrap()]].concat();
+        let run = [upgrade("run"), vec!["--pull-within", "5s"]].concat();
         lab.tool(&run).exits(4).says("node-2").says("ImagePullBackOff").says("No pod of calico-node was touched");
         assert_eq!(replaced(&lab), 0);
         lab.nodes().repair("node-2").unwrap();

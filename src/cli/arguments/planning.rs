@@ -50,6 +50,9 @@ pub struct Planning {
     /// Do not bring the new images to all nodes before the first pod is replaced
     #[arg(long, env = "CALICO_UPGRADER_NO_PULL")]
     pub no_pull: bool,
+    /// How long all nodes together may take to pull the new images, like 15m
+    #[arg(long, value_name = "DURATION", env = "CALICO_UPGRADER_PULL_WITHIN")]
+    pub pull_within: Option<String>,
     /// Nodes replaced at once, after the canary [default: the runbook's, 1]
     #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u16).range(1..), env = "CALICO_UPGRADER_BATCH")]
     pub batch: Option<u16>,
@@ -76,6 +79,7 @@ impl Planning {
             ("--gitops", self.gitops.is_some()),
             ("--ignore", !self.ignore.is_empty()),
             ("--no-pull", self.no_pull),
+            ("--pull-within", self.pull_within.is_some()),
             ("--batch", self.batch.is_some()),
             ("--ready-within", self.ready_within.is_some()),
             ("--stable-for", self.stable_for.is_some()),

@@ -38,7 +38,10 @@ pub fn pull_images(materials: &Materials<'_>, parameters: &Parameters) -> Result
         daemon_set: ObjectRef { name: NAME.to_owned(), ..change.object.clone() },
         document: idle_daemon_set(&change.object, &new, &images),
         selector: SELECTOR.to_owned(),
-        within_seconds: seconds("pull_within", parameters.pull_within.as_deref(), PULL_WITHIN)?,
+        within_seconds: materials
+            .request
+            .pull_within_seconds
+            .map_or_else(|| seconds("pull_within", parameters.pull_within.as_deref(), PULL_WITHIN), Ok)?,
     };
     let summary = format!("{} new images on {} nodes", images.len(), materials.inventory.nodes.len());
     Ok(Draft { desired: Some(Desired::Pull(pull)), summary, ..Draft::default() })
