@@ -271,7 +271,7 @@ fn killed_while_controllers_are_replaced_the_run_goes_on_to_the_same_end() {
 fn what_upstream_tested_on_etcd_needs_no_flag_and_the_rest_names_its_row() {
     for release in [Release::V2_4_1, Release::V2_5_1] {
         let lab = lab(Kubernetes::V1_8, small(release, Flavour::Etcd));
-        lab.tool(&["plan", "--to", "v2.6", "--detailed-exitcode"]).exits(2).says("not Calico's data in etcd");
+        lab.tool(&["plan", "--to", "v2.6", "--detailed-exitcode"]).exits(2).says("every key of Calico's");
         lab.tool(&["plan", "--to", "v2.6.5"]).exits(16).says("k8s-policy-no-match");
     }
     let lab = lab(Kubernetes::V1_8, small(Release::V2_3_0, Flavour::Etcd));
