@@ -10,6 +10,7 @@ use super::{
 use crate::{
     cluster::Cluster,
     door::{self, Record, RunPhase, RunState},
+    plan::Purpose,
     report,
 };
 
@@ -26,7 +27,7 @@ pub async fn status(session: &Session, arguments: &Status) -> Ended {
         };
         let is_running = state.phase == RunPhase::Running;
         if shown.as_ref() != Some(&state) {
-            terminal::show(session.global.output, &state, || describe(&state));
+            terminal::show(session.global.output, &state, || describe(&state) + &next(&state));
             tell_holder(&cluster, is_running).await?;
             shown = Some(state);
         }
@@ -53,25 +54,37 @@ async fn tell_holder(cluster: &Cluster, is_running: bool) -> Result<(), Failure>
     Ok(())
 }
 
-/// A run in a few lines: how far it is, what is safe now, what to do next.
+/// What to do next with a run.
+fn next(state: &RunState) -> String {
+    let run = &state.run;
+    let command = match &state.phase {
+        RunPhase::Running => "status -w, or pause".to_owned(),
+        RunPhase::Stopped { .. } => match &state.purpose {
+            Purpose::Upgrade => format!("resume {run}, or rollback {run}"),
+            Purpose::Rollback { .. } | Purpose::Completion { .. } | Purpose::Restore { .. } => format!("resume {run}"),
+        },
+        RunPhase::Abandoned => "plan".to_owned(),
+        RunPhase::RolledBack { by } => format!("status {by}"),
+        RunPhase::Finished { .. } => format!("verify {run}"),
+    };
+    format!("Next       calico-upgrader {command}\n")
+}
+
+/// A run in a few lines: how far it is and what is safe now.
 pub fn describe(state: &RunState) -> String {
-    let (phase, next) = match &state.phase {
-        RunPhase::Running => ("running".to_owned(), "calico-upgrader status -w, or pause".to_owned()),
-        RunPhase::Stopped { exit, why } => {
-            (format!("stopped with exit {exit}: {why}"), format!("calico-upgrader resume {}", state.run))
-        }
-        RunPhase::Abandoned => ("given up for a new plan".to_owned(), "calico-upgrader plan".to_owned()),
-        RunPhase::RolledBack { by } => (format!("taken back by run {by}"), format!("calico-upgrader status {by}")),
-        RunPhase::Finished { exit } => {
-            (format!("finished with exit {exit}"), format!("calico-upgrader verify {}", state.run))
-        }
+    let phase = match &state.phase {
+        RunPhase::Running => "running".to_owned(),
+        RunPhase::Stopped { exit, why } => format!("stopped with exit {exit}: {why}"),
+        RunPhase::Abandoned => "given up for a new plan".to_owned(),
+        RunPhase::RolledBack { by } => format!("taken back by run {by}"),
+        RunPhase::Finished { exit } => format!("finished with exit {exit}"),
     };
     let backup = state
         .backup
         .as_ref()
         .map(|backup| format!("Backup     {} on {} ({})\n", backup.path, backup.host, backup.digest.short()));
     report::clean(&format!(
-        "Run        {} · {} · {phase}\nDone       {}\nIn step    {}\nNodes      {} of {} replaced\n{}Runner     {} (epoch {}) · record updated {}\nNext       {next}\n",
+        "Run        {} · {} · {phase}\nDone       {}\nIn step    {}\nNodes      {} of {} replaced\n{}Runner     {} (epoch {}) · record updated {}\n",
         state.run,
         state.purpose.words(&state.from, &state.to),
         if state.steps_done.is_empty() { "nothing yet".to_owned() } else { state.steps_done.join(", ") },
