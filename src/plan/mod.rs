@@ -251,6 +251,22 @@ impl ObjectChange {
     }
 }
 
+impl Stage {
+    /// The changes of objects that the stage makes.
+    pub fn changes(&self) -> &[ObjectChange] {
+        match self {
+            Stage::Changes(changes) => changes,
+            Stage::UntilEstablished(_)
+            | Stage::UntilObserved(_)
+            | Stage::Unchanged(_)
+            | Stage::Uncordoned(_)
+            | Stage::NoOrphans
+            | Stage::UntilGone { .. }
+            | Stage::UntilReady { .. } => &[],
+        }
+    }
+}
+
 impl PlannedStep {
     /// The changes of objects that this step makes, in their order.
     pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {
@@ -259,17 +275,7 @@ impl PlannedStep {
             Desired::Roll(roll) => (&[], roll.then.as_ref()),
             Desired::BackUp | Desired::Pull(_) | Desired::Verify(_) => (&[], None),
         };
-        let in_stages = stages.iter().flat_map(|stage| match stage {
-            Stage::Changes(changes) => changes.as_slice(),
-            Stage::UntilEstablished(_)
-            | Stage::UntilObserved(_)
-            | Stage::Unchanged(_)
-            | Stage::Uncordoned(_)
-            | Stage::NoOrphans
-            | Stage::UntilGone { .. }
-            | Stage::UntilReady { .. } => &[],
-        });
-        in_stages.chain(then)
+        stages.iter().flat_map(Stage::changes).chain(then)
     }
 }
 

@@ -181,16 +181,7 @@ fn reads_a_change(wanted: &Document, stages: &[Stage]) -> bool {
         .filter_map(|one| one.pointer("/valueFrom/configMapKeyRef/key")?.as_str())
         .map(|key| format!("data.{key}"))
         .collect();
-    let changes = stages.iter().flat_map(|stage| match stage {
-        Stage::Changes(changes) => changes.as_slice(),
-        Stage::UntilEstablished(_)
-        | Stage::UntilObserved(_)
-        | Stage::Unchanged(_)
-        | Stage::Uncordoned(_)
-        | Stage::NoOrphans
-        | Stage::UntilGone { .. }
-        | Stage::UntilReady { .. } => &[],
-    });
+    let changes = stages.iter().flat_map(Stage::changes);
     let of_config = changes.filter(|change| change.object.kind == Kind::ConfigMap);
     of_config.flat_map(ObjectChange::fields).any(|field| read.contains(&field.path))
 }

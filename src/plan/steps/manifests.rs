@@ -26,8 +26,7 @@ pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Dr
     let daemon_set = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet);
     let template = daemon_set.and_then(|(object, new)| merged.change(materials, object, new));
     stages.extend(template.into_iter().flat_map(frozen_first));
-    let count: usize =
-        stages.iter().map(|stage| if let Stage::Changes(changes) = stage { changes.len() } else { 0 }).sum();
+    let count = stages.iter().flat_map(Stage::changes).count();
     let (kept, mut findings) = merged.conclude();
     findings.extend(unasked(materials, &decisions(materials)));
     if count == 0 && findings.is_empty() {
