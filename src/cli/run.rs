@@ -205,7 +205,7 @@ fn tell_end(plan: &Plan, run: &str) {
     let line = match &plan.purpose {
         Purpose::Upgrade => format!("Calico {} runs on every node. ", plan.to),
         Purpose::Rollback { run } => format!("Run {run} is taken back: Calico {} runs on every node. ", plan.to),
-        Purpose::Completion { run } => format!("Run {run} is complete: its old data is gone. "),
+        Purpose::Completion { run } => format!("Run {run} is complete: what it had kept of the old release is gone. "),
         Purpose::Restore { .. } => super::restore::finished(plan),
     };
     terminal::chatter(&format!("{line}Next: calico-upgrader verify {run}\n"));

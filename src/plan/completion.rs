@@ -1,14 +1,17 @@
-//! Gives up the way back: the old data goes for good, and what killed runs left behind.
+//! Gives up the way back: the old data and the old controllers go for good, and what killed runs left behind.
 //!
 //! Only what is to the byte what the run had copied is removed. Old objects that changed or came since are named and stay,
 //! since nobody has copied what they say.
 
 use std::collections::BTreeMap;
 
-use super::{Desired, FORMAT, ObjectChange, Omitted, Plan, PlannedStep, Purpose, Stage, Undo, Verify};
+use super::{
+    Desired, FORMAT, ObjectChange, Omitted, Plan, PlannedStep, Purpose, Stage, Undo, Verify, steps::replicas,
+    way::is_same,
+};
 use crate::{
     inventory::{Inventory, Stored},
-    resource::{Digest, ObjectRef},
+    resource::{Digest, Kind, ObjectRef},
 };
 
 /// A finished run, and what there is now.
@@ -53,7 +56,8 @@ fn left(stored: &Stored) -> Omitted {
 }
 
 fn steps(finished: &FinishedRun<'_>, copied: &[&Stored]) -> Vec<PlannedStep> {
-    let changes: Vec<PlannedStep> = [removal(copied), sweep(finished.orphans)].into_iter().flatten().collect();
+    let changes = [removal(copied), controllers(finished), sweep(finished.orphans)];
+    let changes: Vec<PlannedStep> = changes.into_iter().flatten().collect();
     if changes.is_empty() {
         return changes;
     }
@@ -73,6 +77,24 @@ fn removal(copied: &[&Stored]) -> Option<PlannedStep> {
     let summary = format!("{} objects of old data are deleted; after that there is no rollback", copied.len());
     let desired = Desired::Objects { stages };
     (!copied.is_empty()).then(|| step("remove-old-data", "Remove old data", summary, Undo::FromBackup, desired))
+}
+
+/// The old controllers, which the run had stopped and kept; one that somebody changed since stays.
+fn controllers(finished: &FinishedRun<'_>) -> Option<PlannedStep> {
+    let is_kind = |kind: Kind| matches!(kind, Kind::Deployment | Kind::ReplicaSet);
+    let of_run = finished.plan.changes().filter(|change| is_kind(change.object.kind));
+    let last: BTreeMap<&ObjectRef, &ObjectChange> = of_run.map(|change| (&change.object, change)).collect();
+    let removal = |change: &&ObjectChange| {
+        let live = finished.inventory.object(&change.object)?;
+        let is_ours = replicas(live) == 0 && is_same(change.after.as_ref(), Some(live));
+        let why = "the new controllers took its place".to_owned();
+        is_ours.then(|| ObjectChange { object: change.object.clone(), before: Some(live.clone()), after: None, why })
+    };
+    let changes: Vec<ObjectChange> = last.values().filter_map(removal).collect();
+    let summary = format!("{} old controllers are deleted; after that there is no rollback", changes.len());
+    let is_needed = !changes.is_empty();
+    let desired = Desired::Objects { stages: vec![Stage::Changes(changes)] };
+    is_needed.then(|| step("remove-old-controllers", "Remove old controllers", summary, Undo::FromBackup, desired))
 }
 
 fn sweep(orphans: usize) -> Option<PlannedStep> {

@@ -78,6 +78,18 @@ fn an_upgrade_on_etcd_goes_back_with_its_controllers_and_its_keys() {
     }
 }
 
+#[test]
+fn a_completion_on_etcd_removes_the_controller_that_was_kept_for_the_way_back() {
+    let lab = lab(Kubernetes::V1_34, WornIn { flavour: Flavour::Etcd, ..small(Release::V2_4_1) });
+    lab.tool(&upgrade("run")).exits(0);
+    assert!(old_controller(&lab.cluster_state().unwrap()).is_some());
+    lab.tool(&["complete", "--confirm", &newest_run(&lab)]).exits(0);
+    assert!(old_controller(&lab.cluster_state().unwrap()).is_none());
+    lab.tool(&["verify"]).exits(0);
+    lab.tool(&BACK).exits(3).says("CU-E018");
+    lab.tool(&["plan", "--to", "v2.6", "--allow-untested", "--detailed-exitcode"]).exits(0);
+}
+
 /// What the old controller shall do, if there was one under this name.
 fn old_controller(state: &State) -> Option<[Value; 2]> {
     let found = state.iter().find(|(key, _)| key.ends_with("/deployments/kube-system/calico-policy-controller"))?;
@@ -267,7 +279,7 @@ fn after_a_completion_there_is_no_way_back() {
         lab.tool(&["complete", "--dry-run"]).exits(0);
         lab.tool(&["complete", "--confirm", "another"]).exits(10).says(&format!("--confirm {run}"));
         assert_eq!(differences(before.state(), &lab.cluster_state().unwrap()), Vec::<String>::new());
-        lab.tool(&["complete", "--confirm", &run]).exits(0).says("its old data is gone");
+        lab.tool(&["complete", "--confirm", &run]).exits(0).says("kept of the old release is gone");
         let gone = differences(before.state(), lab.snapshot().unwrap().state());
         let gone: Vec<_> = gone.into_iter().filter(|line| !line.contains("calico-upgrader")).collect();
         let is_old_data = |line: &String| line.starts_with("gone: projectcalico.org/");
