@@ -198,7 +198,6 @@ const ANYWHERE: &[(&str, Edit)] = &[
     }),
     ("a service account of one's own", |all| {
         all.pod()["serviceAccountName"] = json!("corp-calico");
-        all.pod()["serviceAccount"] = json!("corp-calico");
     }),
     ("arguments", |all| all.container("install-cni")["args"] = json!(["--verbose"])),
     ("further rights", |all| {

@@ -87,8 +87,8 @@ const FILLED_IN: &[(&str, &[&str])] = &[
     ("type", &["\"\""]),
 ];
 
-/// Fields whose every value is the server's: token lists of service accounts, and the old name of `serviceAccountName`.
-const ANY_VALUE: [&str; 2] = ["secrets", "serviceAccount"];
+/// The field whose every value is the server's: the token list of a service account.
+const ANY_VALUE: [&str; 1] = ["secrets"];
 
 fn is_filled_in_by_servers(path: &str, value: &Value) -> bool {
     let key = path.rsplit('.').next().unwrap_or(path);

@@ -92,6 +92,10 @@ fn drop_server_fields(fields: &mut Map<String, Value>) {
     if let Some(Value::Object(spec)) = fields.get_mut("spec") {
         spec.remove("templateGeneration");
     }
+    let pod = fields.get_mut("spec").and_then(|spec| spec.pointer_mut("/template/spec"));
+    if let Some(Value::Object(pod)) = pod {
+        use_one_account_name(pod);
+    }
     if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
         for key in SERVER_METADATA {
             metadata.remove(key);
@@ -101,6 +105,14 @@ fn drop_server_fields(fields: &mut Map<String, Value>) {
             metadata.remove("namespace");
         }
         drop_server_annotations(metadata);
+    }
+}
+
+/// Servers write the account of a pod under its old name as well; some manifests have the old name alone
+/// (Kubernetes API reference, PodSpec, `serviceAccount`).
+fn use_one_account_name(pod: &mut Map<String, Value>) {
+    if let Some(account) = pod.remove("serviceAccount") {
+        pod.entry("serviceAccountName").or_insert(account);
     }
 }
 
@@ -208,6 +220,15 @@ mod tests {
             "metadata": {"name": "x", "uid": "7", "resourceVersion": "9", "generation": 3, "managedFields": [], "labels": {},
                 "annotations": {"deprecated.daemonset.template.generation": "4"}}});
         assert_eq!(Document::new(ours).digest(), Document::new(served).digest());
+    }
+
+    #[test]
+    fn the_account_of_a_pod_has_one_name() {
+        let pod = |account: Value| Document::new(json!({"spec": {"template": {"spec": account}}}));
+        let new = pod(json!({"serviceAccountName": "a"}));
+        for account in [json!({"serviceAccount": "a"}), json!({"serviceAccount": "b", "serviceAccountName": "a"})] {
+            assert_eq!(pod(account), new);
+        }
     }
 
     #[test]
