@@ -92,7 +92,7 @@ pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
 }
 
 /// Every check, with one line on what it looks at.
-pub const CHECKS: [(&str, &str); 13] = [
+pub const CHECKS: [(&str, &str); 14] = [
     ("CU-C001", "a Calico is installed"),
     ("CU-C002", "there is one Calico, not two"),
     ("CU-C003", "no operator manages Calico"),
@@ -106,4 +106,5 @@ pub const CHECKS: [(&str, &str); 13] = [
     ("CU-C011", "all of Calico's data can be converted without loss"),
     ("CU-C012", "the API server serves the old data, and can hold the new"),
     ("CU-C013", "every hand-made change can be told from the release's own"),
+    ("CU-C020", "the CNI configuration keeps the name of its file"),
 ];

@@ -168,8 +168,8 @@ mod tests {
         for release in &catalogue.releases {
             for edition in Edition::ALL {
                 let manifest = base(&catalogue, release.calico, edition);
-                let was_never_shipped =
-                    release.calico < Version::new(2, 2, 0) && [Edition::Networking, Edition::Canal].contains(&edition);
+                let was_never_shipped = release.calico < Version::new(2, 2, 0)
+                    && [Edition::Networking, Edition::Canal, Edition::EtcdCanal].contains(&edition);
                 assert_eq!(manifest.is_none(), was_never_shipped, "{} {}", release.calico, edition.name());
                 let objects = manifest.unwrap_or_default().objects;
                 let count =

@@ -1,6 +1,6 @@
 use super::{Draft, controllers};
 use crate::{
-    inventory::Flavour,
+    inventory::{Datastore, Flavour},
     plan::{
         Desired, ObjectChange, PlanError, PlannedStep, Roll, Verify,
         make::{Installed, Materials},
@@ -100,6 +100,9 @@ pub fn verify(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
         third_party: third_party.collect(),
         controllers: controllers::claim(materials),
     };
-    let summary = "nodes, data, policies and versions".to_owned();
-    Draft { desired: Some(Desired::Verify(verify)), summary, ..Draft::default() }
+    let summary = match materials.installed.datastore {
+        Datastore::Kubernetes => "nodes, data, policies and versions",
+        Datastore::Etcd => "nodes, controllers, policies and versions",
+    };
+    Draft { desired: Some(Desired::Verify(verify)), summary: summary.to_owned(), ..Draft::default() }
 }
