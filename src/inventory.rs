@@ -97,6 +97,7 @@ pub enum Edition {
     Canal,
     EtcdNetworking,
     EtcdKubeadm,
+    EtcdCanal,
 }
 
 /// What Calico does in the cluster.
@@ -181,19 +182,25 @@ impl<T: fmt::Display> fmt::Display for Fact<T> {
 }
 
 impl Edition {
-    pub const ALL: [Edition; 5] =
-        [Edition::Networking, Edition::PolicyOnly, Edition::Canal, Edition::EtcdNetworking, Edition::EtcdKubeadm];
+    pub const ALL: [Edition; 6] = [
+        Edition::Networking,
+        Edition::PolicyOnly,
+        Edition::Canal,
+        Edition::EtcdNetworking,
+        Edition::EtcdKubeadm,
+        Edition::EtcdCanal,
+    ];
 
-    /// Answers which file an install came from; `None` for canal on etcd, which is not supported.
-    pub const fn of(datastore: Datastore, flavour: Flavour, is_kubeadm: bool) -> Option<Self> {
+    /// Answers which file an install came from.
+    pub const fn of(datastore: Datastore, flavour: Flavour, is_kubeadm: bool) -> Self {
         match (datastore, flavour) {
-            (Datastore::Kubernetes, Flavour::Networking) => Some(Edition::Networking),
-            (Datastore::Kubernetes, Flavour::PolicyOnly) => Some(Edition::PolicyOnly),
-            (Datastore::Kubernetes, Flavour::Canal) => Some(Edition::Canal),
+            (Datastore::Kubernetes, Flavour::Networking) => Edition::Networking,
+            (Datastore::Kubernetes, Flavour::PolicyOnly) => Edition::PolicyOnly,
+            (Datastore::Kubernetes, Flavour::Canal) => Edition::Canal,
             // Whether there is networking is a value in the ConfigMap here.
-            (Datastore::Etcd, Flavour::Networking | Flavour::PolicyOnly) if is_kubeadm => Some(Edition::EtcdKubeadm),
-            (Datastore::Etcd, Flavour::Networking | Flavour::PolicyOnly) => Some(Edition::EtcdNetworking),
-            (Datastore::Etcd, Flavour::Canal) => None,
+            (Datastore::Etcd, Flavour::Networking | Flavour::PolicyOnly) if is_kubeadm => Edition::EtcdKubeadm,
+            (Datastore::Etcd, Flavour::Networking | Flavour::PolicyOnly) => Edition::EtcdNetworking,
+            (Datastore::Etcd, Flavour::Canal) => Edition::EtcdCanal,
         }
     }
 
@@ -205,21 +212,31 @@ impl Edition {
             Edition::Canal => "canal",
             Edition::EtcdNetworking => "etcd-networking",
             Edition::EtcdKubeadm => "etcd-kubeadm",
+            Edition::EtcdCanal => "etcd-canal",
         }
     }
 
     pub const fn datastore(self) -> Datastore {
         match self {
             Edition::Networking | Edition::PolicyOnly | Edition::Canal => Datastore::Kubernetes,
-            Edition::EtcdNetworking | Edition::EtcdKubeadm => Datastore::Etcd,
+            Edition::EtcdNetworking | Edition::EtcdKubeadm | Edition::EtcdCanal => Datastore::Etcd,
+        }
+    }
+
+    /// The name that the file gives to the DaemonSet.
+    pub const fn daemon_set(self) -> &'static str {
+        match self {
+            Edition::Networking | Edition::PolicyOnly | Edition::EtcdNetworking | Edition::EtcdKubeadm => "calico-node",
+            Edition::Canal => "canal",
+            Edition::EtcdCanal => "canal-node",
         }
     }
 }
 
 impl Install {
-    /// Answers which file the install came from, as far as that is known and supported.
+    /// Answers which file the install came from, as far as that is known.
     pub fn edition(&self) -> Option<Edition> {
-        Edition::of(*self.datastore.known()?, *self.flavour.known()?, self.is_kubeadm)
+        Some(Edition::of(*self.datastore.known()?, *self.flavour.known()?, self.is_kubeadm))
     }
 }
 

@@ -255,7 +255,7 @@ fn starts() -> Vec<Start> {
 
 impl Start {
     fn edition(&self) -> Edition {
-        Edition::of(Datastore::Kubernetes, self.flavour, false).expect("both have a file")
+        Edition::of(Datastore::Kubernetes, self.flavour, false)
     }
 
     fn objects(&self) -> Objects {

@@ -1,6 +1,6 @@
 use super::{BLOCKED, Finding, NO_PATH, Severity};
 use crate::{
-    inventory::{Datastore, Fact, Flavour, Install, Inventory},
+    inventory::{Fact, Install, Inventory},
     resource::ObjectRef,
 };
 
@@ -64,17 +64,12 @@ fn of_install(install: &Install) -> Vec<Finding> {
 }
 
 fn unsupported(install: &Install) -> Option<Finding> {
-    let name = match install.flavour.known() {
-        Some(Flavour::Canal) => "canal",
-        Some(Flavour::Networking | Flavour::PolicyOnly) | None => "calico-node",
-    };
+    let name = install.edition()?.daemon_set();
     let is_elsewhere = install.daemon_set.namespace.as_deref() != Some("kube-system");
-    let what = match (install.datastore.known(), install.flavour.known()) {
-        (Some(Datastore::Etcd), Some(Flavour::Canal)) => "canal (Calico with flannel) on the etcd datastore".to_owned(),
-        _ if is_elsewhere || install.daemon_set.name != name => {
-            format!("a DaemonSet that is not kube-system/{name}")
-        }
-        _ => format!("{}, which runs controllers under a name of its own", other_controllers(install)?),
+    let what = if is_elsewhere || install.daemon_set.name != name {
+        format!("a DaemonSet that is not kube-system/{name}")
+    } else {
+        format!("{}, which runs controllers under a name of its own", other_controllers(install)?)
     };
     let title = format!("{} uses {what}: this version cannot upgrade that", install.daemon_set);
     let finding = Finding::new("CU-C005", Severity::Final { exit: NO_PATH }, title);

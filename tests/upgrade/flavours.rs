@@ -10,7 +10,7 @@ use calico_upgrader::{
 use harness::{Fault, Flavour, Kubernetes, Release, Size, State, WornIn, differences, variation};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, lab, upgrade};
+use crate::lab::{Lab, Ran, lab, upgrade};
 
 /// The password and the keys in the secrets of every worn-in cluster.
 const SECRET: &str = "canary-never-print-me";
@@ -31,6 +31,7 @@ fn every_flavour_reaches_v2_6_12_the_same_on_both_kubernetes_versions() {
         (small(Release::V2_5_1, Flavour::Kubeadm), 16),
         (small(Release::V2_4_1, Flavour::Canal), 13),
         (small(Release::V2_5_1, Flavour::Canal), 13),
+        (small(Release::V2_5_1, Flavour::CanalEtcd), 20),
     ] {
         let ends: Vec<_> =
             [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster, edited)).into();
@@ -53,8 +54,12 @@ fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn, edited: usize) -> BTreeM
         assert_eq!(after.get(key), Some(object), "{key} was touched");
     }
     match cluster.flavour {
-        Flavour::Canal => canal_is_kept(before, &after),
-        Flavour::Etcd | Flavour::Kubeadm => controllers_are_as_shipped(&after),
+        Flavour::Canal => canal_is_kept(before, &after, "canal", "kube-flannel"),
+        Flavour::CanalEtcd => {
+            canal_is_kept(before, &after, "canal-node", "flannel");
+            controllers_are_as_shipped(&after, None);
+        }
+        Flavour::Etcd | Flavour::Kubeadm => controllers_are_as_shipped(&after, Some("calico-kube-controllers")),
         Flavour::Networking | Flavour::PolicyOnly => panic!("they have tests of their own"),
     }
     node_edits_are_kept(&after, cluster.flavour);
@@ -98,12 +103,15 @@ fn environment(container: &Value, name: &str) -> Option<Value> {
 }
 
 fn node_edits_are_kept(state: &State, flavour: Flavour) {
-    let (name, config) =
-        if flavour == Flavour::Canal { ("canal", "canal-config") } else { ("calico-node", "calico-config") };
+    let (name, config, cni) = match flavour {
+        Flavour::Canal => ("canal", "canal-config", "install-cni"),
+        Flavour::CanalEtcd => ("canal-node", "canal-config", "install-calico-cni"),
+        _ => ("calico-node", "calico-config", "install-cni"),
+    };
     let daemon_set = workload(state, "daemonsets", name);
     let node = container(daemon_set, "calico-node");
     assert_eq!(node["image"], format!("{REGISTRY}/node:v2.6.12"));
-    assert_eq!(container(daemon_set, "install-cni")["image"], format!("{REGISTRY}/cni:v1.11.8"));
+    assert_eq!(container(daemon_set, cni)["image"], format!("{REGISTRY}/cni:v1.11.8"));
     assert_eq!(environment(&node, "FELIX_PROMETHEUSMETRICSENABLED"), Some(json!("true")));
     assert_eq!(node["resources"], json!({"requests": {"cpu": "400m"}, "limits": {"memory": "512Mi"}}));
     assert_eq!(daemon_set["metadata"]["annotations"]["corp.example/owner"], "network-team");
@@ -113,9 +121,13 @@ fn node_edits_are_kept(state: &State, flavour: Flavour) {
     assert!(pod["tolerations"].as_array().unwrap().contains(&edge));
     let data = &workload(state, "configmaps", config)["data"];
     let cni: Value = serde_json::from_str(data["cni_network_config"].as_str().unwrap()).unwrap();
-    let calico = if flavour == Flavour::Canal { &cni["plugins"][0] } else { &cni };
+    let calico = match flavour {
+        Flavour::Canal => &cni["plugins"][0],
+        Flavour::CanalEtcd => &cni["plugins"][0]["delegate"],
+        _ => &cni,
+    };
     assert_eq!(calico["mtu"], 1450);
-    if flavour == Flavour::Canal {
+    if config == "canal-config" {
         assert_eq!(environment(&node, "FELIX_IPTABLESREFRESHINTERVAL"), Some(json!("90")));
         assert_eq!(cni["plugins"][1]["type"], "portmap");
         return;
@@ -129,7 +141,7 @@ fn node_edits_are_kept(state: &State, flavour: Flavour) {
 }
 
 /// What people changed of the old controller is in the new one, and the old one is there without pods.
-fn controllers_are_as_shipped(state: &State) {
+fn controllers_are_as_shipped(state: &State, account: Option<&str>) {
     let new = workload(state, "deployments", "calico-kube-controllers");
     assert_eq!((&new["spec"]["replicas"], &new["spec"]["strategy"]), (&json!(1), &json!({"type": "Recreate"})));
     let one = container(new, "calico-kube-controllers");
@@ -138,7 +150,7 @@ fn controllers_are_as_shipped(state: &State) {
     assert_eq!(environment(&one, "LOG_LEVEL"), Some(json!("warning")));
     assert_eq!(one["resources"], json!({"limits": {"memory": "256Mi"}}));
     let pod = &new["spec"]["template"]["spec"];
-    assert_eq!(pod["serviceAccountName"], "calico-kube-controllers");
+    assert_eq!(pod["serviceAccountName"].as_str(), account);
     assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry-corp"}]));
     let old = workload(state, "deployments", "calico-policy-controller");
     assert_eq!(old["spec"]["replicas"], 0);
@@ -146,11 +158,11 @@ fn controllers_are_as_shipped(state: &State) {
 }
 
 /// Flannel is not upgraded: its container, its network and its interface are what they were, to the byte.
-fn canal_is_kept(before: &State, after: &State) {
-    let flannel = |state| container(workload(state, "daemonsets", "canal"), "kube-flannel").to_string();
+fn canal_is_kept(before: &State, after: &State, daemon_set: &str, name: &str) {
+    let flannel = |state| container(workload(state, "daemonsets", daemon_set), name).to_string();
     assert_eq!(flannel(before), flannel(after));
     let config = |state, key: &str| workload(state, "configmaps", "canal-config")["data"][key].clone();
-    for key in ["net-conf.json", "canal_iface", "masquerade"] {
+    for key in ["net-conf.json", "canal_iface", "masquerade", "etcd_endpoints", "etcd_ca"] {
         assert_eq!(config(before, key), config(after, key), "{key}");
     }
 }
@@ -339,7 +351,7 @@ fn sent(kubernetes: Kubernetes, object: &ObjectRef, document: &Document) -> Valu
         _ => "v1",
     });
     body["kind"] = json!(object.kind.name());
-    if object.name == "canal" && object.kind == Kind::DaemonSet {
+    if object.name.starts_with("canal") && object.kind == Kind::DaemonSet {
         // It is in no file of ours, because it is not upgraded.
         let flannel = json!({"name": "kube-flannel", "image": "quay.io/coreos/flannel:v0.9.1"});
         body["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(flannel);
@@ -357,7 +369,7 @@ fn of_a_release_that_nobody_edited_nothing_counts_as_edited() {
     for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
         let lab = lab(kubernetes, small(Release::V2_5_1, Flavour::Etcd));
         for line in &catalogue.lines {
-            for edition in [Edition::EtcdNetworking, Edition::EtcdKubeadm, Edition::Canal] {
+            for edition in [Edition::EtcdNetworking, Edition::EtcdKubeadm, Edition::Canal, Edition::EtcdCanal] {
                 let Some(manifest) = runbook::base(&catalogue, line.latest, edition) else { continue };
                 let objects = manifest.objects.iter().map(|(object, document)| sent(kubernetes, object, document));
                 lab.empty();
@@ -367,4 +379,27 @@ fn of_a_release_that_nobody_edited_nothing_counts_as_edited() {
             }
         }
     }
+}
+
+#[test]
+fn a_cni_file_of_a_new_name_is_told_of() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Canal));
+    lab.tool(&["check", "CU-C017"]).exits(0).says("10-calico.conf").says("10-calico.conflist");
+    let words = lab.tool(&upgrade("run")).exits(0).words;
+    assert!(words.contains("CU-C017"), "{words}");
+}
+
+#[test]
+fn within_the_line_the_controllers_are_replaced_as_carefully() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Etcd));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let first = ["run", "--to", "v2.6.6", "--allow-untested", "--yes"];
+    Ran::of(lab.command_in(elsewhere.path(), &first).output().unwrap()).exits(0);
+    lab.tool(&upgrade("run")).exits(0);
+    let told = told(&lab);
+    let controllers: Vec<&String> = told.iter().filter(|one| one.contains("kube-controllers")).collect();
+    let replace = "replace Deployment kube-system/calico-kube-controllers";
+    let gone = "waited for the pods with k8s-app=calico-kube-controllers to be gone";
+    let ready = "waited for Deployment kube-system/calico-kube-controllers to be ready";
+    assert_eq!(controllers, [replace, gone, replace, ready]);
 }

@@ -61,7 +61,7 @@ pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
 fn etcd_of(cluster: WornIn) -> Option<CalicoEtcd> {
     match cluster.flavour {
         Flavour::Networking | Flavour::PolicyOnly | Flavour::Canal => None,
-        Flavour::Etcd | Flavour::Kubeadm => {
+        Flavour::Etcd | Flavour::Kubeadm | Flavour::CanalEtcd => {
             let etcd = CalicoEtcd::start(EtcdSetup::default()).unwrap();
             etcd.load(&worn_in_keys()).unwrap();
             Some(etcd)

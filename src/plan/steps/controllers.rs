@@ -76,34 +76,35 @@ fn others<'a>(materials: &'a Materials<'_>) -> impl Iterator<Item = (&'a ObjectR
 /// The object as it shall be: merged with its live form or, where there is none, with that of its predecessor.
 pub(super) fn wanted(materials: &Materials<'_>, object: &ObjectRef, new: &Document, merged: &mut Merged) -> Document {
     let before = materials.inventory.object(object).map(Document::value);
-    let predecessor = || others(materials).find(|(other, _)| OLD_NAMES.contains(&other.name.as_str()));
+    let predecessor = || others(materials).find(|(old, _)| OLD_NAMES.contains(&old.name.as_str()));
     let base = |name: &str| {
         let named = |(other, _): &&(ObjectRef, Document)| other.kind == Kind::Deployment && other.name == name;
-        materials.base.objects.iter().find(named).map(|(_, document)| document.value())
+        materials.base.objects.iter().find(named).map(|(_, document)| without_count(document.value()))
     };
+    let new = &without_count(new.value());
     let body = match (before, predecessor()) {
-        (Some(live), _) => merged.merge(materials, object, base(&object.name).as_ref(), &live, &new.value()),
-        (None, Some((old, live))) => {
+        (Some(live), _) => merged.merge(materials, object, base(&object.name).as_ref(), &without_count(live), new),
+        (None, Some((_, live))) => {
             let base = base(OLD_NAMES[0]).map(|base| renamed(base, &object.name));
-            let live = match old.kind {
-                Kind::ReplicaSet => as_deployment(live.value()),
-                _ => live.value(),
-            };
-            merged.merge(materials, object, base.as_ref(), &renamed(live, &object.name), &new.value())
+            let live = without_count(renamed(live.value(), &object.name));
+            merged.merge(materials, object, base.as_ref(), &live, new)
         }
-        (None, None) => new.value(),
+        (None, None) => new.clone(),
     };
     Document::new(alone(body))
 }
 
-/// Upstream demands it: two controllers would undo each other's work.
-fn alone(mut body: Value) -> Value {
-    body["spec"]["replicas"] = json!(1);
-    body["spec"]["strategy"] = json!({"type": "Recreate"});
+/// How many run, and how one follows another, is not for people to choose: two would undo each other's work.
+fn without_count(mut body: Value) -> Value {
+    if let Some(Value::Object(spec)) = body.get_mut("spec") {
+        spec.remove("replicas");
+        spec.remove("strategy");
+    }
     body
 }
 
-fn as_deployment(mut body: Value) -> Value {
+fn alone(mut body: Value) -> Value {
+    body["spec"]["replicas"] = json!(1);
     body["spec"]["strategy"] = json!({"type": "Recreate"});
     body
 }

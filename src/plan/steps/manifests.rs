@@ -25,10 +25,12 @@ pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Dr
         .stages(materials, |object| !controllers::has_to_do_with(materials, object) && !is_planned(earlier, object));
     let daemon_set = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet);
     let template = daemon_set.and_then(|(object, new)| merged.change(materials, object, new));
+    let left_behind = template.as_ref().and_then(old_cni_file);
     stages.extend(template.into_iter().flat_map(frozen_first));
     let count = stages.iter().flat_map(Stage::changes).count();
     let (kept, mut findings) = merged.conclude();
     findings.extend(unasked(materials, &decisions(materials)));
+    findings.extend(left_behind);
     if count == 0 && findings.is_empty() {
         return Draft { kept, ..Draft::nothing("every object is as the release ships it") };
     }
@@ -158,6 +160,32 @@ pub fn frozen_first(change: ObjectChange) -> Vec<Stage> {
     }]));
     stages.push(Stage::UntilObserved(object));
     stages
+}
+
+/// A new name of the CNI configuration leaves the file of the old name on every node, and the kubelet takes the first by name.
+fn old_cni_file(change: &ObjectChange) -> Option<Finding> {
+    let (old, new) = (cni_file(change.before.as_ref()?)?, cni_file(change.after.as_ref()?)?);
+    if old == new {
+        return None;
+    }
+    let title = format!("every node keeps the CNI configuration {old} beside the new one, {new}");
+    let finding = Finding::new("CU-C017", Severity::Advisory, title);
+    // Its scripts/install-cni.sh writes the new file and removes none; that came with v2.0.0 (projectcalico/cni-plugin).
+    let why =
+        "calico/cni of Calico v2.6 does not remove the old file, and the kubelet goes on with the first one by name";
+    let now = format!("once all nodes are new, on each node: rm /etc/cni/net.d/{old}");
+    Some(finding.why(why).now(now))
+}
+
+/// The name under which calico/cni writes its configuration; the default is that of its script.
+fn cni_file(document: &Document) -> Option<String> {
+    let body = document.value();
+    let containers = body.pointer("/spec/template/spec/containers")?.as_array()?;
+    let environment = |container: &Value| container["env"].as_array().cloned().unwrap_or_default();
+    let installs = |all: &Vec<Value>| all.iter().any(|one| one["name"] == "CNI_NETWORK_CONFIG");
+    let variables = containers.iter().map(environment).find(installs)?;
+    let name = variables.iter().find(|one| one["name"] == "CNI_CONF_NAME").and_then(|one| one["value"].as_str());
+    Some(name.unwrap_or("10-calico.conf").to_owned())
 }
 
 /// A DaemonSet that does not roll by itself.

@@ -1,6 +1,6 @@
 use super::{Draft, controllers, seconds};
 use crate::{
-    inventory::Flavour,
+    inventory::{Datastore, Flavour},
     plan::{
         Desired, ObjectChange, Order, PlanError, PlannedStep, Roll, Verify,
         make::{Installed, Materials},
@@ -97,6 +97,9 @@ pub fn verify(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
         third_party: third_party.collect(),
         controllers: controllers::claim(materials),
     };
-    let summary = "nodes, data, policies and versions".to_owned();
-    Draft { desired: Some(Desired::Verify(verify)), summary, ..Draft::default() }
+    let summary = match materials.installed.datastore {
+        Datastore::Kubernetes => "nodes, data, policies and versions",
+        Datastore::Etcd => "nodes, controllers, policies and versions",
+    };
+    Draft { desired: Some(Desired::Verify(verify)), summary: summary.to_owned(), ..Draft::default() }
 }

@@ -36,6 +36,8 @@ pub enum Flavour {
     PolicyOnly,
     /// It only enforces policy and flannel connects pods, with the Kubernetes datastore.
     Canal,
+    /// The same with an etcd that is not in the cluster.
+    CanalEtcd,
     /// It connects pods and enforces policy, with an etcd that is not in the cluster. No etcd runs here.
     Etcd,
     /// The same with the etcd that the manifest for kubeadm has. Its pod is simulated, too.
@@ -117,8 +119,8 @@ impl Release {
 
 impl Flavour {
     /// All flavours.
-    pub const ALL: [Flavour; 5] =
-        [Flavour::Networking, Flavour::PolicyOnly, Flavour::Canal, Flavour::Etcd, Flavour::Kubeadm];
+    pub const ALL: [Flavour; 6] =
+        [Flavour::Networking, Flavour::PolicyOnly, Flavour::Canal, Flavour::CanalEtcd, Flavour::Etcd, Flavour::Kubeadm];
 
     /// The flavour as the files name it.
     pub fn name(self) -> &'static str {
@@ -126,6 +128,7 @@ impl Flavour {
             Flavour::Networking => "networking",
             Flavour::PolicyOnly => "policy-only",
             Flavour::Canal => "canal",
+            Flavour::CanalEtcd => "canal-etcd",
             Flavour::Etcd => "etcd",
             Flavour::Kubeadm => "kubeadm",
         }
@@ -134,7 +137,7 @@ impl Flavour {
     fn is_on_etcd(self) -> bool {
         match self {
             Flavour::Networking | Flavour::PolicyOnly | Flavour::Canal => false,
-            Flavour::Etcd | Flavour::Kubeadm => true,
+            Flavour::CanalEtcd | Flavour::Etcd | Flavour::Kubeadm => true,
         }
     }
 }
@@ -233,11 +236,11 @@ impl ControlPlane {
         self.api().list(&path).trying(|| format!("list the pods with `{selector}`"))
     }
 
-    /// The pods of the DaemonSet `calico-node` or, where there are none, of `canal`, by node.
+    /// The pods of the DaemonSet `calico-node` or, where there are none, of canal, by node.
     pub fn calico_pods(&self) -> Result<BTreeMap<String, Vec<Value>>> {
         let mut pods = self.pods("k8s-app=calico-node")?;
         if pods.is_empty() {
-            pods = self.pods("k8s-app=canal")?;
+            pods = self.pods("k8s-app in (canal,canal-node)")?;
         }
         let mut by_node: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for pod in pods {
@@ -261,7 +264,7 @@ fn annotate_nodes(plane: &ControlPlane, cluster: &WornIn) -> Result<()> {
     match cluster.flavour {
         Flavour::Networking => {}
         // On etcd they are in etcd.
-        Flavour::PolicyOnly | Flavour::Canal | Flavour::Etcd | Flavour::Kubeadm => return Ok(()),
+        Flavour::PolicyOnly | Flavour::Canal | Flavour::CanalEtcd | Flavour::Etcd | Flavour::Kubeadm => return Ok(()),
     }
     let nodes = plane.api().list("/api/v1/nodes").trying(|| "list the nodes".to_owned())?;
     for_each(&nodes, |node| {

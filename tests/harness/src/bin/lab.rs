@@ -15,7 +15,7 @@ const USAGE: &str = "\
 Starts a control plane with a worn-in cluster, and takes it down again.
 
 Usage: lab [--kubernetes 1.34|1.8] [--release v2.2.1|v2.3.0|v2.4.1|v2.5.1]
-           [--flavour networking|policy-only|canal|etcd|kubeadm] [--nodes COUNT] [--size small|full] [-- COMMAND [ARGUMENT]...]
+           [--flavour networking|policy-only|canal|canal-etcd|etcd|kubeadm] [--nodes COUNT] [--size small|full] [-- COMMAND [ARGUMENT]...]
 
 Without a command it prints the path of the kubeconfig and stays until its input ends or it is interrupted.
 With a command it runs that, with KUBECONFIG set, and ends with its exit code.";
