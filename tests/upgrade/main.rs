@@ -17,4 +17,5 @@ mod refusals;
 mod restores;
 mod rollbacks;
 mod rolls;
+mod screens;
 mod upgrades;
