@@ -5,10 +5,15 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is all that a benchmark does")]
 
 mod copy;
+mod etcdctl;
 mod figure;
 mod keys;
+mod keys_bare;
 mod measure;
+mod namespaces;
 mod plan;
+mod policies;
+mod pull;
 mod roll;
 
 use std::process::ExitCode;
@@ -19,8 +24,14 @@ use measure::Result;
 
 type Bench = (&'static str, fn() -> Result<Vec<Figure>>);
 
-const BENCHES: [Bench; 4] =
-    [("plan", plan::measure), ("copy", copy::measure), ("roll", roll::measure), ("keys", keys::measure)];
+const BENCHES: [Bench; 6] = [
+    ("plan", plan::measure),
+    ("copy", copy::measure),
+    ("policies", policies::measure),
+    ("roll", roll::measure),
+    ("large-roll", roll::measure_many),
+    ("keys", keys::measure),
+];
 
 fn main() -> ExitCode {
     // cargo adds `--bench` by itself.
