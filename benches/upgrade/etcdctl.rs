@@ -10,7 +10,7 @@ use crate::figure::{Aim, Figure};
 use crate::measure::Result;
 use crate::note;
 
-/// Each `get` is a process of its own: all would take most of an hour.
+/// Each `get` is a process of its own: all would take a third of an hour.
 const GETS: usize = 200;
 /// A key of the v3 API, which a snapshot must hold.
 const V3_KEY: &str = "written-by-the-v3-api";

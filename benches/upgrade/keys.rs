@@ -30,16 +30,39 @@ struct Called {
     requests: f64,
 }
 
-pub fn measure() -> Result<Vec<Figure>> {
+/// Measures a look and a backup, beside bare readers and etcdctl.
+pub fn measure_backup() -> Result<Vec<Figure>> {
     let laid = Laid::start()?;
-    let writing = bare::write(&laid.etcd, &laid.keys)?;
+    laid.etcd.load(&laid.keys)?;
     note(&format!("keys: {KEYS} keys are there"));
     let folder = tempfile::tempdir()?;
-    let backup = folder.path().join("backup");
-    let mut figures = laid.back_up(&backup)?;
-    note("keys: they are backed up");
-    figures.extend(laid.restore(&backup, writing)?);
-    Ok(figures)
+    laid.back_up(&folder.path().join("backup"))
+}
+
+/// Measures the restore of all keys, beside a bare writer.
+pub fn measure_restore() -> Result<Vec<Figure>> {
+    let laid = Laid::start()?;
+    let first = bare::write(&laid.etcd, &laid.keys)?;
+    let expected = laid.values()?;
+    let folder = tempfile::tempdir()?;
+    let backup = folder.path().join("backup").display().to_string();
+    laid.call(&["backup", "create", "--out", &backup])?;
+    laid.etcd.remove_directory(ROOT)?;
+    // The better of two: the first warms the server up.
+    let writing = first.min(bare::write(&laid.etcd, &laid.keys)?);
+    laid.etcd.remove_directory(ROOT)?;
+    note(&format!("restore-keys: {KEYS} keys are backed up and gone"));
+    let restored = laid.call(&["restore", &backup, "--yes"])?;
+    if laid.values()? != expected {
+        return Err("the keys are not what they were before".into());
+    }
+    let (run, per_key) = (&restored.measured, restored.requests / KEYS as f64);
+    let figure = |what: &str, unit, measured, aim| Figure::new(format!("restore-keys: {what}"), unit, measured, aim);
+    Ok(vec![
+        figure("time", " s", run.seconds, Aim::None).beside(writing),
+        figure("memory", " MB", run.peak, Aim::None),
+        figure("requests to etcd per key", "", per_key, Aim::None).beside(1.0),
+    ])
 }
 
 impl Laid {
@@ -72,27 +95,6 @@ impl Laid {
         ];
         figures.extend(etcdctl::measure(&self.etcd, &self.keys, ROOT, back_up.seconds)?);
         Ok(figures)
-    }
-
-    /// Takes all keys away twice: for the bare writer, whose first time is given, and for the program.
-    fn restore(&self, backup: &Path, writing: f64) -> Result<Vec<Figure>> {
-        let expected = self.values()?;
-        self.etcd.remove_directory(ROOT)?;
-        // The better of two: the first warms the server up.
-        let writing = writing.min(bare::write(&self.etcd, &self.keys)?);
-        self.etcd.remove_directory(ROOT)?;
-        note("keys: the bare writer is measured, and all keys are gone");
-        let restored = self.call(&["restore", &backup.display().to_string(), "--yes"])?;
-        if self.values()? != expected {
-            return Err("the keys are not what they were before".into());
-        }
-        let (run, per_key) = (&restored.measured, restored.requests / KEYS as f64);
-        let figure = |what: &str, unit, measured, aim| Figure::new(format!("keys: {what}"), unit, measured, aim);
-        Ok(vec![
-            figure("restore, time", " s", run.seconds, Aim::None).beside(writing),
-            figure("restore, memory", " MB", run.peak, Aim::None),
-            figure("restore, requests per key", "", per_key, Aim::None).beside(1.0),
-        ])
     }
 
     fn values(&self) -> Result<BTreeMap<String, String>> {

@@ -24,13 +24,14 @@ use measure::Result;
 
 type Bench = (&'static str, fn() -> Result<Vec<Figure>>);
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     ("plan", plan::measure),
     ("copy", copy::measure),
     ("policies", policies::measure),
     ("roll", roll::measure),
     ("large-roll", roll::measure_many),
-    ("keys", keys::measure),
+    ("keys", keys::measure_backup),
+    ("restore-keys", keys::measure_restore),
 ];
 
 fn main() -> ExitCode {
@@ -40,11 +41,11 @@ fn main() -> ExitCode {
         eprintln!("there is no benchmark `{unknown}`: there are {}", BENCHES.map(|(known, _)| known).join(", "));
         return ExitCode::FAILURE;
     }
-    match measure_all(&names) {
-        Ok(figures) => {
-            println!("\n{}", table(&figures));
-            ExitCode::SUCCESS
-        }
+    let mut figures = Vec::new();
+    let ended = measure_all(&names, &mut figures);
+    println!("\n{}", table(&figures));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the benchmarks stopped: {error}{}", causes(error.as_ref()));
             ExitCode::FAILURE
@@ -52,8 +53,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure_all(names: &[String]) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+/// What was measured before an error is kept.
+fn measure_all(names: &[String], figures: &mut Vec<Figure>) -> Result<()> {
     for (name, measure) in BENCHES {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {
             let started = Instant::now();
@@ -61,7 +62,7 @@ fn measure_all(names: &[String]) -> Result<Vec<Figure>> {
             note(&format!("{name} is measured, after {:.0} s", started.elapsed().as_secs_f64()));
         }
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// Says on stderr how far the benchmarks are.
