@@ -1,47 +1,124 @@
-//! All keys of Calico's own etcd, read until two readings agree, packed and read back.
+//! 100,000 keys of Calico's own etcd: looked at, backed up, and restored once all are gone.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use harness::{
     CalicoEtcd, ControlPlane, EtcdSetup, Flavour, Kubernetes, Release, Size, WornIn, synthetic_keys, worn_in,
 };
+use serde_json::Value;
 
 use crate::figure::{Aim, Figure};
+use crate::keys_bare::{self as bare, Reading};
 use crate::measure::{Measured, Result, run_program};
-use crate::note;
+use crate::{etcdctl, note};
 
-/// Objects of the cluster; each is one to three keys.
-const SIZES: [usize; 2] = [20_000, 100_000];
+const KEYS: usize = 100_000;
+/// Ten objects are fourteen keys.
+const OBJECTS: usize = 71_000;
+const ROOT: &str = "/calico";
 
-pub fn measure() -> Result<Vec<Figure>> {
-    let plane = ControlPlane::start(Kubernetes::V1_34)?;
-    plane.add_node_count(3)?;
-    worn_in(&plane, &WornIn { release: Release::V2_5_1, flavour: Flavour::Networking, size: Size::Small })?;
-    let mut figures = Vec::new();
-    for objects in SIZES {
-        let etcd = CalicoEtcd::start(EtcdSetup::default())?;
-        etcd.load(&synthetic_keys(objects))?;
-        let started = Instant::now();
-        let keys = etcd.keys()?.len();
-        let bare = started.elapsed().as_secs_f64();
-        note(&format!("keys: {keys} keys are there"));
-        let looked = call(&plane, &etcd, &["discover"])?;
-        let out = tempfile::tempdir()?;
-        let out = out.path().join("backup").display().to_string();
-        let backed = call(&plane, &etcd, &["backup", "create", "--out", &out])?;
-        let figure =
-            |what: &str, unit, measured, aim| Figure::new(format!("keys: {what} of {keys}"), unit, measured, aim);
-        figures.extend([
-            figure("look, time", " s", looked.seconds, Aim::None).beside(bare),
-            figure("look, memory", " MB", looked.peak, Aim::AtMost(64.0)),
-            figure("backup, time", " s", backed.seconds, Aim::None).beside(bare),
-            figure("backup, memory", " MB", backed.peak, Aim::AtMost(64.0)),
-        ]);
-    }
-    Ok(figures)
+struct Laid {
+    plane: ControlPlane,
+    etcd: CalicoEtcd,
+    keys: Vec<(String, Vec<u8>)>,
 }
 
-fn call(plane: &ControlPlane, etcd: &CalicoEtcd, arguments: &[&str]) -> Result<Measured> {
-    let endpoints = etcd.endpoints().join(",");
-    run_program(plane, &[arguments, &["--datastore", "etcdv2", "--etcd-endpoints", &endpoints]].concat())
+/// What one call of the program took, and the requests for keys that etcd had meanwhile.
+struct Called {
+    measured: Measured,
+    requests: f64,
+}
+
+/// Measures a look and a backup, beside bare readers and etcdctl.
+pub fn measure_backup() -> Result<Vec<Figure>> {
+    let laid = Laid::start()?;
+    laid.etcd.load(&laid.keys)?;
+    note(&format!("keys: {KEYS} keys are there"));
+    let folder = tempfile::tempdir()?;
+    laid.back_up(&folder.path().join("backup"))
+}
+
+/// Measures the restore of all keys, beside a bare writer.
+pub fn measure_restore() -> Result<Vec<Figure>> {
+    let laid = Laid::start()?;
+    let first = bare::write(&laid.etcd, &laid.keys)?;
+    let expected = laid.values()?;
+    let folder = tempfile::tempdir()?;
+    let backup = folder.path().join("backup").display().to_string();
+    laid.call(&["backup", "create", "--out", &backup])?;
+    laid.etcd.remove_directory(ROOT)?;
+    // The better of two: the first warms the server up.
+    let writing = first.min(bare::write(&laid.etcd, &laid.keys)?);
+    laid.etcd.remove_directory(ROOT)?;
+    note(&format!("restore-keys: {KEYS} keys are backed up and gone"));
+    let restored = laid.call(&["restore", &backup, "--yes"])?;
+    if laid.values()? != expected {
+        return Err("the keys are not what they were before".into());
+    }
+    let (run, per_key) = (&restored.measured, restored.requests / KEYS as f64);
+    let figure = |what: &str, unit, measured, aim| Figure::new(format!("restore-keys: {what}"), unit, measured, aim);
+    Ok(vec![
+        figure("time", " s", run.seconds, Aim::None).beside(writing),
+        figure("memory", " MB", run.peak, Aim::None),
+        figure("requests to etcd per key", "", per_key, Aim::None).beside(1.0),
+    ])
+}
+
+impl Laid {
+    fn start() -> Result<Self> {
+        let plane = ControlPlane::start(Kubernetes::V1_34)?;
+        plane.add_node_count(3)?;
+        worn_in(&plane, &WornIn { release: Release::V2_5_1, flavour: Flavour::Networking, size: Size::Small })?;
+        let mut keys = synthetic_keys(OBJECTS);
+        keys.truncate(KEYS);
+        Ok(Laid { plane, etcd: CalicoEtcd::start(EtcdSetup::default())?, keys })
+    }
+
+    fn back_up(&self, backup: &Path) -> Result<Vec<Figure>> {
+        let whole = checked(bare::read_whole(&self.etcd, ROOT)?)?;
+        let by_directory = checked(bare::read_by_directory(&self.etcd, ROOT)?)?;
+        let looked = self.call(&["discover"])?;
+        let backed = self.call(&["backup", "create", "--out", &backup.display().to_string()])?;
+        check_manifest(backup)?;
+        let (look, back_up) = (&looked.measured, &backed.measured);
+        let beyond = |peak: f64| peak - by_directory.largest;
+        let figure = |what: &str, unit, measured, aim| Figure::new(format!("keys: {what}"), unit, measured, aim);
+        let mut figures = vec![
+            figure("largest answer for a directory", " MB", by_directory.largest, Aim::None),
+            figure("look, time", " s", look.seconds, Aim::None).beside(by_directory.seconds),
+            figure("look, memory beyond that answer", " MB", beyond(look.peak), Aim::AtMost(64.0)),
+            figure("backup, time", " s", back_up.seconds, Aim::None).beside(by_directory.seconds),
+            figure("backup, time, bare reads all at once", " s", back_up.seconds, Aim::None).beside(whole.seconds),
+            figure("backup, memory beyond that answer", " MB", beyond(back_up.peak), Aim::AtMost(64.0)),
+            figure("backup, requests to etcd", "", backed.requests, Aim::None).beside(by_directory.requests as f64),
+        ];
+        figures.extend(etcdctl::measure(&self.etcd, &self.keys, ROOT, back_up.seconds)?);
+        Ok(figures)
+    }
+
+    fn values(&self) -> Result<BTreeMap<String, String>> {
+        Ok(self.etcd.keys()?.into_iter().map(|(key, (value, _))| (key, value)).collect())
+    }
+
+    fn call(&self, arguments: &[&str]) -> Result<Called> {
+        let endpoints = self.etcd.endpoints().join(",");
+        let before = self.etcd.requests()?;
+        let arguments = [arguments, &["--datastore", "etcdv2", "--etcd-endpoints", &endpoints]].concat();
+        let measured = run_program(&self.plane, &arguments)?;
+        Ok(Called { measured, requests: self.etcd.requests()? - before })
+    }
+}
+
+fn checked(reading: Reading) -> Result<Reading> {
+    if reading.keys == KEYS { Ok(reading) } else { Err(format!("{} of {KEYS} keys were read", reading.keys).into()) }
+}
+
+fn check_manifest(backup: &Path) -> Result<()> {
+    let manifest: Value = serde_json::from_slice(&std::fs::read(backup.join("manifest.json"))?)?;
+    let file = manifest["files"].as_array().into_iter().flatten().find(|file| file["kind"] == "EtcdKey");
+    match file.and_then(|file| file["objects"].as_u64()) {
+        Some(count) if count == KEYS as u64 => Ok(()),
+        found => Err(format!("the backup holds {found:?} of {KEYS} keys").into()),
+    }
 }

@@ -5,10 +5,15 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is all that a benchmark does")]
 
 mod copy;
+mod etcdctl;
 mod figure;
 mod keys;
+mod keys_bare;
 mod measure;
+mod namespaces;
 mod plan;
+mod policies;
+mod pull;
 mod roll;
 
 use std::process::ExitCode;
@@ -19,8 +24,15 @@ use measure::Result;
 
 type Bench = (&'static str, fn() -> Result<Vec<Figure>>);
 
-const BENCHES: [Bench; 4] =
-    [("plan", plan::measure), ("copy", copy::measure), ("roll", roll::measure), ("keys", keys::measure)];
+const BENCHES: [Bench; 7] = [
+    ("plan", plan::measure),
+    ("copy", copy::measure),
+    ("policies", policies::measure),
+    ("roll", roll::measure),
+    ("large-roll", roll::measure_many),
+    ("keys", keys::measure_backup),
+    ("restore-keys", keys::measure_restore),
+];
 
 fn main() -> ExitCode {
     // cargo adds `--bench` by itself.
@@ -29,11 +41,11 @@ fn main() -> ExitCode {
         eprintln!("there is no benchmark `{unknown}`: there are {}", BENCHES.map(|(known, _)| known).join(", "));
         return ExitCode::FAILURE;
     }
-    match measure_all(&names) {
-        Ok(figures) => {
-            println!("\n{}", table(&figures));
-            ExitCode::SUCCESS
-        }
+    let mut figures = Vec::new();
+    let ended = measure_all(&names, &mut figures);
+    println!("\n{}", table(&figures));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the benchmarks stopped: {error}{}", causes(error.as_ref()));
             ExitCode::FAILURE
@@ -41,8 +53,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure_all(names: &[String]) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+/// What was measured before an error is kept.
+fn measure_all(names: &[String], figures: &mut Vec<Figure>) -> Result<()> {
     for (name, measure) in BENCHES {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {
             let started = Instant::now();
@@ -50,7 +62,7 @@ fn measure_all(names: &[String]) -> Result<Vec<Figure>> {
             note(&format!("{name} is measured, after {:.0} s", started.elapsed().as_secs_f64()));
         }
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// Says on stderr how far the benchmarks are.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::{Api, ApiError, ControlPlane};
+use harness::{Api, ControlPlane};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ pub type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 /// How long one call of the program may take.
 const LIMIT: Duration = Duration::from_secs(600);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+/// How long a bare client waits for the cluster.
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// As many requests as the program has under way at once when it copies.
 const WRITERS: usize = 24;
@@ -88,7 +90,12 @@ impl Measured {
         Ok(at("step-done")?.duration_since(at("step-started")?).as_secs_f64())
     }
 
-    /// The requests that the whole call sent: a run says them at its end, a plan logs them.
+    /// How many changes of objects a step made.
+    pub fn changes_of(&self, step: &str) -> usize {
+        self.events.iter().filter(|one| one["event"] == "changed" && one["step"] == step).count()
+    }
+
+    /// The requests that the whole call sent to the API server: a run says them at its end, a plan logs them.
     pub fn requests(&self) -> Result<f64> {
         let told = self.events.iter().find(|one| one["event"] == "run-finished").map(|one| &one["requests"]);
         let logged = || self.log.iter().map(|line| &line["fields"]["requests"]).find(|value| !value.is_null());
@@ -98,9 +105,12 @@ impl Measured {
 }
 
 /// Calls the function for each item, with as many requests under way at once as the program has; gives the seconds.
-pub fn side_by_side<T: Sync>(items: &[T], call: impl Fn(&T) -> Result<(), ApiError> + Sync) -> Result<f64> {
+pub fn side_by_side<T: Sync, E: Error + Send + 'static>(
+    items: &[T],
+    call: impl Fn(&T) -> Result<(), E> + Sync,
+) -> Result<f64> {
     let (started, next) = (Instant::now(), AtomicUsize::new(0));
-    let work = || -> Result<(), ApiError> {
+    let work = || -> Result<(), E> {
         while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
             call(item)?;
         }
@@ -114,6 +124,18 @@ pub fn side_by_side<T: Sync>(items: &[T], call: impl Fn(&T) -> Result<(), ApiErr
         Ok(())
     })?;
     Ok(started.elapsed().as_secs_f64())
+}
+
+/// Looks again and again until it is so; gives up after a while.
+pub fn wait_for(what: &str, pause: Duration, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !is_so()? {
+        if started.elapsed() > WAIT_LIMIT {
+            return Err(format!("{what} did not come true within {WAIT_LIMIT:?}").into());
+        }
+        std::thread::sleep(pause);
+    }
+    Ok(())
 }
 
 /// Reads a list page by page; gives the objects and the requests that it took.

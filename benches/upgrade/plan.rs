@@ -1,19 +1,17 @@
 //! A plan for a large cluster: 10,000 network policies in 1,000 namespaces, half of them dormant, and 1,000 nodes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use harness::{ControlPlane, Flavour, HarnessError, Kubernetes, Release, Seen, Size, WornIn, wait_until, worn_in};
-use serde_json::{Value, json};
+use harness::{ControlPlane, Flavour, Kubernetes, Release, Size, WornIn, worn_in};
 
 use crate::figure::{Aim, Figure};
 use crate::measure::{Measured, Result, read_pages, run_program};
-use crate::note;
+use crate::{namespaces, note};
 
 const NAMESPACES: usize = 1_000;
 const POLICIES_OF_EACH: usize = 10;
 const NODES: usize = 1_000;
 const TRIES: usize = 3;
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// Measures the plan and the bare reader in turn, and gives the median by time.
 pub fn measure() -> Result<Vec<Figure>> {
@@ -42,46 +40,9 @@ fn lay_out(plane: &ControlPlane) -> Result<()> {
     plane.add_node_count(NODES)?;
     worn_in(plane, &WornIn { release: Release::V2_2_1, flavour: Flavour::Networking, size: Size::Small })?;
     note(&format!("plan: {NODES} nodes run calico-node"));
-    let objects: Vec<Value> = (0..NAMESPACES).flat_map(namespace_with_policies).collect();
-    plane.create_all(&objects)?;
+    namespaces::lay_out(plane, NAMESPACES, POLICIES_OF_EACH)?;
     note(&format!("plan: {} policies are there", NAMESPACES * POLICIES_OF_EACH));
-    // The controllers write into every new namespace; while they do, they take the processor.
-    wait_until("the controllers to be through with the namespaces", LIMIT, || {
-        let path = "/api/v1/configmaps?fieldSelector=metadata.name%3Dkube-root-ca.crt";
-        let found =
-            plane.api().list(path).map_err(|source| HarnessError::Api { action: format!("list `{path}`"), source })?;
-        Ok(if found.len() > NAMESPACES { Seen::Yes(()) } else { Seen::NotYet(format!("{} done", found.len())) })
-    })?;
     Ok(())
-}
-
-/// A namespace; the policies of every second one sleep, since Calico 2.2 heeds them only where an annotation says so.
-fn namespace_with_policies(number: usize) -> Vec<Value> {
-    let name = format!("team-{number:04}");
-    let isolation = json!({"net.beta.kubernetes.io/network-policy": "{\"ingress\":{\"isolation\":\"DefaultDeny\"}}"});
-    let annotations = if number.is_multiple_of(2) { isolation } else { json!({}) };
-    let metadata = json!({"name": name, "labels": {"team": name}, "annotations": annotations});
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
-    let policies = (0..POLICIES_OF_EACH).map(|policy| network_policy(&name, policy));
-    std::iter::once(namespace).chain(policies).collect()
-}
-
-fn network_policy(namespace: &str, number: usize) -> Value {
-    json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"name": format!("allow-{number}"), "namespace": namespace, "labels": {"team": namespace}},
-        "spec": {
-            "podSelector": {"matchLabels": {"app": format!("service-{number}"), "tier": "backend"}},
-            "policyTypes": ["Ingress"],
-            "ingress": [{
-                "from": [
-                    {"podSelector": {"matchLabels": {"app": format!("client-{number}")}}},
-                    {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}},
-                ],
-                "ports": [{"protocol": "TCP", "port": 8080}, {"protocol": "TCP", "port": 9090}],
-            }],
-        },
-    })
 }
 
 /// Reads every list that a plan needs, page by page; gives the seconds and the requests.

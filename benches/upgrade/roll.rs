@@ -1,4 +1,4 @@
-//! Replacing calico-node on 200 simulated nodes, one after the other.
+//! Replacing calico-node on 200 or 500 simulated nodes, one after the other, once all have the new images.
 
 use std::time::{Duration, Instant};
 
@@ -6,34 +6,47 @@ use harness::{ControlPlane, Flavour, Kubernetes, Release, Size, WornIn, worn_in}
 use serde_json::{Value, json};
 
 use crate::figure::{Aim, Figure};
-use crate::measure::{Result, run_program};
+use crate::measure::{Result, run_program, wait_for};
 use crate::note;
+use crate::pull::pull_bare;
 
 const NODES: usize = 200;
+const MANY_NODES: usize = 500;
 const PODS: &str = "/api/v1/namespaces/kube-system/pods";
-const LIMIT: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 
-/// Measures what the controllers and simulated kubelets need alone, then the program on the same nodes.
 pub fn measure() -> Result<Vec<Figure>> {
+    measure_nodes("roll", NODES)
+}
+
+pub fn measure_many() -> Result<Vec<Figure>> {
+    measure_nodes("large-roll", MANY_NODES)
+}
+
+/// Measures what the controllers and simulated kubelets need alone, then the program on the same nodes.
+fn measure_nodes(bench: &str, nodes: usize) -> Result<Vec<Figure>> {
     let plane = ControlPlane::start(Kubernetes::V1_34)?;
-    plane.add_node_count(NODES)?;
+    plane.add_node_count(nodes)?;
     worn_in(&plane, &WornIn { release: Release::V2_5_1, flavour: Flavour::Networking, size: Size::Small })?;
-    note(&format!("roll: {NODES} nodes run calico-node"));
+    note(&format!("{bench}: {nodes} nodes run calico-node"));
+    let pulling = pull_bare(&plane, nodes)?;
     let bare = roll_bare(&plane, false)?;
     let cordoning = roll_bare(&plane, true)?;
-    note("roll: the bare loops are measured");
+    note(&format!("{bench}: the bare loops are measured"));
     let run = ["run", "--to", "v2.6", "--allow-untested", "--stable-for", "0s", "--batch", "1", "--yes"];
     let run = run_program(&plane, &run)?;
     let rolled = run.events.iter().filter(|event| event["event"] == "node-done").count();
-    if rolled != NODES {
-        return Err(format!("{rolled} of {NODES} nodes were rolled").into());
+    if rolled != nodes {
+        return Err(format!("{rolled} of {nodes} nodes were rolled").into());
     }
+    let seconds = run.seconds_of("roll-nodes")?;
+    let figure = |what: &str, unit, measured, aim| Figure::new(format!("{bench}: {what}"), unit, measured, aim);
     Ok(vec![
-        Figure::new("roll: time", " s", run.seconds_of("roll-nodes")?, Aim::TimesBare(1.2)).beside(bare),
-        Figure::new("roll: time, bare cordons too", " s", run.seconds_of("roll-nodes")?, Aim::None).beside(cordoning),
-        Figure::new("roll: requests per node", "", run.requests()? / NODES as f64, Aim::AtMost(8.0)),
-        Figure::new("roll: memory", " MB", run.peak, Aim::AtMost(64.0)),
+        figure("pull, time", " s", run.seconds_of("pull-images")?, Aim::None).beside(pulling),
+        figure("time", " s", seconds, Aim::TimesBare(1.2)).beside(bare),
+        figure("time, bare cordons too", " s", seconds, Aim::None).beside(cordoning),
+        figure("requests per node", "", run.requests()? / nodes as f64, Aim::AtMost(8.0)),
+        figure("memory", " MB", run.peak, Aim::AtMost(64.0)),
     ])
 }
 
@@ -64,15 +77,10 @@ fn wait_for_successor(plane: &ControlPlane, node: &str, uid: &Value) -> Result<(
     // The server answers this from memory.
     let path =
         format!("{PODS}?resourceVersion=0&labelSelector=k8s-app%3Dcalico-node&fieldSelector=spec.nodeName%3D{node}");
-    let started = Instant::now();
-    while started.elapsed() < LIMIT {
+    wait_for(&format!("a new and ready pod on `{node}`"), BETWEEN_LOOKS, || {
         let pods = plane.api().list(&path)?;
-        if pods.iter().any(|pod| pod["metadata"]["uid"] != *uid && is_ready(pod)) {
-            return Ok(());
-        }
-        std::thread::sleep(BETWEEN_LOOKS);
-    }
-    Err(format!("no new pod was ready on `{node}` within {LIMIT:?}").into())
+        Ok(pods.iter().any(|pod| pod["metadata"]["uid"] != *uid && is_ready(pod)))
+    })
 }
 
 fn is_ready(pod: &Value) -> bool {

@@ -9,6 +9,11 @@ use crate::error::{HarnessError, Result, Trying};
 
 const BUILD_SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../control-plane/build.sh");
 
+/// Where the client of etcd lies; it is built if it never was.
+pub fn etcdctl() -> Result<PathBuf> {
+    Ok(Binaries::find_etcdctl()?.etcdctl().into())
+}
+
 pub struct Binaries {
     folders: BTreeMap<String, PathBuf>,
     kubernetes: &'static str,
@@ -24,6 +29,11 @@ impl Binaries {
     /// Finds etcd alone.
     pub fn find_etcd() -> Result<Self> {
         Self::build(&["etcd"], "")
+    }
+
+    /// Finds the client of etcd, which only the benchmarks need.
+    pub fn find_etcdctl() -> Result<Self> {
+        Self::build(&["etcdctl"], "")
     }
 
     fn build(parts: &[&str], kubernetes: &'static str) -> Result<Self> {
@@ -44,6 +54,10 @@ impl Binaries {
 
     pub fn etcd(&self) -> String {
         self.program("etcd", "etcd")
+    }
+
+    pub fn etcdctl(&self) -> String {
+        self.program("etcdctl", "etcdctl")
     }
 
     pub fn kwok(&self) -> String {

@@ -155,6 +155,23 @@ impl CalicoEtcd {
         self.call("DELETE", &path(key), None).map(drop)
     }
 
+    /// Removes a directory and all that is below it.
+    pub fn remove_directory(&self, key: &str) -> Result<()> {
+        self.call("DELETE", &format!("{}?recursive=true&dir=true", path(key)), None).map(drop)
+    }
+
+    /// The answer for a directory as etcd sends it: with all that is below it, or with its own entries alone.
+    pub fn directory(&self, key: &str, is_deep: bool) -> Result<String> {
+        self.ask("GET", &format!("{}?quorum=true&sorted=true&recursive={is_deep}", path(key)), None)
+    }
+
+    /// How many requests for keys the first member has received so far.
+    pub fn requests(&self) -> Result<f64> {
+        let text = self.ask("GET", "/metrics", None)?;
+        let counts = text.lines().filter(|line| line.starts_with("etcd_http_received_total{"));
+        Ok(counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+    }
+
     /// Writes many keys.
     pub fn load(&self, keys: &[(String, Vec<u8>)]) -> Result<()> {
         std::thread::scope(|scope| {
@@ -198,8 +215,12 @@ impl CalicoEtcd {
         })
     }
 
-    /// Asks the first member that runs.
     fn call(&self, method: &'static str, path: &str, body: Option<&str>) -> Result<Value> {
+        Ok(serde_json::from_str(&self.ask(method, path, body)?).unwrap_or_default())
+    }
+
+    /// Asks the first member that runs.
+    fn ask(&self, method: &'static str, path: &str, body: Option<&str>) -> Result<String> {
         let refused = |message: String| HarnessError::Etcd { path: method, message: format!("{path}: {message}") };
         let content =
             if path.starts_with("/v2/auth") { "application/json" } else { "application/x-www-form-urlencoded" };
@@ -222,7 +243,7 @@ impl CalicoEtcd {
                     if !status.is_success() {
                         return Err(refused(format!("{status} {text}")));
                     }
-                    return Ok(serde_json::from_str(&text).unwrap_or_default());
+                    return Ok(text);
                 }
                 Err(error) => last = refused(error.to_string()),
             }

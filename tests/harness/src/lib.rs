@@ -28,6 +28,7 @@ mod words;
 mod worn_in;
 
 pub use api::{Api, ApiError};
+pub use binaries::etcdctl;
 pub use calico_etcd::{CalicoEtcd, EtcdSetup, PASSWORD, READER, ROOT_USER};
 pub use calico_keys::{ODD_NAMES, synthetic_keys, worn_in_keys};
 pub use control_plane::{ControlPlane, Kubernetes};
