@@ -10,7 +10,7 @@ use std::{
 use calico_upgrader::{
     backup,
     journal::{self, Entry, News, Progress},
-    plan::Sealed,
+    plan::{Desired, Purpose, Sealed},
     report::{self, Remains, RunReport, Verdict},
 };
 use serde_json::{Value, json};
@@ -306,6 +306,32 @@ fn every_command_that_a_report_names_is_a_command_of_the_program() {
         let verb = next.command.split(' ').nth(1).unwrap();
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}");
     }
+}
+
+#[test]
+fn a_stopped_upgrade_names_its_rollback_and_a_rollback_that_cannot_go_on_a_person() {
+    let stopped = account("stopped");
+    let back = format!("calico-upgrader rollback {}", stopped.run);
+    let names = |account: &RunReport, command: &str| account.next.iter().any(|next| next.command == command);
+    assert!(names(&stopped, &back) && !names(&account("finished"), &back));
+    let mut remains = remains("stopped");
+    remains.sealed.plan.purpose = Purpose::Rollback { run: "abc123".to_owned() };
+    remains.progress.stopped = Some((7, "a node is gone".to_owned()));
+    let account = report::run_report(&remains);
+    assert!(account.next[0].why.contains("a person must look") && !names(&account, &back), "{:?}", account.next);
+}
+
+#[test]
+fn an_account_of_a_restore_speaks_of_no_release_and_no_node() {
+    let mut remains = remains("finished");
+    let backup = remains.sealed.digest.clone();
+    remains.sealed.plan.purpose = Purpose::Restore { backup: backup.clone() };
+    remains.sealed.plan.steps.retain(|step| !matches!(step.desired, Desired::Roll(_)));
+    remains.entries.truncate(1);
+    let account = report::run_report(&remains);
+    let page = report::run_html(&account);
+    assert!(page.contains(&format!("restore from backup {}", backup.short())), "{page}");
+    assert!(account.timeline.nodes.is_empty() && !page.contains(" → v2.6"), "{page}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Backed {
     pub document: Document,
     /// It was being deleted when the backup was made.
     pub is_terminating: bool,
+    /// A key that etcd would have removed by itself.
+    pub is_passing: bool,
 }
 
 /// All that a backup holds, once every byte of it was checked.
@@ -50,8 +52,9 @@ pub fn contents(directory: &Path) -> Result<Contents, BackupError> {
     let mut objects = BTreeMap::new();
     read_each(directory, &manifest, |object, body| {
         let is_terminating = body["metadata"].get("deletionTimestamp").is_some_and(|time| !time.is_null());
+        let is_passing = object.kind == Kind::EtcdKey && body.get("status").is_some_and(|status| !status.is_null());
         let document = cluster::document_of(object.kind, body);
-        objects.insert(object, Backed { document, is_terminating });
+        objects.insert(object, Backed { document, is_terminating, is_passing });
     })?;
     Ok(Contents { digest: manifest.digest(), manifest, objects })
 }

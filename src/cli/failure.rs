@@ -13,7 +13,7 @@ use crate::{
     observe::ObserveError,
     plan::{PlanError, RollbackError},
     report,
-    resource::{Difference, masked},
+    resource::{Difference, ObjectRef, masked_field},
     step::{PullError, RollError, StepError},
 };
 
@@ -295,9 +295,11 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
     match error {
         StepError::Drift(drift) => drifted(drift),
         StepError::Door(DoorError::Change(ChangeError::Drift(drift))) => drifted(drift),
-        StepError::Door(DoorError::Change(ChangeError::StoredOtherwise { differences, .. })) => {
-            (error.to_string(), lines("stored", differences), "A webhook or an admission plug-in changes what is sent.")
-        }
+        StepError::Door(DoorError::Change(ChangeError::StoredOtherwise { object, differences })) => (
+            error.to_string(),
+            lines("stored", object, differences),
+            "A webhook or an admission plug-in changes what is sent.",
+        ),
         StepError::NotProven(claims) => {
             let facts = claims
                 .iter()
@@ -317,13 +319,17 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
 }
 
 fn drifted(drift: &Drift) -> (String, Vec<String>, &'static str) {
-    let evidence = lines("since the plan", &drift.since).into_iter().chain(lines("the plan wants", &drift.wanted));
+    let evidence = lines("since the plan", &drift.object, &drift.since).into_iter().chain(lines(
+        "the plan wants",
+        &drift.object,
+        &drift.wanted,
+    ));
     (drift.to_string(), evidence.collect(), "Put the object back as it was, or make it as the plan wants it.")
 }
 
-fn lines(what: &str, differences: &[Difference]) -> Vec<String> {
+fn lines(what: &str, object: &ObjectRef, differences: &[Difference]) -> Vec<String> {
     let text = |path: &str, value: &Option<serde_json::Value>| {
-        value.as_ref().map_or("nothing".to_owned(), |value| masked(path, value).to_string())
+        value.as_ref().map_or("nothing".to_owned(), |value| masked_field(object, path, value).to_string())
     };
     let line = |one: &Difference| {
         format!("{what}: {}: {} is now {}", one.path, text(&one.path, &one.wanted), text(&one.path, &one.found))

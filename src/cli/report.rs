@@ -191,11 +191,12 @@ fn recorded(sealed: Sealed, state: RunState) -> Remains {
     let place = state.backup.as_ref().map_or("it is not known where".to_owned(), |backup| {
         format!("{} on {}, digest {}", backup.path, backup.host, backup.digest.short())
     });
+    let nodes = match state.nodes {
+        0 => String::new(),
+        of => format!("; the record says {} of {of} nodes", state.nodes_done),
+    };
     let skipped = vec![
-        format!(
-            "claims, times of nodes and changes made (the journal is on the machine of {}; the record says {} of {} nodes)",
-            state.holder, state.nodes_done, state.nodes
-        ),
+        format!("claims, times of nodes and changes made (the journal is on the machine of {}{nodes})", state.holder),
         format!("what the backup holds ({place})"),
     ];
     Remains { sealed, entries: Vec::new(), progress, inventory: None, backup: None, record: Some(state), skipped }

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::{Ended, arguments::Restore, backup, dry_run, failure::Failure, run, session::Session, terminal};
 use crate::{
-    backup::{Backed, Contents, contents},
+    backup::{Backed, Contents, Manifest, contents},
     cluster::{Cluster, ClusterError},
     inventory::Inventory,
     observe::{self, read_all},
     plan::{
         Plan, Sealed,
-        restore::{self, Compared, Materials, NO_ROLL, Nodes, Unmatched, Verdict},
+        restore::{self, Compared, Keys, Materials, NO_ROLL, Nodes, Unmatched, Verdict},
     },
     report::{self, RestoreReport, Row},
     resource::{Document, Kind, Live, ObjectRef},
@@ -26,11 +26,14 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
     // Before anything else: what cannot be read back whole is never looked at further.
     let mut contents = contents(&directory).map_err(|error| Failure::from(error).now("calico-upgrader backup list"))?;
     let only = only(&arguments.only, &contents)?;
+    let by_name: Vec<String> = arguments.only.iter().filter(|name| name.contains('/')).cloned().collect();
+    let named = self::only(&by_name, &contents)?.unwrap_or_default();
     let cluster = session.connect_with_data().await?;
     check_same_cluster(&cluster, &contents).await?;
     let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
-    let known = Known::read(&cluster, &inventory, std::mem::take(&mut contents.objects)).await?;
-    let materials = known.materials(&contents, only.as_ref(), &inventory);
+    let objects = std::mem::take(&mut contents.objects);
+    let known = Known::read(&cluster, &inventory, objects, &contents.manifest).await?;
+    let materials = known.materials(&contents, only.as_ref(), &named, &inventory);
     let compared = restore::compare(&materials);
     let sealed = Sealed::new(restore::make(&materials, &compared));
     if let Some(mode) = arguments.dry_run {
@@ -88,6 +91,8 @@ struct Known {
     served: BTreeSet<Kind>,
     owners: BTreeSet<String>,
     nodes: Nodes,
+    keys: Keys,
+    etcd: Option<String>,
     left: BTreeMap<Kind, usize>,
 }
 
@@ -96,8 +101,11 @@ impl Known {
         cluster: &Cluster,
         inventory: &Inventory,
         objects: BTreeMap<ObjectRef, Backed>,
+        manifest: &Manifest,
     ) -> Result<Self, Failure> {
         let was_going = objects.iter().filter(|(_, backed)| backed.is_terminating);
+        let passing =
+            objects.iter().filter(|(_, backed)| backed.is_passing).map(|(object, _)| object.clone()).collect();
         let was_terminating = was_going.map(|(object, _)| object.clone()).collect();
         let backup: BTreeMap<ObjectRef, Document> =
             objects.into_iter().map(|(object, backed)| (object, backed.document)).collect();
@@ -106,6 +114,7 @@ impl Known {
         let wanted: BTreeSet<ObjectRef> = namespaces.chain(backup.keys().cloned()).collect();
         let found = read_all(cluster, &wanted.into_iter().collect::<Vec<_>>()).await?;
         let going = |(object, live): (&ObjectRef, &Live)| live.is_terminating.then(|| object.clone());
+        let live_keys = live_keys(cluster, manifest).await?;
         Ok(Self {
             was_terminating,
             terminating: found.iter().filter_map(going).collect(),
@@ -116,7 +125,13 @@ impl Known {
                 .collect(),
             owners: living_owners(cluster, &backup).await?,
             nodes: nodes(cluster, inventory, &backup).await?,
-            left: restore::left(&backup, inventory),
+            keys: Keys {
+                passing,
+                inexact: inexact(manifest),
+                live: live_keys.iter().map(|key| key.name.clone()).collect(),
+            },
+            etcd: of_another_etcd(cluster, manifest),
+            left: restore::left(&backup, inventory, &live_keys),
             live: found.into_iter().map(|(object, live)| (object, live.document)).collect(),
             backup,
         })
@@ -126,6 +141,7 @@ impl Known {
         &'a self,
         contents: &'a Contents,
         only: Option<&'a BTreeSet<ObjectRef>>,
+        named: &'a BTreeSet<ObjectRef>,
         inventory: &'a Inventory,
     ) -> Materials<'a> {
         Materials {
@@ -133,14 +149,40 @@ impl Known {
             backup: &self.backup,
             was_terminating: &self.was_terminating,
             only,
+            named,
             live: &self.live,
             terminating: &self.terminating,
             served: &self.served,
+            keys: &self.keys,
             owners: &self.owners,
             nodes: self.nodes.clone(),
             inventory,
         }
     }
+}
+
+fn inexact(manifest: &Manifest) -> BTreeSet<ObjectRef> {
+    let keys = manifest.etcd.iter().flat_map(|etcd| &etcd.inexact);
+    keys.map(|key| ObjectRef::cluster(Kind::EtcdKey, key)).collect()
+}
+
+/// An etcd that was rebuilt or restored from a snapshot has a new id, so another id is said and refuses nothing.
+fn of_another_etcd(cluster: &Cluster, manifest: &Manifest) -> Option<String> {
+    let (here, there) = (&cluster.etcd()?.connection().cluster, &manifest.etcd.as_ref()?.cluster);
+    (here != there).then(|| {
+        format!(
+            "{here} is not the etcd of the backup ({there}): right if it was rebuilt, else look at --etcd-endpoints"
+        )
+    })
+}
+
+/// Every key that is listed now, if the backup holds keys at all.
+async fn live_keys(cluster: &Cluster, manifest: &Manifest) -> Result<Vec<ObjectRef>, ClusterError> {
+    if cluster.etcd().is_none() || manifest.etcd.is_none() {
+        return Ok(Vec::new());
+    }
+    let name = |key: Value| ObjectRef::cluster(Kind::EtcdKey, key["metadata"]["name"].as_str().unwrap_or_default());
+    cluster.list_as(Kind::EtcdKey, None, name).await
 }
 
 /// Kinds that may own an object of ours, and that are looked up. An owner of another kind cannot be proven to live.
@@ -223,6 +265,7 @@ fn show(
         written: backup::written(directory),
         plan: sealed.digest.to_string(),
         same,
+        etcd: known.etcd.clone(),
         objects: compared.iter().filter(is_shown).map(Row::of).collect(),
         left: arguments.only.is_empty().then(|| known.left.clone()),
     };

@@ -83,14 +83,18 @@ pub fn describe(state: &RunState) -> String {
         .backup
         .as_ref()
         .map(|backup| format!("Backup     {} on {} ({})\n", backup.path, backup.host, backup.digest.short()));
+    // A restore replaces no node, and a completion none.
+    let nodes = match state.nodes {
+        0 => String::new(),
+        of => format!("Nodes      {} of {of} replaced\n", state.nodes_done),
+    };
     report::clean(&format!(
-        "Run        {} · {} · {phase}\nDone       {}\nIn step    {}\nNodes      {} of {} replaced\n{}Runner     {} (epoch {}) · record updated {}\n",
+        "Run        {} · {} · {phase}\nDone       {}\nIn step    {}\n{}{}Runner     {} (epoch {}) · record updated {}\n",
         state.run,
         state.purpose.words(&state.from, &state.to),
         if state.steps_done.is_empty() { "nothing yet".to_owned() } else { state.steps_done.join(", ") },
         state.step.as_deref().unwrap_or("–"),
-        state.nodes_done,
-        state.nodes,
+        nodes,
         backup.unwrap_or_default(),
         state.holder,
         state.epoch,

@@ -7,7 +7,7 @@ use crate::{
 use crate::event::{Event, Voice};
 
 /// A rollback stopped and cannot go on by itself.
-const ROLLBACK_FAILED: u8 = 7;
+pub const ROLLBACK_FAILED: u8 = 7;
 
 /// How a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

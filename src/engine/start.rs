@@ -281,7 +281,7 @@ fn first_state(home: &Home, sealed: &Sealed, run: &str, inventory: &Inventory) -
         backup: None,
         is_pause_wanted: false,
         nodes_done: 0,
-        nodes: inventory.nodes.len(),
+        nodes: if sealed.plan.roll().is_some() { inventory.nodes.len() } else { 0 },
         started: now.clone(),
         updated: now,
     }

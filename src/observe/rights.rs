@@ -73,6 +73,10 @@ pub fn write_rights(cluster: &Cluster, installs: &[Install]) -> Vec<Right> {
 /// Names the rights that a run of exactly this plan needs, and that we do not hold.
 pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
     let of_change = |change: &ObjectChange| {
+        // Rights on keys are etcd's own, and no API server answers for them.
+        if change.object.kind == Kind::EtcdKey {
+            return None;
+        }
         let verb = match (&change.before, &change.after) {
             (None, Some(_)) => Verb::Create,
             (Some(_), None) => Verb::Delete,

@@ -9,7 +9,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::customize::{Choice, Decision, Preference, Preferences, Verdict};
 use crate::{
-    resource::masked,
+    resource::masked_field,
     runbook::{ReadError, parse},
     version::Version,
 };
@@ -61,7 +61,9 @@ pub fn draft(decisions: &[Decision], to: Version) -> String {
     for one in decisions.iter().filter(|one| one.verdict == Verdict::Asked) {
         out.push_str(&format!("- field: {}\n", serde_json::Value::from(one.field())));
         for (state, value) in [("shipped", &one.base), ("live", &one.live), ("new", &one.new)] {
-            let text = value.as_ref().map_or("nothing".to_owned(), |value| masked(&one.path, value).to_string());
+            let text = value
+                .as_ref()
+                .map_or("nothing".to_owned(), |value| masked_field(&one.object, &one.path, value).to_string());
             let text: String = text.chars().filter(|letter| !letter.is_control()).collect();
             out.push_str(&format!("  # {state:<8}{text}\n"));
         }

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod daemon_set;
+mod keys;
 mod order;
 mod select;
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use daemon_set::NO_ROLL;
+pub use keys::Keys;
 pub use select::{Unmatched, select};
 
 /// The name of the step that makes the changes.
@@ -34,11 +36,14 @@ pub struct Materials<'a> {
     pub was_terminating: &'a BTreeSet<ObjectRef>,
     /// The objects that were asked for; all of them if none was named.
     pub only: Option<&'a BTreeSet<ObjectRef>>,
+    /// Those of them that were named one by one, and not by their kind.
+    pub named: &'a BTreeSet<ObjectRef>,
     /// What is in the cluster of the objects that the backup names, and of their namespaces.
     pub live: &'a BTreeMap<ObjectRef, Document>,
     /// Live objects that are being deleted.
     pub terminating: &'a BTreeSet<ObjectRef>,
     pub served: &'a BTreeSet<Kind>,
+    pub keys: &'a Keys,
     /// The uids of owners that are alive.
     pub owners: &'a BTreeSet<String>,
     pub nodes: Nodes,
@@ -111,7 +116,7 @@ fn compare_one(materials: &Materials<'_>, object: &ObjectRef, document: &Documen
         None if object.kind == Kind::DaemonSet => daemon_set::verdict(&materials.nodes, &wanted, live, &mut notes),
         None => verdict(wanted, live),
     };
-    notes.extend(order::warning(object.kind, &verdict));
+    notes.extend(order::warning(object, &verdict));
     Compared { object: object.clone(), verdict, notes, is_live: live.is_some(), fields }
 }
 
@@ -133,12 +138,13 @@ fn obstacle(
     if live.is_some_and(|live| differences(&wanted.value(), &live.value()).is_empty()) {
         return materials.terminating.contains(object).then(|| "it is being deleted".to_owned());
     }
-    order::place(object.kind, wanted, live)
+    order::place(object, wanted, live)
         .is_none()
         .then(|| "objects of this kind are not restored".to_owned())
         .or_else(|| materials.was_terminating.contains(object).then(|| "it was being deleted already".to_owned()))
         .or_else(|| materials.terminating.contains(object).then(|| "it is being deleted".to_owned()))
         .or_else(|| namespace_obstacle(materials, object))
+        .or_else(|| keys::obstacle(materials, object))
         .or_else(|| kind_obstacle(materials, object.kind))
         .or_else(|| live.and_then(|live| bodies::fixed_field(object.kind, wanted, live)))
         .or_else(|| live.and_then(|live| bodies::rights_in_use(materials, object, wanted, live)))
@@ -216,13 +222,16 @@ fn compare_frame(
 }
 
 /// Counts what is live, of the kinds that a backup holds whole, and not in the backup: it is left.
-pub fn left(backup: &BTreeMap<ObjectRef, Document>, inventory: &Inventory) -> BTreeMap<Kind, usize> {
+pub fn left(
+    backup: &BTreeMap<ObjectRef, Document>,
+    inventory: &Inventory,
+    live_keys: &[ObjectRef],
+) -> BTreeMap<Kind, usize> {
     let policies = inventory.namespaces.iter().flat_map(|namespace| &namespace.policies);
     let mut counts = BTreeMap::new();
-    for stored in inventory.third_party.iter().chain(&inventory.custom).chain(policies) {
-        if !backup.contains_key(&stored.object) {
-            *counts.entry(stored.object.kind).or_default() += 1;
-        }
+    let stored = inventory.third_party.iter().chain(&inventory.custom).chain(policies).map(|stored| &stored.object);
+    for object in stored.chain(live_keys).filter(|object| !backup.contains_key(*object)) {
+        *counts.entry(object.kind).or_default() += 1;
     }
     counts
 }
@@ -352,6 +361,7 @@ mod tests {
         live: BTreeMap<ObjectRef, Document>,
         terminating: BTreeSet<ObjectRef>,
         served: BTreeSet<Kind>,
+        keys: Keys,
         owners: BTreeSet<String>,
         only: Option<BTreeSet<ObjectRef>>,
         nodes: Nodes,
@@ -369,6 +379,7 @@ mod tests {
             live: all.clone(),
             backup: all,
             terminating: BTreeSet::new(),
+            keys: Keys::default(),
             owners: BTreeSet::new(),
             only: None,
             nodes: Nodes::default(),
@@ -399,9 +410,11 @@ mod tests {
                 backup: &self.backup,
                 was_terminating: &was_terminating,
                 only: self.only.as_ref(),
+                named: self.only.as_ref().unwrap_or(&was_terminating),
                 live: &self.live,
                 terminating: &self.terminating,
                 served: &self.served,
+                keys: &self.keys,
                 owners: &self.owners,
                 nodes: self.nodes.clone(),
                 inventory: &self.inventory,
@@ -466,7 +479,7 @@ mod tests {
         case.inventory.custom.push(crate::inventory::Stored { object, document });
         assert_eq!(case.changes(), ["create GlobalFelixConfig a", "replace GlobalFelixConfig b"]);
         assert_eq!(case.change_of(&b.0).after.unwrap().value(), b.1);
-        assert_eq!(left(&case.backup, &case.inventory), BTreeMap::from([(Kind::GlobalFelixConfig, 1)]));
+        assert_eq!(left(&case.backup, &case.inventory, &[]), BTreeMap::from([(Kind::GlobalFelixConfig, 1)]));
     }
 
     #[test]
@@ -592,6 +605,38 @@ mod tests {
         other["spec"]["selector"] = json!({"matchLabels": {"a": "b"}});
         let case = case(vec![namespace("kube-system"), kept.clone()]).live(&kept.0, other);
         assert!(case.skipped()[0].contains("spec.selector differs"));
+    }
+
+    fn key(name: &str, value: &str) -> (ObjectRef, Value) {
+        let object = ObjectRef::cluster(Kind::EtcdKey, name);
+        (object, json!({"metadata": {"name": name}, "value": value}))
+    }
+
+    #[test]
+    fn keys_that_pass_or_whose_bytes_are_unknown_are_named_and_left() {
+        let (passing, inexact) = (key("/calico/a", "1"), key("/calico/b", "\u{fffd}"));
+        let mut case = case(vec![passing.clone(), inexact.clone()]).gone(&passing.0).gone(&inexact.0);
+        case.keys =
+            Keys { passing: [passing.0.clone()].into(), inexact: [inexact.0.clone()].into(), live: BTreeSet::new() };
+        let skipped = case.skipped();
+        assert!(skipped[0].contains("a time to live") && skipped[1].contains("bytes replaced"), "{skipped:?}");
+        assert_eq!(case.only(&inexact.0).changes(), ["create EtcdKey /calico/b"]);
+    }
+
+    #[test]
+    fn keys_without_an_etcd_are_skipped_with_the_flags_that_name_one() {
+        let one = key("/calico/a", "1");
+        let mut case = case(vec![one.clone()]).gone(&one.0);
+        case.served.clear();
+        assert!(case.skipped()[0].contains("--etcd-endpoints"), "{:?}", case.skipped());
+    }
+
+    #[test]
+    fn a_kind_alone_names_all_its_objects() {
+        let all = [key("/calico/a", "1").0, setting("b", "1").0, key("/calico/c", "1").0];
+        let found = select(&["EtcdKey".to_owned()], all.iter()).unwrap();
+        assert_eq!(found, BTreeSet::from([all[0].clone(), all[2].clone()]));
+        assert!(matches!(select(&["Etcdkeys".to_owned()], all.iter()), Err(Unmatched::Nothing { .. })));
     }
 
     #[test]

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-use super::mask::masked_field;
 use crate::{
     plan::{ObjectChange, PlannedStep},
-    resource::{Difference, ObjectRef, differences},
+    resource::{Difference, ObjectRef, differences, masked_field},
 };
 
 /// Objects of one group that are named; the plan holds all.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     plan::{Decision, Holder, Ownership, Verdict},
-    resource::{ObjectRef, masked},
+    resource::{ObjectRef, masked_field},
 };
 
 /// From this width on the three values stand side by side.
@@ -44,7 +44,7 @@ pub struct DiffTitle {
 /// Makes the rows, without a secret in them.
 pub fn diff_rows(decisions: &[Decision], ownership: &BTreeMap<ObjectRef, Ownership>) -> Vec<DiffRow> {
     let row = |one: &Decision| {
-        let shown = |value: &Option<Value>| value.as_ref().map(|value| masked(&one.path, value));
+        let shown = |value: &Option<Value>| value.as_ref().map(|value| masked_field(&one.object, &one.path, value));
         let holder = match (ownership.get(&one.object), one.path.is_empty()) {
             (_, true) | (None, false) => Holder::Nobody,
             (Some(owned), false) => owned.holder(&one.path, one.live.as_ref()),

@@ -33,7 +33,7 @@ pub fn run_html(report: &RunReport) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="referrer" content="no-referrer";
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { (word(report.verdict)) " · run " (report.run) " · Calico " (report.from) " → " (report.to) }
+                title { (word(report.verdict)) " · run " (report.run) " · " (report.purpose) }
                 style { (PreEscaped(STYLE)) }
             }
             body class=(tone(report.verdict)) {
@@ -147,7 +147,7 @@ fn facts(report: &RunReport) -> Markup {
     };
     let rows = [
         ("Cluster", format!("{} · Kubernetes {}", report.cluster, report.kubernetes)),
-        ("From and to", format!("Calico {} → {} · {}", report.from, report.to, report.flavour)),
+        ("What", format!("{} · {}", report.purpose, report.flavour)),
         ("Run by", runners),
         ("Begun", moment(&report.started)),
         ("Last entry", moment(&report.ended)),

@@ -1,7 +1,7 @@
 //! What people read: the screens of a plan and an inventory, and the account of a run. Everything here is text; `cli` prints it.
 //!
 //! The account is one value, `RunReport`, made from what a run left behind: `steps` and `timeline` fold the journal, `change` reads
-//! the plan, `mask` takes out secrets, `verdict` judges. `account`, `ticket`, `html` (with `chart`) and `junit` only show it.
+//! the plan without secrets, `verdict` judges. `account`, `ticket`, `html` (with `chart`) and `junit` only show it.
 
 mod account;
 mod change;
@@ -12,7 +12,6 @@ mod discovery;
 mod etcd;
 mod html;
 mod junit;
-mod mask;
 mod planned;
 mod restored;
 mod run;

@@ -5,7 +5,7 @@ use crate::{
     check::{Finding, Severity},
     inventory::Inventory,
     plan::{Desired, Kept, ObjectChange, Plan, PlannedStep, Purpose, Undo},
-    resource::masked,
+    resource::masked_field,
 };
 
 /// The screen of a plan.
@@ -65,7 +65,7 @@ fn row(index: usize, step: &PlannedStep, inventory: &Inventory) -> Vec<String> {
 /// A kept setting as people name it: `DaemonSet/calico-node  calico-node env FELIX_IPINIPMTU = 1430`.
 fn setting(kept: &Kept) -> String {
     let is_of_set = kept.path.ends_with("}]");
-    let value = match kept.value.as_ref().map(|value| masked(&kept.path, value)) {
+    let value = match kept.value.as_ref().map(|value| masked_field(&kept.object, &kept.path, value)) {
         None => "taken away".to_owned(),
         Some(Value::String(text)) => text,
         Some(value) if kept.path.ends_with(']') && !is_of_set => {
@@ -148,7 +148,9 @@ fn change_lines(change: &ObjectChange) -> String {
     let mut out = clean(&format!("  {:<8}{}\n", change.verb(), change.object));
     for field in change.fields() {
         let text = |value: &Option<serde_json::Value>| {
-            let text = value.as_ref().map_or("nothing".to_owned(), |value| masked(&field.path, value).to_string());
+            let text = value
+                .as_ref()
+                .map_or("nothing".to_owned(), |value| masked_field(&change.object, &field.path, value).to_string());
             if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "..." } else { text }
         };
         out.push_str(&clean(&format!("          {}: {} → {}\n", field.path, text(&field.found), text(&field.wanted))));

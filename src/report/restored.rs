@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::text::{clean, table};
 use crate::{
     plan::restore::{Compared, Verdict},
-    resource::{Difference, Kind},
+    resource::{Difference, Kind, masked_field},
 };
 
 /// Changes shown before the rest is only counted.
@@ -26,6 +26,9 @@ pub struct RestoreReport<'a> {
     pub plan: String,
     pub same: usize,
     pub objects: Vec<Row<'a>>,
+    /// What is to be known of the etcd before its keys are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<String>,
     /// What is live and not in the backup, by kind; nothing is said of it if only some objects were asked for.
     pub left: Option<BTreeMap<Kind, usize>>,
 }
@@ -40,7 +43,8 @@ pub struct Row<'a> {
     pub why: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub notes: &'a [String],
-    pub fields: &'a [Difference],
+    /// Without a secret in them.
+    pub fields: Vec<Difference>,
 }
 
 impl<'a> Row<'a> {
@@ -56,8 +60,15 @@ impl<'a> Row<'a> {
             (true, true) => "same",
             (true, false) => "differs",
         };
-        let (notes, fields) = (compared.notes.as_slice(), compared.fields.as_slice());
-        Self { object: compared.object.to_string(), live, change, why, notes, fields }
+        let shown =
+            |path: &str, value: &Option<Value>| value.as_ref().map(|value| masked_field(&compared.object, path, value));
+        let fields = compared.fields.iter().map(|one| Difference {
+            path: one.path.clone(),
+            wanted: shown(&one.path, &one.wanted),
+            found: shown(&one.path, &one.found),
+        });
+        let (object, notes, fields) = (compared.object.to_string(), compared.notes.as_slice(), fields.collect());
+        Self { object, live, change, why, notes, fields }
     }
 
     fn is_change(&self) -> bool {
@@ -110,8 +121,9 @@ fn field_line(field: &Difference) -> String {
 
 fn heading(report: &RestoreReport<'_>) -> String {
     let count = |live: &str| report.objects.iter().filter(|row| row.live == live).count();
+    let etcd = report.etcd.as_ref().map(|etcd| format!("Etcd       {etcd}\n")).unwrap_or_default();
     clean(&format!(
-        "Backup     {} · {} · written {}\nCluster    {}\nCompared   {} same, {} missing, {} differ\n\n",
+        "Backup     {} · {} · written {}\nCluster    {}\n{etcd}Compared   {} same, {} missing, {} differ\n\n",
         report.backup,
         &report.digest[..12.min(report.digest.len())],
         report.written,

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     change::{ChangeGroup, plain},
-    mask::{masked_field, masked_text},
     steps::{StepReport, step_reports},
     timeline::{Timeline, millis, timeline},
     verdict::{Next, Verdict, headline, next, verdict},
@@ -16,6 +15,7 @@ use crate::{
     inventory::Inventory,
     journal::{Entry, News, Progress},
     plan::{Plan, Sealed},
+    resource::{masked_field, masked_text},
 };
 
 /// What a run left behind, as far as it is here.
@@ -37,6 +37,9 @@ pub struct Remains {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     pub run: String,
+    /// What the run is for, in a few words.
+    #[serde(default)]
+    pub purpose: String,
     pub from: String,
     pub to: String,
     pub plan: String,
@@ -106,6 +109,7 @@ pub fn run_report(remains: &Remains) -> RunReport {
     skipped.extend(begins_late(entries));
     RunReport {
         run: progress.run.clone(),
+        purpose: plan.purpose.words(&plan.from.to_string(), &plan.to.to_string()),
         from: plan.from.to_string(),
         to: plan.to.to_string(),
         plan: sealed.digest.to_string(),
@@ -129,7 +133,7 @@ pub fn run_report(remains: &Remains) -> RunReport {
         warnings: plan.findings.iter().map(masked_finding).collect(),
         waived: waived(plan),
         kept: kept(plan),
-        next: next(verdict, exit, &progress.run, remains.backup.is_some()),
+        next: next(verdict, exit, plan, &progress.run, remains.backup.is_some()),
         skipped,
         journal: entries.iter().map(|entry| format!("{} {}", entry.at, masked_text(&told(&entry.news)))).collect(),
     }

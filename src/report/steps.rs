@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     change::{ChangeGroup, change_groups},
-    mask::masked_text,
     timeline::millis,
 };
 use crate::{
     journal::{Entry, News, Progress},
     plan::{Plan, PlannedStep, Undo},
+    resource::masked_text,
     step::Claim,
 };
 

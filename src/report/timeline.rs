@@ -121,7 +121,9 @@ impl Fold {
             Desired::Roll(roll) => Some(roll.stable_for_seconds),
             Desired::BackUp | Desired::Pull(_) | Desired::Objects { .. } | Desired::Verify(_) => None,
         });
-        let of_cluster = inventory.map(|inventory| inventory.nodes.as_slice()).unwrap_or_default();
+        // A plan that replaces no node has nothing to tell of them.
+        let of_cluster = inventory.filter(|_| plan.roll().is_some());
+        let of_cluster = of_cluster.map(|inventory| inventory.nodes.as_slice()).unwrap_or_default();
         let with_pod = of_cluster.iter().filter(|node| node.pod.is_some());
         let watched = |is_control_plane, node: &str| Watched {
             span: NodeSpan { node: node.to_owned(), is_control_plane, ..NodeSpan::default() },

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::steps::{StepReport, StepStatus};
 use crate::{
     door::{RunPhase, RunState},
+    engine::ROLLBACK_FAILED,
     journal::Progress,
     plan::{Plan, Purpose},
 };
@@ -85,11 +86,16 @@ pub fn headline(verdict: Verdict, exit: Option<u8>, plan: &Plan) -> String {
 }
 
 /// The commands to use next.
-pub fn next(verdict: Verdict, exit: Option<u8>, run: &str, has_backup: bool) -> Vec<Next> {
+pub fn next(verdict: Verdict, exit: Option<u8>, plan: &Plan, run: &str, has_backup: bool) -> Vec<Next> {
     let next = |command: String, why: &str| Next { command: format!("calico-upgrader {command}"), why: why.to_owned() };
     let mut all = match verdict {
         Verdict::Well => vec![next(format!("verify {run}"), "looks at everything again, now")],
         Verdict::Waiting => vec![next(format!("resume {run}"), "goes on where it stopped")],
+        Verdict::Wrong if exit == Some(ROLLBACK_FAILED) => vec![
+            next(format!("explain {ROLLBACK_FAILED}"), "a person must look: the rollback cannot go on by itself"),
+            next(format!("status {run}"), "says in which step it stopped, and why"),
+            next(format!("resume {run}"), "goes on once a person has repaired what is named"),
+        ],
         Verdict::Wrong => {
             let code = exit.unwrap_or(1);
             vec![
@@ -103,6 +109,10 @@ pub fn next(verdict: Verdict, exit: Option<u8>, run: &str, has_backup: bool) -> 
         ],
         Verdict::Abandoned => vec![next("discover".to_owned(), "shows what is there now")],
     };
+    let is_open = matches!(verdict, Verdict::Waiting | Verdict::Wrong | Verdict::Open);
+    if is_open && plan.purpose == Purpose::Upgrade {
+        all.push(next(format!("rollback {run}"), "takes back what it did, if it shall not go on"));
+    }
     if has_backup {
         all.push(next(format!("backup verify {run}"), "reads the backup back, every byte of it"));
     }

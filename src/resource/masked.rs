@@ -1,91 +1,102 @@
 //! Values that nobody may read on a screen, in a report or in a file meant to be passed around.
+//!
+//! One rule for all of them, and rather too much is hidden than too little: accounts go into tickets and mails.
+
+mod text;
+mod words;
 
 use serde_json::{Map, Value};
+
+pub use text::masked_text;
+
+use super::{Kind, ObjectRef};
+use text::is_telling_flag;
+use words::{Said, is_placeholder, is_reference, is_telling, said_by};
 
 /// What stands in the place of a secret.
 pub const HIDDEN: &str = "(hidden)";
 
-/// Words in the name of a field that make its value a secret.
-const SECRET_WORDS: [&str; 10] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "token",
-    "secret",
-    "credential",
-    "private_key",
-    "privatekey",
-    "apikey",
-    "access_key",
-];
-
-/// Hides what is secret in a value, judged by the names in it and by the name of the field that holds it.
-pub fn masked(path: &str, value: &Value) -> Value {
-    hide(is_secret(last_name(path)), value)
+/// What is known of a value by the names above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    Plain,
+    /// The path or the name beside it says that it is a secret; what names things in it is shown.
+    Labelled,
+    /// The key right above says so: all of it is hidden.
+    Secret,
+    /// It names a key or a Secret.
+    Reference,
 }
 
-fn hide(is_within: bool, value: &Value) -> Value {
+/// A field of an object as others may read it: of a Secret nothing.
+pub fn masked_field(object: &ObjectRef, path: &str, value: &Value) -> Value {
+    // A setting of Calico is an object or a key of etcd that has the setting's name and a field `value`.
+    let is_setting = path.rsplit('.').next() == Some("value");
+    let is_named = is_setting && is_telling(object.name.rsplit('/').next().unwrap_or_default());
+    match object.kind {
+        Kind::Secret => Value::from(HIDDEN),
+        _ if is_named => hide(Within::Secret, value),
+        _ => masked(path, value),
+    }
+}
+
+/// Hides what is secret in a value, judged by the names in it and by those in the path that leads to it.
+pub fn masked(path: &str, value: &Value) -> Value {
+    let within = match said_by(path) {
+        Said::Nothing => Within::Plain,
+        Said::IsSecret => Within::Labelled,
+        Said::NamesSecret => Within::Reference,
+    };
+    hide(within, value)
+}
+
+/// Hides what the names in a value make secret.
+fn hide_within(value: &Value) -> Value {
+    hide(Within::Plain, value)
+}
+
+fn hide(within: Within, value: &Value) -> Value {
+    let is_secret = matches!(within, Within::Labelled | Within::Secret);
     match value {
-        Value::Object(fields) => Value::Object(hide_fields(is_within, fields)),
-        Value::Array(items) => Value::Array(items.iter().map(|item| hide(is_within, item)).collect()),
-        Value::String(text) if is_placeholder(text) => value.clone(),
-        Value::String(_) | Value::Number(_) if is_within => Value::from(HIDDEN),
-        Value::String(text) => Value::from(hide_in_text(text)),
+        Value::Object(fields) => Value::Object(hide_fields(within, fields)),
+        Value::Array(items) => Value::Array(hide_items(within, items)),
+        Value::String(text) if text.is_empty() || is_placeholder(text) => value.clone(),
+        Value::String(_) | Value::Number(_) if is_secret => Value::from(HIDDEN),
+        Value::String(text) => Value::from(masked_text(text)),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
+/// In a list of arguments the value of a flag may be the next element.
+fn hide_items(within: Within, items: &[Value]) -> Vec<Value> {
+    let is_flag = |at: usize| items[at].as_str().is_some_and(is_telling_flag);
+    let item = |(at, item): (usize, &Value)| {
+        let is_value = at > 0 && is_flag(at - 1) && item.as_str().is_some_and(|text| !text.starts_with('-'));
+        hide(if is_value { Within::Secret } else { within }, item)
+    };
+    items.iter().enumerate().map(item).collect()
+}
+
+fn hide_fields(within: Within, fields: &Map<String, Value>) -> Map<String, Value> {
+    fields.iter().map(|(key, value)| (key.clone(), hide(within_field(within, fields, key, value), value))).collect()
+}
+
 /// An element of `env` tells by its `name` what its `value` is; which Secret it comes from is no secret.
-fn hide_fields(is_within: bool, fields: &Map<String, Value>) -> Map<String, Value> {
-    let named = fields.get("name").and_then(Value::as_str).is_some_and(is_secret);
-    let hidden = fields.iter().map(|(key, value)| {
-        let is_secret = match key.as_str() {
-            "value" => is_within || named,
-            "name" | "mountPath" | "path" => false,
-            key => is_secret(key) && !value.is_object() && !value.is_array(),
-        };
-        (key.clone(), hide(is_secret, value))
-    });
-    hidden.collect()
-}
-
-/// The last name of a path: of `env[X].value` that is `X`.
-fn last_name(path: &str) -> &str {
-    let path = path.strip_suffix(".value").unwrap_or(path);
-    let path = path.strip_suffix(']').map_or(path, |path| path.rsplit_once('[').map_or(path, |(_, label)| label));
-    path.rsplit(['.', ':']).next().unwrap_or(path)
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('-', "_");
-    // `imagePullSecrets`, `secretName` and `secretKeyRef` name Secrets and hold none.
-    let only_names = ["pullsecrets", "secretname", "secretkeyref", "secret_name"];
-    SECRET_WORDS.iter().any(|word| name.contains(word)) && !only_names.iter().any(|known| name.contains(known))
-}
-
-/// `__SERVICEACCOUNT_TOKEN__` is filled in on the node.
-fn is_placeholder(text: &str) -> bool {
-    text.is_empty() || (text.starts_with("__") && text.ends_with("__") && !text.contains(' '))
-}
-
-/// Hides in a text the login of an address, the value of a flag, and what JSON in it says under a secret's name.
-fn hide_in_text(text: &str) -> String {
-    if let Ok(inside @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str::<Value>(text) {
-        let shown = hide(false, &inside);
-        return if shown == inside { text.to_owned() } else { shown.to_string() };
+fn within_field(within: Within, fields: &Map<String, Value>, key: &str, value: &Value) -> Within {
+    let is_named = || fields.get("name").and_then(Value::as_str).is_some_and(is_telling);
+    // The key of a toleration or of a selector is the name of a label.
+    let is_of_label = || key == "key" && (fields.contains_key("operator") || fields.contains_key("effect"));
+    let is_data = || ["data", "stringData"].contains(&key) && fields.get("kind").is_some_and(|kind| kind == "Secret");
+    match (within, key) {
+        (Within::Reference, _) => Within::Reference,
+        (Within::Secret, _) => Within::Secret,
+        _ if is_reference(key) || value.get("secretName").is_some() => Within::Reference,
+        (_, "value") if within == Within::Labelled || is_named() => Within::Secret,
+        (_, "name" | "mountPath" | "path") => Within::Plain,
+        _ if is_data() || (is_telling(key) && !is_of_label()) => Within::Secret,
+        (_, "key") => Within::Plain,
+        (within, _) => within,
     }
-    let words = text.split_inclusive(char::is_whitespace).map(|word| {
-        let end = word.trim_end();
-        match (end.split_once("://"), end.split_once('=')) {
-            (Some((scheme, rest)), _) if rest.split('/').next().is_some_and(|host| host.contains('@')) => {
-                let host = rest.split_once('@').map_or(rest, |(_, host)| host);
-                format!("{scheme}://{HIDDEN}@{host}{}", &word[end.len()..])
-            }
-            (_, Some((name, _))) if is_secret(name) => format!("{name}={HIDDEN}{}", &word[end.len()..]),
-            _ => word.to_owned(),
-        }
-    });
-    words.collect()
 }
 
 #[cfg(test)]
@@ -119,5 +130,71 @@ mod tests {
         ] {
             assert_eq!(masked(path, &value), value, "{path}");
         }
+    }
+
+    fn config_map(path: &str, value: &Value) -> String {
+        masked_field(&ObjectRef::namespaced(Kind::ConfigMap, "kube-system", "calico-config"), path, value).to_string()
+    }
+
+    #[test]
+    fn everything_of_a_secret_is_hidden() {
+        let secret = ObjectRef::namespaced(Kind::Secret, "kube-system", "calico-etcd-secrets");
+        assert_eq!(masked_field(&secret, "data.note", &json!("hello")), json!(HIDDEN));
+    }
+
+    #[test]
+    fn what_stands_under_a_telling_key_is_hidden_wherever_it_stands() {
+        for (path, value) in [
+            ("data.etcd_key", json!("hunter2")),
+            ("spec.containers[calico-node].env[ETCD_PASSWORD].value", json!("hunter2")),
+            ("spec.containers[a].env", json!([{"name": "API_TOKEN", "value": "hunter2"}])),
+            ("data.cni_network_config", json!("{\n  \"policy\": {\"k8s_auth_token\": \"hunter2\"},\n  \"mtu\": 1\n}")),
+            ("data.cni_network_config", json!("{\"etcdKey\": \"hunter2\"}")),
+            ("data.app", json!("password:\n  hunter2\nmtu: 1")),
+            ("data.app", json!("clientCert: |\n  hunter2\n\n  hunter2")),
+            ("data.app", json!("-----BEGIN CERTIFICATE-----\nhunter2")),
+            ("data.app", json!("etcd at https://root:hunter2@10.0.0.1:2379/v2")),
+            ("metadata.annotations.last", json!("{\"kind\":\"Secret\",\"data\":{\"a\":\"hunter2\"}}")),
+        ] {
+            let shown = config_map(path, &value);
+            assert!(shown.contains(HIDDEN) && !shown.contains("hunter2"), "{path}: {shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_stays_readable() {
+        for (path, value) in [
+            ("spec.containers[calico-node].image", json!("registry.example:5000/calico/node:v2.6.12")),
+            ("spec.containers[a].env[MTU].valueFrom.configMapKeyRef.key", json!("veth_mtu")),
+            ("data.cni_network_config", json!("{\n  \"mtu\": 1450\n}")),
+            ("spec.tolerations[{\"key\":\"dedicated\"}]", json!({"key": "dedicated", "operator": "Exists"})),
+            ("spec.imagePullSecrets", json!([{"name": "registry"}])),
+        ] {
+            assert_eq!(config_map(path, &value), value.to_string());
+        }
+    }
+
+    #[test]
+    fn both_rules_hold_in_one_value() {
+        for (path, value, shown) in [
+            ("spec.volumes[certs]", json!({"name": "certs", "secret": {"secretName": "a"}}), "\"secretName\":\"a\""),
+            ("spec.args", json!(["--password", "canary", "--level", "info"]), "\"info\""),
+            ("data.start", json!("run --auth-token canary --level info"), "--level info"),
+            ("data.conf", json!("{\n  \"auth_token\": \"canary\",\n  \"mtu\": 1\n}"), "mtu"),
+            ("data.conf", json!("\"auth_token\": \"__TOKEN__\",\n\"mtu\": __MTU__"), "__TOKEN__"),
+            ("data.conf", json!("{\"auth_token\": {\"name\": \"canary\"}, \"mtu\": 1}"), "mtu"),
+            ("spec.tolerations[0].key", json!("dedicated"), "dedicated"),
+        ] {
+            let text = masked(path, &value).to_string();
+            assert!(text.contains(shown) && !text.contains("canary"), "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_setting_tells_of_its_value() {
+        let key = ObjectRef::cluster(Kind::EtcdKey, "/calico/v1/config/EtcdPassword");
+        assert_eq!(masked_field(&key, "value", &json!("canary")), json!(HIDDEN));
+        let other = ObjectRef::cluster(Kind::EtcdKey, "/calico/v1/config/LogSeverityScreen");
+        assert_eq!(masked_field(&other, "value", &json!("info")), json!("info"));
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use difference::{Difference, differences};
 pub use document::{Digest, Document, Generation, Live};
-pub use masked::{HIDDEN, masked};
+pub use masked::{HIDDEN, masked, masked_field, masked_text};
 
 /// The kinds of objects that the program reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ mod kill_matrix;
 mod lab;
 mod owners;
 mod refusals;
+mod restored_keys;
 mod restores;
 mod rollbacks;
 mod rolls;

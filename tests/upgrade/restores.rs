@@ -9,7 +9,7 @@ use harness::{
 };
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Ran, lab, small};
+use crate::lab::{Lab, Ran, lab, small, upgrade};
 
 const BOTH: [Kubernetes; 2] = [Kubernetes::V1_34, Kubernetes::V1_8];
 const OLD_DATA: &str = "/apis/projectcalico.org/v1/namespaces/kube-system";
@@ -303,4 +303,58 @@ fn a_calico_that_was_deleted_comes_back_as_it_was() {
         same(lab.start().state(), &state_of(&lab));
         lab.tool(&["restore", &backup, "--yes"]).exits(0).says("Nothing to restore");
     }
+}
+
+/// Calico's own data, old and new, and every policy.
+fn data_of(lab: &Lab) -> State {
+    let mut state = state_of(lab);
+    state.retain(|key, _| {
+        let is_definition = key.starts_with("apiextensions.k8s.io/");
+        !is_definition && (key.contains("projectcalico.org") || key.contains("/networkpolicies/"))
+    });
+    state
+}
+
+fn empty(lab: &Lab) {
+    let new = ["ippools", "bgppeers", "globalfelixconfigs", "globalbgpconfigs", "globalnetworkpolicies"];
+    let lists = new.map(|plural| format!("/apis/crd.projectcalico.org/v1/{plural}"));
+    for list in lists.iter().map(String::as_str).chain(["/apis/networking.k8s.io/v1/networkpolicies"]) {
+        for object in lab.api().list(list).unwrap() {
+            let name = text(&object["metadata"]["name"]);
+            let path = match object["metadata"]["namespace"].as_str() {
+                Some(namespace) => policy_path(namespace, &name),
+                None => format!("{list}/{name}"),
+            };
+            lab.api().delete(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_and_its_completion_leave_backups_that_fill_an_emptied_store_again() {
+    let lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
+    let newest_run = || text(&lab.tool(&["status", "-o", "json"]).exits(0).json()["run"]);
+    lab.tool(&upgrade("run")).exits(0);
+    let (upgraded, whole) = (newest_run(), data_of(&lab));
+    lab.tool(&["complete", "--confirm", &upgraded]).exits(0);
+    let (completed, new) = (newest_run(), data_of(&lab));
+    assert!(new.len() > 8 && new.len() < whole.len(), "{} of {}", new.len(), whole.len());
+    empty(&lab);
+    assert!(data_of(&lab).is_empty(), "{:?}", data_of(&lab).keys());
+
+    // The backup of a completion holds the old data as well: it is made before that goes.
+    lab.tool(&["restore", &completed, "--yes"]).exits(0);
+    same(&whole, &data_of(&lab));
+    for key in whole.keys().filter(|key| !new.contains_key(*key)) {
+        let (plural, name) = (key.split('/').nth(1).unwrap(), key.rsplit('/').next().unwrap());
+        lab.api().delete(&format!("{OLD_DATA}/{plural}/{name}")).unwrap();
+    }
+    same(&new, &data_of(&lab));
+    lab.tool(&["restore", &upgraded, "--yes", "--only", "IpPool", "--only", "GlobalConfig"]).exits(0);
+    same(&whole, &data_of(&lab));
+
+    let status = lab.tool(&["status"]).exits(0).says("restore from backup");
+    assert!(!status.data.contains("Nodes"), "{}", status.data);
+    let page = lab.tool(&["report", "--format", "html"]).exits(0).says("restore from backup");
+    assert!(!page.data.contains(" → 2.6") && !page.data.contains("nodes replaced"), "{}", page.data);
 }

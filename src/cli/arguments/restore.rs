@@ -7,8 +7,8 @@ pub struct Restore {
     /// A directory, a backup as `backup list` names it, or a run
     #[arg(value_name = "BACKUP")]
     pub backup: String,
-    /// Only this object; may be given several times. What it needs (its namespace, its definition) comes along
-    #[arg(long, value_name = "KIND/NAME|KIND/NAMESPACE/NAME")]
+    /// Only this object, or all of this kind; may be given several times. What it needs (its namespace, its definition) comes along
+    #[arg(long, value_name = "KIND|KIND/NAME|KIND/NAMESPACE/NAME")]
     pub only: Vec<String>,
     /// Show each object in the backup beside the live one, and change nothing
     #[arg(long, conflicts_with = "dry_run")]

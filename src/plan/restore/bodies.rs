@@ -98,7 +98,7 @@ pub(super) fn rights_in_use(
     wanted: &Document,
     live: &Document,
 ) -> Option<String> {
-    if object.kind != Kind::ClusterRole || materials.only.is_some_and(|only| only.contains(object)) {
+    if object.kind != Kind::ClusterRole || materials.named.contains(object) {
         return None;
     }
     let rules = |document: &Document| document.value()["rules"].as_array().cloned().unwrap_or_default();

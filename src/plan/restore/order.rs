@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Verdict;
+use super::{Verdict, keys};
 use crate::{
     plan::{ObjectChange, Stage, steps::frozen_first},
-    resource::{Document, Kind, differences},
+    resource::{Document, Kind, ObjectRef, differences},
 };
 
 /// The places of a restore, in their order: all changes of one before any of the next.
@@ -20,6 +20,16 @@ pub(super) enum Place {
     Bindings,
     Settings,
     Data,
+    /// Policies of etcd that let nothing in.
+    DenyingKeys,
+    AllowingKeys,
+    /// Policies of etcd that are for other endpoints than now: the others hold those by then.
+    MovedKeys,
+    /// Profiles count where no policy selects an endpoint.
+    Profiles,
+    Endpoints,
+    /// The flag that nodes wait for.
+    Ready,
     /// New policies that let nothing in.
     Denials,
     /// New policies that let something in to pods that they close otherwise.
@@ -33,8 +43,8 @@ pub(super) enum Place {
 }
 
 /// Answers where the change of an object belongs; `None` for kinds that no backup is restored of.
-pub(super) fn place(kind: Kind, after: &Document, before: Option<&Document>) -> Option<Place> {
-    Some(match kind {
+pub(super) fn place(object: &ObjectRef, after: &Document, before: Option<&Document>) -> Option<Place> {
+    Some(match object.kind {
         Kind::Namespace => Place::Namespaces,
         Kind::CustomResourceDefinition => Place::Definitions,
         Kind::ServiceAccount => Place::Accounts,
@@ -50,8 +60,8 @@ pub(super) fn place(kind: Kind, after: &Document, before: Option<&Document>) -> 
         | Kind::BgpPeer
         | Kind::GlobalFelixConfig
         | Kind::GlobalBgpConfig
-        | Kind::GlobalNetworkPolicy
-        | Kind::EtcdKey => Place::Data,
+        | Kind::GlobalNetworkPolicy => Place::Data,
+        Kind::EtcdKey => keys::place(&object.name, after, before),
         Kind::NetworkPolicy => {
             place_of_policy(&after.value()["spec"], before.map(|before| before.value()["spec"].clone()))
         }
@@ -86,10 +96,33 @@ fn directions(spec: &Value) -> Vec<String> {
 }
 
 /// What can be seen of a change while it is made, and cannot be avoided by any order.
-pub(super) fn warning(kind: Kind, verdict: &Verdict) -> Option<String> {
+pub(super) fn warning(object: &ObjectRef, verdict: &Verdict) -> Option<String> {
     let Verdict::Replace { before, after } = verdict else { return None };
-    let lets_go = kind == Kind::NetworkPolicy && place(kind, after, Some(before)) == Some(Place::OtherPolicies);
-    lets_go.then(|| "it lets go of pods that it holds now, after all other policies are back".to_owned())
+    match place(object, after, Some(before))? {
+        Place::OtherPolicies => {
+            Some("it lets go of pods that it holds now, after all other policies are back".to_owned())
+        }
+        Place::MovedKeys => {
+            Some("it may let go of endpoints that it holds now, after all other policies are back".to_owned())
+        }
+        Place::Namespaces
+        | Place::Definitions
+        | Place::Accounts
+        | Place::Rights
+        | Place::Bindings
+        | Place::Settings
+        | Place::Data
+        | Place::DenyingKeys
+        | Place::AllowingKeys
+        | Place::Profiles
+        | Place::Endpoints
+        | Place::Ready
+        | Place::Denials
+        | Place::Allowances
+        | Place::WiderPolicies
+        | Place::Controllers
+        | Place::DaemonSet => None,
+    }
 }
 
 /// Puts the changes in their order.
@@ -97,7 +130,7 @@ pub(super) fn stages(changes: Vec<ObjectChange>) -> Vec<Stage> {
     let mut places: BTreeMap<Place, Vec<ObjectChange>> = BTreeMap::new();
     for change in changes {
         let after = change.after.as_ref().expect("a restore deletes nothing");
-        let place = place(change.object.kind, after, change.before.as_ref()).expect("other kinds were left out before");
+        let place = place(&change.object, after, change.before.as_ref()).expect("other kinds were left out before");
         places.entry(place).or_default().push(change);
     }
     places.into_iter().flat_map(|(place, changes)| stages_of(place, changes)).collect()
@@ -116,6 +149,12 @@ fn stages_of(place: Place, changes: Vec<ObjectChange>) -> Vec<Stage> {
         | Place::Bindings
         | Place::Settings
         | Place::Data
+        | Place::DenyingKeys
+        | Place::AllowingKeys
+        | Place::MovedKeys
+        | Place::Profiles
+        | Place::Endpoints
+        | Place::Ready
         | Place::Denials
         | Place::Allowances
         | Place::WiderPolicies

@@ -21,7 +21,20 @@ pub fn select<'a>(
     names: &[String],
     backup: impl Iterator<Item = &'a ObjectRef> + Clone,
 ) -> Result<BTreeSet<ObjectRef>, Unmatched> {
-    names.iter().map(|name| select_one(name, backup.clone())).collect()
+    let mut all = BTreeSet::new();
+    for name in names {
+        let of_kind = select_kind(name, backup.clone());
+        if of_kind.is_empty() {
+            all.insert(select_one(name, backup.clone())?);
+        }
+        all.extend(of_kind);
+    }
+    Ok(all)
+}
+
+/// A kind alone stands for all its objects. Old and new kinds differ by capitals alone, so those count.
+fn select_kind<'a>(name: &str, backup: impl Iterator<Item = &'a ObjectRef>) -> Vec<ObjectRef> {
+    backup.filter(|object| object.kind.name() == name).cloned().collect()
 }
 
 fn select_one<'a>(name: &str, backup: impl Iterator<Item = &'a ObjectRef> + Clone) -> Result<ObjectRef, Unmatched> {

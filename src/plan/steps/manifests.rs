@@ -7,7 +7,7 @@ use super::{Draft, controllers, immutable};
 use crate::{
     check::{Finding, NEEDS_DECISION, Severity},
     plan::{Decision, Desired, Kept, ObjectChange, PlannedStep, Stage, Verdict, make::Materials, merge::Merge},
-    resource::{Document, Kind, ObjectRef, differences, masked},
+    resource::{Document, Kind, ObjectRef, differences, masked_field},
 };
 
 /// The order in which kinds are applied.
@@ -201,7 +201,7 @@ fn undecided(decisions: &[Decision]) -> Option<Finding> {
     }
     let line = |one: &&Decision| {
         let text = |value: &Option<Value>| {
-            value.as_ref().map_or("nothing".to_owned(), |value| masked(&one.path, value).to_string())
+            value.as_ref().map_or("nothing".to_owned(), |value| masked_field(&one.object, &one.path, value).to_string())
         };
         format!("{}: shipped {}, live {}, new {}", one.field(), text(&one.base), text(&one.live), text(&one.new))
     };

@@ -183,6 +183,15 @@ impl CalicoEtcd {
         })
     }
 
+    /// The value of one key, listed or hidden.
+    pub fn value(&self, key: &str) -> Result<Option<String>> {
+        match self.call("GET", &format!("{}?quorum=true", path(key)), None) {
+            Ok(answer) => Ok(answer["node"]["value"].as_str().map(str::to_owned)),
+            Err(HarnessError::Etcd { message, .. }) if message.contains("Key not found") => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
     /// Every key that a recursive list shows, with its value and the index of its newest write.
     pub fn keys(&self) -> Result<BTreeMap<String, (String, u64)>> {
         let answer = self.call("GET", "/v2/keys/?recursive=true&quorum=true", None)?;
