@@ -17,6 +17,8 @@ const BACK: [&str; 2] = ["rollback", "--yes"];
 
 /// Every how many-th write boundary of an upgrade kills it before it is rolled back; 1 is the whole matrix.
 const EVERY_OF_UPGRADE: usize = 7;
+/// The same for an upgrade on etcd.
+const EVERY_ON_ETCD: usize = 11;
 /// The same for a rollback that is killed and resumed.
 const EVERY_OF_ROLLBACK: usize = 9;
 
@@ -69,11 +71,7 @@ fn an_upgrade_on_etcd_goes_back_with_its_controllers_and_its_keys() {
         lab.tool(&upgrade("run")).exits(0);
         assert_ne!(values(&lab), keys, "the leftover of the old controller is still there");
         lab.tool(&BACK).exits(0);
-        // A pod of a Deployment has a new name each time, and servers of 1.8 write defaults into the Deployment.
-        let left = since_start(&lab).into_iter().filter(|line| !line.contains("calico-policy-controller"));
-        assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new());
-        assert_eq!(old_controller(&lab.cluster_state().unwrap()), old_controller(lab.start().state()));
-        assert_eq!(values(&lab), keys);
+        is_as_at_the_start_on_etcd(&lab, "a rollback", &keys);
         lab.tool(&["verify"]).exits(0);
     }
 }
@@ -94,6 +92,28 @@ fn a_completion_on_etcd_removes_the_controller_that_was_kept_for_the_way_back() 
 fn old_controller(state: &State) -> Option<[Value; 2]> {
     let found = state.iter().find(|(key, _)| key.ends_with("/deployments/kube-system/calico-policy-controller"))?;
     Some([found.1["spec"]["replicas"].clone(), found.1["spec"]["template"].clone()])
+}
+
+#[test]
+fn a_run_on_etcd_that_was_killed_anywhere_goes_back_to_its_start() {
+    let mut lab = lab(Kubernetes::V1_8, WornIn { flavour: Flavour::Etcd, ..small(Release::V2_3_0) });
+    let (keys, boundaries) = (values(&lab), record(&lab, &upgrade("run")));
+    for boundary in boundaries.iter().step_by(EVERY_ON_ETCD) {
+        lab.again();
+        kill_at(&lab, &upgrade("run"), boundary);
+        lab.tool(&BACK).exits(0);
+        is_as_at_the_start_on_etcd(&lab, &format!("a kill at {boundary}"), &keys);
+    }
+}
+
+#[track_caller]
+fn is_as_at_the_start_on_etcd(lab: &Lab, after: &str, keys: &BTreeMap<String, String>) {
+    // A pod of a Deployment has a new name each time, and servers of 1.8 write defaults into the Deployment.
+    let left = since_start(lab).into_iter().filter(|line| !line.contains("calico-policy-controller"));
+    assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "after {after}");
+    let now = old_controller(&lab.cluster_state().unwrap());
+    assert_eq!(now, old_controller(lab.start().state()), "after {after}");
+    assert_eq!(values(lab), *keys, "after {after}");
 }
 
 /// The keys of etcd without their indexes: a key that was created again has a new one.
