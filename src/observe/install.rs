@@ -145,3 +145,37 @@ pub(super) fn node_facts(node: &Value) -> NodeFacts {
         pod: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn on_etcd(backend: &str) -> (Value, Value) {
+        let from = |key: &str| json!({"configMapKeyRef": {"name": "calico-config", "key": key}});
+        let node = json!({"name": "calico-node", "env": [{"name": "ETCD_ENDPOINTS", "valueFrom": from("etcd_endpoints")},
+            {"name": "CALICO_NETWORKING_BACKEND", "valueFrom": from("calico_backend")}]});
+        (node, json!({"data": {"etcd_endpoints": "http://e", "etcd_ca": "", "calico_backend": backend}}))
+    }
+
+    #[test]
+    fn on_etcd_the_config_map_says_whether_there_is_networking() {
+        for (backend, flavour) in [("bird", Flavour::Networking), ("none", Flavour::PolicyOnly)] {
+            let (node, config) = on_etcd(backend);
+            assert_eq!(flavour_of(std::slice::from_ref(&node), &node, &config), Fact::Known(flavour));
+            assert_eq!(datastore_of(&node, &config), Fact::Known(Datastore::Etcd));
+        }
+        let (node, config) = on_etcd("gobgp");
+        assert!(flavour_of(std::slice::from_ref(&node), &node, &config).known().is_none());
+    }
+
+    #[test]
+    fn the_manifest_for_kubeadm_is_known_by_its_account_or_by_an_etcd_without_certificates() {
+        let (_, hosted) = on_etcd("bird");
+        let kubeadm = json!({"data": {"etcd_endpoints": "http://10.96.232.136:6666"}});
+        let body = |account: &str| json!({"spec": {"template": {"spec": {"serviceAccountName": account}}}});
+        assert!(!is_kubeadm(&body("calico-node"), &hosted));
+        assert!(is_kubeadm(&body("calico-cni-plugin"), &hosted));
+        assert!(is_kubeadm(&body("default"), &kubeadm));
+    }
+}

@@ -31,7 +31,7 @@ fn every_flavour_reaches_v2_6_12_the_same_on_both_kubernetes_versions() {
         (small(Release::V2_5_1, Flavour::Kubeadm), 16),
         (small(Release::V2_4_1, Flavour::Canal), 13),
         (small(Release::V2_5_1, Flavour::Canal), 13),
-        (small(Release::V2_5_1, Flavour::CanalEtcd), 20),
+        (small(Release::V2_5_1, Flavour::CanalEtcd), 21),
     ] {
         let ends: Vec<_> =
             [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster, edited)).into();
