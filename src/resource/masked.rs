@@ -33,10 +33,12 @@ pub fn masked_field(object: &ObjectRef, path: &str, value: &Value) -> Value {
     // A setting of Calico is an object or a key of etcd that has the setting's name and a field `value`.
     let is_setting = path.rsplit('.').next() == Some("value");
     let is_named = is_setting && is_telling(object.name.rsplit('/').next().unwrap_or_default());
-    match object.kind {
-        Kind::Secret => Value::from(HIDDEN),
-        _ if is_named => hide(Within::Secret, value),
-        _ => masked(path, value),
+    if object.kind == Kind::Secret {
+        Value::from(HIDDEN)
+    } else if is_named {
+        hide(Within::Secret, value)
+    } else {
+        masked(path, value)
     }
 }
 
@@ -87,15 +89,16 @@ fn within_field(within: Within, fields: &Map<String, Value>, key: &str, value: &
     // The key of a toleration or of a selector is the name of a label.
     let is_of_label = || key == "key" && (fields.contains_key("operator") || fields.contains_key("effect"));
     let is_data = || ["data", "stringData"].contains(&key) && fields.get("kind").is_some_and(|kind| kind == "Secret");
-    match (within, key) {
-        (Within::Reference, _) => Within::Reference,
-        (Within::Secret, _) => Within::Secret,
+    let is_settled = matches!(within, Within::Reference | Within::Secret);
+    match key {
+        _ if is_settled => within,
         _ if is_reference(key) || value.get("secretName").is_some() => Within::Reference,
-        (_, "value") if within == Within::Labelled || is_named() => Within::Secret,
-        (_, "name" | "mountPath" | "path") => Within::Plain,
-        _ if is_data() || (is_telling(key) && !is_of_label()) => Within::Secret,
-        (_, "key") => Within::Plain,
-        (within, _) => within,
+        "value" if within == Within::Labelled || is_named() => Within::Secret,
+        "name" | "mountPath" | "path" => Within::Plain,
+        _ if is_data() => Within::Secret,
+        "key" if is_of_label() => Within::Plain,
+        _ if is_telling(key) => Within::Secret,
+        _ => within,
     }
 }
 
