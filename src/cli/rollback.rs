@@ -52,7 +52,9 @@ pub async fn rollback(session: &Session, arguments: &Rollback) -> Ended {
 /// The run may have written until the lock was ours: then the plan is of a cluster that is no more.
 async fn give_up(started: Started, run: &str) -> Failure {
     let Started { door, voice, progress } = started;
-    door.stop(13, "the cluster changed while the rollback was planned").await;
+    if let Err(error) = door.stop(13, "the cluster changed while the rollback was planned").await {
+        tracing::warn!(%error, "the stop could not be recorded everywhere");
+    }
     drop(voice);
     progress.end().await;
     Failure::new(13, "CU-E011", "the cluster changed since the plan was made")

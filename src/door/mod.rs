@@ -208,14 +208,15 @@ impl Door {
     }
 
     /// Records that the run stops where it can go on, as far as disk and cluster still allow; then gives the lock back.
-    pub async fn stop(mut self, exit: u8, why: &str) {
+    ///
+    /// # Errors
+    /// What could not be recorded; of a run that another runner has by now that is all that matters.
+    pub async fn stop(mut self, exit: u8, why: &str) -> Result<(), DoorError> {
         let noted = self.journal.append(vec![News::Stopped { exit, why: why.to_owned() }]);
         let phase = RunPhase::Stopped { exit, why: why.to_owned() };
         let recorded = self.record_phase(phase).await;
         let released = self.release().await;
-        if let Err(error) = noted.map_err(DoorError::from).and(recorded).and(released) {
-            tracing::warn!(%error, "the stop could not be recorded everywhere");
-        }
+        recorded.and(noted.map_err(DoorError::from)).and(released)
     }
 
     /// Records that the run is over, then gives the lock back.

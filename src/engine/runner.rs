@@ -72,15 +72,31 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
 
 async fn pause(door: Door, voice: &Voice, exit: u8, why: &str) -> Ending {
     let run = door.state().run.clone();
-    door.stop(exit, why).await;
+    if let Err(error) = door.stop(exit, why).await {
+        unrecorded(&error);
+    }
     voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run, exit, why: why.to_owned() });
     Ending::Paused { exit }
+}
+
+fn unrecorded(error: &DoorError) {
+    tracing::warn!(%error, "the stop could not be recorded everywhere");
 }
 
 async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepError) -> RunError {
     let (run, exit) = (door.state().run.clone(), exit_of(plan, &source));
     let why = source.to_string();
-    door.stop(exit, &why).await;
+    let (source, exit, why) = match door.stop(exit, &why).await {
+        // Who has the run by now explains whatever else was found.
+        Err(lost @ DoorError::Record(RecordError::Lost { .. })) => {
+            (StepError::from(lost), 8, "another runner has it".to_owned())
+        }
+        Err(other) => {
+            unrecorded(&other);
+            (source, exit, why)
+        }
+        Ok(()) => (source, exit, why),
+    };
     voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run: run.clone(), exit, why });
     RunError { run, step: step.to_owned(), exit, source }
 }
