@@ -11,7 +11,7 @@ pub use text::masked_text;
 
 use super::{Kind, ObjectRef};
 use text::is_telling_flag;
-use words::{Said, is_placeholder, is_reference, is_telling, said_by};
+use words::{Said, is_file, is_placeholder, is_reference, is_telling, said_by};
 
 /// What stands in the place of a secret.
 pub const HIDDEN: &str = "(hidden)";
@@ -62,7 +62,7 @@ fn hide(within: Within, value: &Value) -> Value {
     match value {
         Value::Object(fields) => Value::Object(hide_fields(within, fields)),
         Value::Array(items) => Value::Array(hide_items(within, items)),
-        Value::String(text) if text.is_empty() || is_placeholder(text) => value.clone(),
+        Value::String(text) if text.is_empty() || is_placeholder(text) || is_file(text) => value.clone(),
         Value::String(_) | Value::Number(_) if is_secret => Value::from(HIDDEN),
         Value::String(text) => Value::from(masked_text(text)),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
@@ -106,6 +106,15 @@ fn within_field(within: Within, fields: &Map<String, Value>, key: &str, value: &
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn where_a_key_lies_is_no_secret_and_what_it_is_stays_hidden() {
+        let path = json!("/calico-secrets/etcd-key");
+        assert_eq!(masked("data.etcd_key", &path), path);
+        for text in ["/9j/4AAQSkZJRgABAQ+=", "/calico-secrets/etcd-key canary", "canary"] {
+            assert_eq!(masked("data.etcd_key", &json!(text)), HIDDEN, "{text}");
+        }
+    }
 
     #[test]
     fn a_secret_is_hidden_wherever_its_name_stands() {

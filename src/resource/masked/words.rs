@@ -95,6 +95,15 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
+/// Where keys and certificates lie on a host or in a pod, as manifests of Calico name it.
+const FOLDERS: [&str; 3] = ["/calico-secrets/", "/etc/", "/var/"];
+
+/// A path says where a secret lies, and not what it is.
+pub(super) fn is_file(text: &str) -> bool {
+    let is_of_path = |one: char| one.is_ascii_alphanumeric() || "/._-".contains(one);
+    FOLDERS.iter().any(|folder| text.starts_with(folder)) && text.chars().all(is_of_path)
+}
+
 /// `__SERVICEACCOUNT_TOKEN__` is filled in on the node.
 pub(super) fn is_placeholder(text: &str) -> bool {
     let inner = text.strip_prefix("__").and_then(|text| text.strip_suffix("__"));
