@@ -47,7 +47,7 @@ async fn create(session: &Session, out: Option<PathBuf>) -> Ended {
 }
 
 fn verify(directory: &Path) -> Ended {
-    let Drilled { manifest, digest, .. } = backup::drill(directory)?;
+    let Drilled { manifest, digest, .. } = backup::drill(directory, |_| false)?;
     let text = format!(
         "{} objects in {} files were read back and are whole\n{}  {digest}\n",
         manifest.objects(),

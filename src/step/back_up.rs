@@ -40,7 +40,8 @@ async fn write(plan: &Plan, door: &mut Door) -> Result<(), StepError> {
 
 /// Reads a backup back from disk and checks that it holds all that the plan will change, as the plan knows it.
 pub fn check_backup(plan: &Plan, directory: &std::path::Path) -> Result<Drilled, BackupError> {
-    let drilled = backup::drill(directory)?;
+    let changed: std::collections::BTreeSet<&ObjectRef> = plan.changes().map(|change| &change.object).collect();
+    let drilled = backup::drill(directory, |object| changed.contains(object))?;
     let mut seen = std::collections::BTreeSet::new();
     for change in plan.changes() {
         // Of an object that changes twice only the first state was ever in the cluster before.
