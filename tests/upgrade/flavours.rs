@@ -385,8 +385,7 @@ fn of_a_release_that_nobody_edited_nothing_counts_as_edited() {
 fn a_cni_file_of_a_new_name_is_told_of() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Canal));
     lab.tool(&["check", "CU-C017"]).exits(0).says("10-calico.conf").says("10-calico.conflist");
-    let words = lab.tool(&upgrade("run")).exits(0).words;
-    assert!(words.contains("CU-C017"), "{words}");
+    lab.tool(&["plan", "--to", "v2.6", "--allow-untested"]).exits(0).says("CU-C017");
 }
 
 #[test]
