@@ -33,7 +33,7 @@ pub fn measure() -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::new("copy: time", " s", run.seconds_of("copy-resources")?, Aim::TimesBare(1.3)).beside(bare),
         Figure::new("copy: whole run", " s", run.seconds, Aim::None),
-        Figure::new("copy: memory", " MB", run.peak, Aim::None),
+        Figure::new("copy: memory", " MB", run.peak, Aim::AtMost(64.0)),
         Figure::new("copy: requests per object", "", run.requests()? / OBJECTS as f64, Aim::None).beside(1.0),
     ])
 }

@@ -1,6 +1,6 @@
 //! Other tools that own Calico's objects: named before anything is changed, and stopped for when they put things back midway.
 
-use harness::{Kubernetes, Release, variation::calico_node_path};
+use harness::{Kubernetes, Release, Seen, variation::calico_node_path, wait_until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -62,11 +62,19 @@ fn an_object_that_somebody_puts_back_midway_stops_the_run_and_is_taken_up_again_
 
 /// Does what a tool does that has the old object in its files.
 fn put_back(lab: &Lab, path: &str, old: &Value) {
-    let mut live = lab.api().get(path).unwrap();
-    for part in ["spec", "rules"] {
-        if !old[part].is_null() {
-            live[part] = old[part].clone();
+    wait_until("the old object to be back", std::time::Duration::from_secs(60), || {
+        let mut live = lab.api().get(path).unwrap();
+        for part in ["spec", "rules"] {
+            if !old[part].is_null() {
+                live[part] = old[part].clone();
+            }
         }
-    }
-    lab.api().replace(path, &live).unwrap();
+        match lab.api().replace(path, &live) {
+            Ok(_) => Ok(Seen::Yes(())),
+            // A controller wrote the status in between.
+            Err(error) if error.status == 409 => Ok(Seen::NotYet(error.message)),
+            Err(error) => panic!("{error}"),
+        }
+    })
+    .unwrap();
 }

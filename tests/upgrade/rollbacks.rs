@@ -16,11 +16,11 @@ use crate::lab::{Lab, Ran, lab, small, upgrade};
 const BACK: [&str; 2] = ["rollback", "--yes"];
 
 /// Every how many-th write boundary of an upgrade kills it before it is rolled back; 1 is the whole matrix.
-const EVERY_OF_UPGRADE: usize = 7;
+const EVERY_OF_UPGRADE: usize = 11;
 /// The same for an upgrade on etcd.
-const EVERY_ON_ETCD: usize = 11;
+const EVERY_ON_ETCD: usize = 17;
 /// The same for a rollback that is killed and resumed.
-const EVERY_OF_ROLLBACK: usize = 9;
+const EVERY_OF_ROLLBACK: usize = 13;
 
 /// Where the cluster differs from its start, once it is at rest. Our own records and the definitions may stay.
 fn since_start(lab: &Lab) -> Vec<String> {
