@@ -96,8 +96,8 @@ pub fn no_calico(plane: &ControlPlane) -> Result<()> {
         plane.api().delete_if_present(path).trying(|| format!("delete `{path}`"))?;
     }
     wait_until("the pods of calico-node to be gone", LIMIT, || {
-        let left: Vec<String> = plane.calico_pods()?.into_keys().collect();
-        Ok(if left.is_empty() { Seen::Yes(()) } else { Seen::NotYet(format!("left on {left:?}")) })
+        let left = plane.pods("k8s-app=calico-node")?.len();
+        Ok(if left == 0 { Seen::Yes(()) } else { Seen::NotYet(format!("{left} left")) })
     })
 }
 
