@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Desired, FORMAT, ObjectChange, Omitted, Plan, PlannedStep, Purpose, Stage, Undo, Verify, steps::replicas,
-    way::is_same,
+    Desired, ObjectChange, Omitted, Plan, PlannedStep, Purpose, Stage, Undo, Verify, steps::replicas, way::is_same,
 };
 use crate::{
     inventory::{Inventory, Stored},
@@ -26,27 +25,16 @@ pub struct FinishedRun<'a> {
 
 /// Makes the plan that removes the old data of a finished run; it is empty if there is nothing to remove.
 pub fn complete(finished: &FinishedRun<'_>) -> Plan {
-    let Plan { flavour, datastore, daemon_set, runbook, request, to, .. } = finished.plan.clone();
     // The verification of the run knew each old object by its digest.
     let known = finished.plan.verification().into_iter().flat_map(|verify| &verify.third_party);
     let known: BTreeMap<&ObjectRef, &Digest> = known.map(|(object, digest)| (object, digest)).collect();
     let is_copied = |stored: &&Stored| known.get(&stored.object) == Some(&&stored.digest());
     let (copied, others): (Vec<&Stored>, Vec<&Stored>) = finished.inventory.third_party.iter().partition(is_copied);
+    let purpose = Purpose::Completion { run: finished.run.to_owned() };
     Plan {
-        format: FORMAT,
-        purpose: Purpose::Completion { run: finished.run.to_owned() },
-        cluster: finished.inventory.cluster.clone(),
-        from: to,
-        to,
         steps: steps(finished, &copied),
         omitted: others.into_iter().map(left).collect(),
-        findings: Vec::new(),
-        kept: Vec::new(),
-        daemon_set,
-        flavour,
-        datastore,
-        runbook,
-        request,
+        ..finished.plan.follow_up(purpose, &finished.inventory.cluster)
     }
 }
 

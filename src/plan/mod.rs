@@ -280,6 +280,26 @@ impl PlannedStep {
 }
 
 impl Plan {
+    /// A plan without steps for the installation that this one leaves behind. Nothing of this plan's steps is copied.
+    fn follow_up(&self, purpose: Purpose, cluster: &ClusterFacts) -> Plan {
+        Plan {
+            format: FORMAT,
+            purpose,
+            cluster: cluster.clone(),
+            daemon_set: self.daemon_set.clone(),
+            flavour: self.flavour,
+            datastore: self.datastore,
+            from: self.to,
+            to: self.to,
+            runbook: self.runbook.clone(),
+            request: self.request.clone(),
+            steps: Vec::new(),
+            omitted: Vec::new(),
+            findings: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+
     /// The changes of objects that the whole plan makes, in their order. Cordons and pods come on top.
     pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {
         self.steps.iter().flat_map(PlannedStep::changes)

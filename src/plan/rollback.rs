@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Desired, FORMAT, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Undo, Verify,
+    Desired, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Undo, Verify,
     steps::{node_image_of, on_delete, replicas, selector_of},
     way::{Part, Place, Way, is_same},
 };
@@ -64,23 +64,13 @@ pub fn roll_back(aftermath: &Aftermath<'_>) -> Result<Plan, RollbackError> {
     if !findings.is_empty() {
         return Err(RollbackError::Blocked(findings));
     }
-    let Plan { flavour, datastore, daemon_set, runbook, request, from, to, .. } = aftermath.plan.clone();
-    let reached = if back.nodes_stay() { to } else { from };
+    let Plan { from, to, .. } = aftermath.plan;
+    let purpose = Purpose::Rollback { run: aftermath.run.to_owned() };
     Ok(Plan {
-        format: FORMAT,
-        purpose: Purpose::Rollback { run: aftermath.run.to_owned() },
-        cluster: aftermath.inventory.cluster.clone(),
-        from: to,
-        to: reached,
+        to: if back.nodes_stay() { *to } else { *from },
         steps: back.steps(),
         omitted: back.left(),
-        findings: Vec::new(),
-        kept: Vec::new(),
-        daemon_set,
-        flavour,
-        datastore,
-        runbook,
-        request,
+        ..aftermath.plan.follow_up(purpose, &aftermath.inventory.cluster)
     })
 }
 

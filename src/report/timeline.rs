@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     inventory::Inventory,
     journal::{Entry, News, Outcome},
-    plan::{Desired, Plan},
+    plan::Plan,
 };
 
 /// The nodes of a run over time. All times are milliseconds since the first entry of the journal.
@@ -117,12 +117,10 @@ struct Fold {
 
 impl Fold {
     fn new(plan: &Plan, inventory: Option<&Inventory>) -> Self {
-        let stable_seconds = plan.steps.iter().find_map(|step| match &step.desired {
-            Desired::Roll(roll) => Some(roll.stable_for_seconds),
-            Desired::BackUp | Desired::Pull(_) | Desired::Objects { .. } | Desired::Verify(_) => None,
-        });
+        let roll = plan.roll();
+        let stable_seconds = roll.map(|roll| roll.stable_for_seconds);
         // A plan that replaces no node has nothing to tell of them.
-        let of_cluster = inventory.filter(|_| plan.roll().is_some());
+        let of_cluster = inventory.filter(|_| roll.is_some());
         let of_cluster = of_cluster.map(|inventory| inventory.nodes.as_slice()).unwrap_or_default();
         let with_pod = of_cluster.iter().filter(|node| node.pod.is_some());
         let watched = |is_control_plane, node: &str| Watched {

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     check::DRIFT,
     inventory::{ClusterFacts, NamespaceFacts, Stored},
-    plan::Request,
+    plan::{FORMAT, Request},
     resource::Digest,
     version::{Minor, Version},
 };
