@@ -1,6 +1,6 @@
 //! Keys of Calico's own etcd in the words of this room: name is the path, uid and resourceVersion are the indexes.
 
-use super::{Cluster, ClusterError, Mode, Precondition, Raw};
+use super::{Cluster, ClusterError, Mode, Precondition, Raw, read::malformed};
 use crate::{
     datastore::{Etcd, EtcdError, Key},
     resource::{Document, Kind, Live},
@@ -102,10 +102,6 @@ pub(super) fn live_key(key: &Key) -> Result<Live, ClusterError> {
 
 fn index(key: &str, resource_version: &str) -> Result<u64, ClusterError> {
     resource_version.parse().map_err(|_| malformed(key, "index"))
-}
-
-fn malformed(key: &str, what: &str) -> ClusterError {
-    ClusterError::Malformed { path: key.to_owned(), what: what.to_owned() }
 }
 
 impl ClusterError {

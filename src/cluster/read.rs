@@ -2,7 +2,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, value::RawValue};
 
 use super::{Cluster, ClusterError, adapt, parse};
-use crate::resource::{Kind, Live, ObjectRef};
+use crate::{
+    datastore::escape,
+    resource::{Kind, Live, ObjectRef},
+};
 
 /// Objects asked for in one page of a list.
 const PAGE: usize = 500;
@@ -168,12 +171,6 @@ fn page_path(path: &str, selector: &str, token: &str) -> String {
     query
 }
 
-/// Writes a value for a query so that no character of it can end it.
-pub(super) fn escape(value: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    value.bytes().map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-fn malformed(path: &str, what: &str) -> ClusterError {
+pub(super) fn malformed(path: &str, what: &str) -> ClusterError {
     ClusterError::Malformed { path: path.to_owned(), what: what.to_owned() }
 }

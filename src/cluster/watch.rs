@@ -5,8 +5,8 @@ use kube::core::WatchEvent;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Cluster, ClusterError, read::escape};
-use crate::resource::Kind;
+use super::{Cluster, ClusterError};
+use crate::{datastore::escape, resource::Kind};
 
 /// How long the server keeps one watch open; then it is opened again.
 const WATCH_SECONDS: u32 = 240;

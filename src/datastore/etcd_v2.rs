@@ -251,7 +251,7 @@ pub fn is_key_name(text: &str) -> bool {
 }
 
 /// Writes a text so that no character of it means anything in a URL or a form.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
         if plain(byte) {

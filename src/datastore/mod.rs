@@ -23,7 +23,7 @@ mod write;
 
 pub use access::{Access, Authority, Credentials, Identity};
 pub use error::{EtcdError, TlsProblem};
-pub use etcd_v2::{Connection, Etcd, Member, is_key_name};
+pub use etcd_v2::{Connection, Etcd, Member, escape, is_key_name};
 pub use key::Key;
 pub use layout::{KeyKind, Undecodable};
 pub use settle::{Hidden, Reading};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Desired, FORMAT, Omitted, Plan, PlannedStep, Purpose, Undo,
+    Desired, FORMAT, Omitted, Plan, PlannedStep, Purpose,
     customize::{Decision, Preferences},
     steps::{self, Draft},
 };
@@ -308,10 +308,7 @@ fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedS
 }
 
 fn planned(step: &RunbookStep, desired: Desired, summary: String) -> PlannedStep {
-    let undo = match desired {
-        Desired::BackUp | Desired::Pull(_) | Desired::Verify(_) => Undo::Nothing,
-        Desired::Objects { .. } | Desired::Roll(_) => Undo::Exact,
-    };
+    let undo = desired.undo();
     PlannedStep { name: step.name.clone(), phase: step.phase.clone(), summary, undo, desired }
 }
 

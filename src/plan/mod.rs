@@ -267,6 +267,16 @@ impl Stage {
     }
 }
 
+impl Desired {
+    /// Whether it can be taken back, where the plan holds each object as it was.
+    fn undo(&self) -> Undo {
+        match self {
+            Desired::BackUp | Desired::Pull(_) | Desired::Verify(_) => Undo::Nothing,
+            Desired::Objects { .. } | Desired::Roll(_) => Undo::Exact,
+        }
+    }
+}
+
 impl PlannedStep {
     /// The changes of objects that this step makes, in their order.
     pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {

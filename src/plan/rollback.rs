@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Desired, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Undo, Verify,
+    Desired, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Verify,
     steps::{node_image_of, on_delete, replicas, selector_of},
     way::{Part, Place, Way, is_same},
 };
@@ -325,10 +325,7 @@ impl<'a> Back<'a> {
 }
 
 fn step(name: &str, phase: &str, summary: String, desired: Desired) -> PlannedStep {
-    let undo = match desired {
-        Desired::BackUp | Desired::Pull(_) | Desired::Verify(_) => Undo::Nothing,
-        Desired::Objects { .. } | Desired::Roll(_) => Undo::Exact,
-    };
+    let undo = desired.undo();
     PlannedStep { name: name.to_owned(), phase: phase.to_owned(), summary, undo, desired }
 }
 

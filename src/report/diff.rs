@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     planned::place,
-    text::{clean, table},
+    text::{clean, shorten, table},
 };
 use crate::{
     plan::{Decision, Holder, Ownership, Verdict},
@@ -96,11 +96,6 @@ fn value_words(value: &Option<Value>) -> String {
         Some(Value::String(text)) if !text.is_empty() && !text.contains(['\n', '\t']) => text.clone(),
         Some(value) => value.to_string(),
     }
-}
-
-fn shorten(text: &str, room: usize) -> String {
-    let text = clean(text);
-    if text.chars().count() <= room { text } else { text.chars().take(room.saturating_sub(1)).chain(['…']).collect() }
 }
 
 /// The fields for a terminal, object by object: side by side where it is wide, else under each other.

@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::text::{clean, table};
+use super::text::{clean, shorten, table};
 use crate::{
     check::{Finding, Severity},
     inventory::Inventory,
@@ -88,12 +88,6 @@ pub(super) fn place(path: &str) -> String {
     place.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn shorten(text: &str, width: u16) -> String {
-    let room = usize::from(width).saturating_sub(9).max(30);
-    let text = clean(text);
-    if text.chars().count() <= room { text } else { text.chars().take(room - 1).chain(['…']).collect() }
-}
-
 fn attention(plan: &Plan, width: u16) -> String {
     let mut out = String::new();
     for finding in &plan.findings {
@@ -104,7 +98,8 @@ fn attention(plan: &Plan, width: u16) -> String {
     if !plan.kept.is_empty() {
         out.push_str(&format!("  KEPT  {} settings were made by hand and stay:\n", plan.kept.len()));
     }
-    plan.kept.iter().for_each(|kept| out.push_str(&format!("        {}\n", shorten(&setting(kept), width))));
+    let room = usize::from(width).saturating_sub(9).max(30);
+    plan.kept.iter().for_each(|kept| out.push_str(&format!("        {}\n", shorten(&setting(kept), room))));
     if out.is_empty() { out } else { format!("Attention\n{out}") }
 }
 

@@ -5,6 +5,12 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|one| if is_harmful(one) { '\u{fffd}' } else { one }).collect()
 }
 
+/// Makes text safe to show, in no more characters than there is room for.
+pub fn shorten(text: &str, room: usize) -> String {
+    let text = clean(text);
+    if text.chars().count() <= room { text } else { text.chars().take(room.saturating_sub(1)).chain(['…']).collect() }
+}
+
 /// Control characters, those that turn the direction of text around, and those that XML cannot hold.
 fn is_harmful(one: char) -> bool {
     let turns = ['\u{61c}', '\u{200e}', '\u{200f}'].contains(&one)
