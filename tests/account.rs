@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,12 +20,12 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs").join(name)
 }
 
-fn remains(name: &str) -> Remains {
+fn remains(name: &str) -> Remains<'static> {
     let directory = fixture(name);
     let (entries, _) = journal::read(&directory.join("journal.jsonl")).unwrap();
     let inventory = std::fs::read_to_string(directory.join("inventory.json")).unwrap();
     Remains {
-        sealed: Sealed::read(&std::fs::read_to_string(directory.join("plan.json")).unwrap()).unwrap(),
+        sealed: Cow::Owned(Sealed::read(&std::fs::read_to_string(directory.join("plan.json")).unwrap()).unwrap()),
         progress: Progress::of(&entries).unwrap(),
         entries,
         inventory: serde_json::from_str(&inventory).unwrap(),
@@ -166,7 +167,7 @@ fn nothing_of_a_cluster_becomes_markup_and_no_control_character_passes() {
     text["cluster"]["server"] = json!(evil);
     text["findings"][0]["title"] = json!(evil);
     text["kept"][0]["value"] = json!(evil);
-    remains.sealed.plan = serde_json::from_value(text).unwrap();
+    remains.sealed.to_mut().plan = serde_json::from_value(text).unwrap();
     for entry in &mut remains.entries {
         match &mut entry.news {
             News::Proven { claim, facts, .. } => (*claim, facts[0]) = (evil.to_owned(), evil.to_owned()),
@@ -207,7 +208,7 @@ fn no_secret_gets_into_any_format() {
     ]}]);
     text["kept"][0]["value"] = json!("password: hunter2");
     text["findings"][0]["evidence"] = json!(["at https://root:hunter2@10.0.0.1:2379"]);
-    remains.sealed.plan = serde_json::from_value(text).unwrap();
+    remains.sealed.to_mut().plan = serde_json::from_value(text).unwrap();
     remains.progress.stopped = Some((1, "the server said token=hunter2".to_owned()));
     let account = report::run_report(&remains);
     let page = report::run_html(&account);
@@ -315,7 +316,7 @@ fn a_stopped_upgrade_names_its_rollback_and_a_rollback_that_cannot_go_on_a_perso
     let names = |account: &RunReport, command: &str| account.next.iter().any(|next| next.command == command);
     assert!(names(&stopped, &back) && !names(&account("finished"), &back));
     let mut remains = remains("stopped");
-    remains.sealed.plan.purpose = Purpose::Rollback { run: "abc123".to_owned() };
+    remains.sealed.to_mut().plan.purpose = Purpose::Rollback { run: "abc123".to_owned() };
     remains.progress.stopped = Some((7, "a node is gone".to_owned()));
     let account = report::run_report(&remains);
     assert!(account.next[0].why.contains("a person must look") && !names(&account, &back), "{:?}", account.next);
@@ -325,8 +326,8 @@ fn a_stopped_upgrade_names_its_rollback_and_a_rollback_that_cannot_go_on_a_perso
 fn an_account_of_a_restore_speaks_of_no_release_and_no_node() {
     let mut remains = remains("finished");
     let backup = remains.sealed.digest.clone();
-    remains.sealed.plan.purpose = Purpose::Restore { backup: backup.clone() };
-    remains.sealed.plan.steps.retain(|step| !matches!(step.desired, Desired::Roll(_)));
+    remains.sealed.to_mut().plan.purpose = Purpose::Restore { backup: backup.clone() };
+    remains.sealed.to_mut().plan.steps.retain(|step| !matches!(step.desired, Desired::Roll(_)));
     remains.entries.truncate(1);
     let account = report::run_report(&remains);
     let page = report::run_html(&account);

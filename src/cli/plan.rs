@@ -48,7 +48,7 @@ pub async fn make(session: &Session, cluster: &Cluster, planning: &Planning) -> 
 pub fn show(session: &Session, sealed: &Sealed, inventory: &Inventory) {
     if session.global.output == Output::Json {
         // The very text that `--out` writes: what is printed can be run.
-        return terminal::data(&sealed.to_text());
+        return terminal::data_by(|out| sealed.write(out));
     }
     let digest = sealed.digest.short();
     let words = || match session.global.output {
@@ -64,5 +64,5 @@ fn write(path: &std::path::Path, sealed: &Sealed) -> Result<(), Failure> {
     let name =
         path.file_name().and_then(|name| name.to_str()).ok_or_else(|| Failure::usage("--out needs a file name"))?;
     let files = crate::door::RunFiles::open(parent)?;
-    Ok(files.write(name, sealed.to_text().as_bytes(), &crate::door::Faults::default())?)
+    Ok(files.write_by(name, &crate::door::Faults::default(), |file| sealed.write(file))?)
 }

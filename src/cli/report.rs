@@ -1,6 +1,9 @@
 //! The account of a run, from its directory; where that is on another machine, from the cluster's record.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Ended,
@@ -59,7 +62,7 @@ pub fn render(format: ReportFormat, account: &RunReport) -> String {
     }
 }
 
-async fn find(session: &Session, named: Option<&str>) -> Result<Remains, Failure> {
+async fn find(session: &Session, named: Option<&str>) -> Result<Remains<'static>, Failure> {
     let runs = session.state().join("runs");
     let directory = match named {
         Some(name) => [PathBuf::from(name), runs.join(name)].into_iter().find(|place| is_run(place)),
@@ -86,11 +89,16 @@ fn newest(runs: &Path) -> Option<PathBuf> {
 }
 
 /// Reads what a run left in its directory.
-pub fn remains(directory: &Path) -> Result<Remains, Failure> {
+fn remains(directory: &Path) -> Result<Remains<'static>, Failure> {
     let plan = directory.join("plan.json");
     let wrong = |what: String| Failure::bad_file(plan.display(), what);
     let text = std::fs::read_to_string(&plan).map_err(|error| wrong(error.to_string()))?;
     let sealed = Sealed::read(&text).map_err(|error| wrong(error.to_string()))?;
+    remains_of(Cow::Owned(sealed), directory)
+}
+
+/// Reads what a run of a known plan left in its directory.
+pub fn remains_of<'a>(sealed: Cow<'a, Sealed>, directory: &Path) -> Result<Remains<'a>, Failure> {
     let run = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut skipped = Vec::new();
     let (entries, progress) = history(directory, &run, &sealed, &mut skipped)?;
@@ -146,7 +154,7 @@ fn read_backup(directory: &Path, skipped: &mut Vec<String>) -> Option<(String, b
 }
 
 /// What the cluster knows of a run whose directory is not here.
-async fn of_record(session: &Session, named: Option<&str>, runs: &Path) -> Result<Remains, Failure> {
+async fn of_record(session: &Session, named: Option<&str>, runs: &Path) -> Result<Remains<'static>, Failure> {
     let cluster = session.connect().await.map_err(|failure| nowhere(named, runs, &failure))?;
     let run = match named {
         Some(run) => Some(run.to_owned()),
@@ -179,7 +187,7 @@ fn nowhere(named: Option<&str>, runs: &Path, failure: &Failure) -> Failure {
         .now("calico-upgrader report DIRECTORY, with the directory of the run copied from the machine that ran it")
 }
 
-fn recorded(sealed: Sealed, state: RunState) -> Remains {
+fn recorded(sealed: Sealed, state: RunState) -> Remains<'static> {
     let mut progress = named_progress(&state.run);
     (progress.plan, progress.epoch) = (Some(state.plan.clone()), state.epoch);
     (progress.steps_done, progress.step) = (state.steps_done.clone(), state.step.clone());
@@ -199,5 +207,6 @@ fn recorded(sealed: Sealed, state: RunState) -> Remains {
         format!("claims, times of nodes and changes made (the journal is on the machine of {}{nodes})", state.holder),
         format!("what the backup holds ({place})"),
     ];
+    let sealed = Cow::Owned(sealed);
     Remains { sealed, entries: Vec::new(), progress, inventory: None, backup: None, record: Some(state), skipped }
 }

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use super::{
     Ended,
@@ -181,7 +181,7 @@ pub async fn drive(
     let ended = engine::run(&sealed.plan, until, door, &voice).await;
     drop(voice);
     progress.end().await;
-    write_report(session, &directory);
+    write_report(session, sealed, &directory);
     terminal::chatter_line(&format!(
         "Kept in    {} (plan.json, journal.jsonl, backup/, report.html)",
         directory.display()
@@ -220,11 +220,11 @@ fn tell_end(plan: &Plan, run: &str) {
     }
 }
 
-fn write_report(session: &Session, directory: &Path) {
+fn write_report(session: &Session, sealed: &Sealed, directory: &Path) {
     let formats =
         [("report.txt", ReportFormat::Text), ("report.json", ReportFormat::Json), ("report.html", ReportFormat::Html)];
     let written = || -> Result<(), Failure> {
-        let account = report::run_report(&super::report::remains(directory)?);
+        let account = report::run_report(&super::report::remains_of(Cow::Borrowed(sealed), directory)?);
         let files = crate::door::RunFiles::open(directory)?;
         for (name, format) in formats {
             files.write(name, super::report::render(format, &account).as_bytes(), &session.faults())?;

@@ -29,8 +29,13 @@ pub fn set_up(global: &Global) {
 
 /// Prints data.
 pub fn data(text: &str) {
+    data_by(|out| out.write_all(text.as_bytes()));
+}
+
+/// Prints data piece by piece.
+pub fn data_by(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) {
     let mut out = anstream::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = write(&mut out).and_then(|()| out.flush());
 }
 
 /// Prints words for people.

@@ -1,6 +1,6 @@
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -37,11 +37,20 @@ impl RunFiles {
         self.directory.join(name)
     }
 
-    /// Writes a file whole or not at all: under another name, synced, renamed, and the directory synced.
     pub fn write(&self, name: &str, bytes: &[u8], faults: &Faults) -> Result<(), FileError> {
+        self.write_by(name, faults, |file| file.write_all(bytes))
+    }
+
+    /// Writes a file whole or not at all: under another name, synced, renamed, and the directory synced.
+    pub fn write_by(
+        &self,
+        name: &str,
+        faults: &Faults,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), FileError> {
         let path = self.path(name);
         faults.at(&format!("file/{name}"), Phase::Pre);
-        self.write_whole(&path, bytes).map_err(|source| FileError { path, source })?;
+        self.write_whole(&path, write).map_err(|source| FileError { path, source })?;
         faults.at(&format!("file/{name}"), Phase::Acked);
         Ok(())
     }
@@ -53,7 +62,7 @@ impl RunFiles {
         }
     }
 
-    fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_whole(&self, path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let parent = path.parent().unwrap_or(&self.directory);
         make_private_directory(parent)?;
         let temporary = path.with_extension("part");
@@ -62,9 +71,9 @@ impl RunFiles {
             _ => {}
         }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)?);
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        let mut file = BufWriter::new(File::from(rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)?));
+        write(&mut file)?;
+        file.into_inner()?.sync_all()?;
         std::fs::rename(&temporary, path)?;
         File::open(parent)?.sync_all()
     }

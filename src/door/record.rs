@@ -283,7 +283,9 @@ async fn put_secret(
 }
 
 fn pack(sealed: &Sealed) -> Vec<Vec<u8>> {
-    let packed = zstd::encode_all(sealed.to_text().as_bytes(), 6).expect("memory can be written to");
+    let mut encoder = zstd::Encoder::new(Vec::new(), 6).expect("6 is a level");
+    sealed.write(&mut encoder).expect("memory can be written to");
+    let packed = encoder.finish().expect("memory can be written to");
     packed.chunks(CHUNK).map(<[u8]>::to_vec).collect()
 }
 

@@ -105,8 +105,8 @@ fn first_files(
     sealed: &Sealed,
     inventory: &Inventory,
 ) -> Result<Journal, StartError> {
-    files.write("inventory.json", to_text(inventory).as_bytes(), &home.faults)?;
-    files.write("plan.json", sealed.to_text().as_bytes(), &home.faults)?;
+    files.write_by("inventory.json", &home.faults, |file| Ok(serde_json::to_writer(file, inventory)?))?;
+    files.write_by("plan.json", &home.faults, |file| sealed.write(file))?;
     let mut journal = Journal::create(&files.path("journal.jsonl"), 1)?;
     let (plan, cluster) = (sealed.digest.clone(), sealed.plan.cluster.uid.clone());
     let holder = home.holder.clone();
@@ -301,7 +301,7 @@ fn take_up_journal(
         Some(journal) => journal,
         None => {
             set_aside(&path, epoch)?;
-            files.write("plan.json", sealed.to_text().as_bytes(), &home.faults)?;
+            files.write_by("plan.json", &home.faults, |file| sealed.write(file))?;
             let mut journal = Journal::create(&path, epoch)?;
             let (plan, cluster) = (state.plan.clone(), state.cluster.clone());
             let holder = home.holder.clone();
@@ -385,8 +385,4 @@ fn new_token() -> String {
 /// Short enough to say on the phone.
 fn new_run_name(token: &str) -> String {
     token[..6].to_owned()
-}
-
-fn to_text(inventory: &Inventory) -> String {
-    serde_json::to_string(inventory).expect("an inventory is plain data") + "\n"
 }

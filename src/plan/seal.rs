@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -63,11 +63,12 @@ impl Sealed {
         Ok(Self { digest: found, plan: serde_json::from_str(plan).map_err(unreadable)? })
     }
 
-    pub fn to_text(&self) -> String {
-        format!("{{\n\"digest\": \"{}\",\n\"plan\": {}\n}}\n", self.digest, text_of(&self.plan))
+    /// Writes the plan as `read` takes it. Its text is never in memory as a whole: plans can be large.
+    pub fn write(&self, to: &mut dyn io::Write) -> io::Result<()> {
+        let mut to = io::BufWriter::new(to);
+        write!(to, "{{\n\"digest\": \"{}\",\n\"plan\": ", self.digest)?;
+        serde_json::to_writer_pretty(&mut to, &self.plan)?;
+        to.write_all(b"\n}\n")?;
+        to.flush()
     }
-}
-
-fn text_of(plan: &Plan) -> String {
-    serde_json::to_string_pretty(plan).expect("a plan is plain data")
 }

@@ -1,5 +1,7 @@
 //! The finished account of a run: one value, made from what the run left behind, that every format shows.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -20,8 +22,8 @@ use crate::{
 
 /// What a run left behind, as far as it is here.
 #[derive(Clone, Debug)]
-pub struct Remains {
-    pub sealed: Sealed,
+pub struct Remains<'a> {
+    pub sealed: Cow<'a, Sealed>,
     pub entries: Vec<Entry>,
     pub progress: Progress,
     pub inventory: Option<Inventory>,
@@ -97,7 +99,7 @@ pub struct KeptReport {
 }
 
 /// Makes the account of a run from what it left behind.
-pub fn run_report(remains: &Remains) -> RunReport {
+pub fn run_report(remains: &Remains<'_>) -> RunReport {
     let Remains { sealed, entries, progress, record, .. } = remains;
     let plan = &sealed.plan;
     let steps = step_reports(plan, entries, progress);
