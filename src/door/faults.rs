@@ -12,9 +12,9 @@ pub enum Phase {
     Sent,
     /// The answer was compared, and is not in the journal.
     Acked,
-    /// The journal has it, but the disk may lose it.
+    /// The journal had it, but the disk lost it.
     LoggedUnsynced,
-    /// It is durable in the journal.
+    /// The journal has it.
     Logged,
 }
 

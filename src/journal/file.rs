@@ -19,7 +19,10 @@ pub struct Journal {
     epoch: u64,
     next: u64,
     chain: String,
-    durable: u64,
+    /// How far the file holds whole entries.
+    end: u64,
+    /// How far it is known to be on the disk, and the newest entry there.
+    durable: (u64, String),
     is_poisoned: bool,
 }
 
@@ -50,7 +53,8 @@ impl Journal {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
         let file = open(path, flags)?;
         write_reserve(path).map_err(|source| JournalError::Write { path: path.to_owned(), source })?;
-        Ok(Self { file, path: path.to_owned(), epoch, next: 0, chain: String::new(), durable: 0, is_poisoned: false })
+        let (path, durable) = (path.to_owned(), (0, String::new()));
+        Ok(Self { file, path, epoch, next: 0, chain: String::new(), end: 0, durable, is_poisoned: false })
     }
 
     /// Opens a journal to go on with it. A torn tail is cut off and kept beside the journal.
@@ -58,16 +62,17 @@ impl Journal {
         let (entries, tail) = read(path)?;
         let wrong = |source| JournalError::Write { path: path.to_owned(), source };
         let mut file = open(path, OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC)?;
-        let mut durable = file.metadata().map_err(wrong)?.len();
+        let mut end = file.metadata().map_err(wrong)?.len();
         if let Tail::Torn(bytes) = tail {
-            durable -= bytes;
-            keep_torn_tail(&mut file, path, durable).map_err(wrong)?;
+            end -= bytes;
+            keep_torn_tail(&mut file, path, end).map_err(wrong)?;
         }
-        file.seek(SeekFrom::Start(durable)).map_err(wrong)?;
+        file.seek(SeekFrom::Start(end)).map_err(wrong)?;
         write_reserve(path).map_err(wrong)?;
         let next = entries.len() as u64;
         let chain = entries.last().map(|entry| digest_of(&line_of(entry))).unwrap_or_default();
-        Ok((Self { file, path: path.to_owned(), epoch, next, chain, durable, is_poisoned: false }, entries))
+        let (path, durable) = (path.to_owned(), (end, chain.clone()));
+        Ok((Self { file, path, epoch, next, chain, end, durable, is_poisoned: false }, entries))
     }
 
     /// Appends news and makes them durable; they are in the file before this returns.
@@ -79,7 +84,7 @@ impl Journal {
         self.sync()
     }
 
-    /// Appends news without making them durable: the caller syncs.
+    /// Appends news that may be lost with the power: the next `append` makes them durable with its own.
     pub fn append_unsynced(&mut self, news: Vec<News>) -> Result<(), JournalError> {
         if self.is_poisoned {
             return Err(JournalError::Poisoned { path: self.path.clone() });
@@ -102,6 +107,7 @@ impl Journal {
             Err(full) if full.kind() == io::ErrorKind::StorageFull => self.write_into_reserve(bytes),
             other => other,
         };
+        self.end += bytes.len() as u64;
         written.map_err(|source| {
             self.is_poisoned = true;
             JournalError::Write { path: self.path.clone(), source }
@@ -110,34 +116,31 @@ impl Journal {
 
     fn write_into_reserve(&mut self, bytes: &[u8]) -> io::Result<()> {
         std::fs::remove_file(reserve_path(&self.path))?;
-        self.file.set_len(self.durable)?;
-        self.file.seek(SeekFrom::Start(self.durable))?;
+        self.file.set_len(self.end)?;
+        self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(bytes)
     }
 
     /// Makes everything appended so far durable.
-    pub fn sync(&mut self) -> Result<(), JournalError> {
-        let synced = self.file.sync_data().and_then(|()| self.file.stream_position());
-        match synced {
-            Ok(position) => self.durable = position,
-            Err(source) => {
-                self.is_poisoned = true;
-                return Err(JournalError::Write { path: self.path.clone(), source });
-            }
-        }
+    fn sync(&mut self) -> Result<(), JournalError> {
+        self.file.sync_data().map_err(|source| {
+            self.is_poisoned = true;
+            JournalError::Write { path: self.path.clone(), source }
+        })?;
+        self.durable = (self.end, self.chain.clone());
         Ok(())
     }
 
-    /// The hash of the newest entry.
+    /// The hash of the newest entry that no loss of power takes away.
     pub fn chain(&self) -> &str {
-        &self.chain
+        &self.durable.1
     }
 
     /// Cuts the file back to what was made durable and leaves half a line, as a power cut would.
     #[cfg(feature = "faults")]
     pub fn lose_unsynced(&mut self) {
-        let end = self.file.metadata().map(|metadata| metadata.len()).unwrap_or(self.durable);
-        let _ = self.file.set_len(self.durable + (end - self.durable) / 2);
+        let (durable, _) = self.durable;
+        let _ = self.file.set_len(durable + (self.end - durable) / 2);
     }
 }
 
