@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    door::{self, Record, RunPhase, RunState},
+    door::{self, Holder, Record, RunPhase, RunState},
     plan::Purpose,
     report,
 };
@@ -26,10 +26,14 @@ pub async fn status(session: &Session, arguments: &Status) -> Ended {
             return Ok(0);
         };
         let is_running = state.phase == RunPhase::Running;
-        if shown.as_ref() != Some(&state) {
-            terminal::show(session.global.output, &state, || describe(&state) + &next(&state));
-            tell_holder(&cluster, is_running).await?;
-            shown = Some(state);
+        let lock = if is_running {
+            lock_of(door::current_holder(&cluster).await?, jiff::Timestamp::now())
+        } else {
+            Lock::Idle
+        };
+        if shown.as_ref() != Some(&(state.clone(), lock.is_silent())) {
+            terminal::show(session.global.output, &state, || describe(&state) + &lock.words() + &next(&state, &lock));
+            shown = Some((state, lock.is_silent()));
         }
         if !arguments.watch || !is_running {
             return Ok(0);
@@ -39,25 +43,49 @@ pub async fn status(session: &Session, arguments: &Status) -> Ended {
 }
 
 /// A run that says it is running may be dead: the lock tells.
-async fn tell_holder(cluster: &Cluster, is_running: bool) -> Result<(), Failure> {
-    match door::current_holder(cluster).await? {
-        Some((holder, renewed)) => terminal::chatter_line(&format!(
-            "Lock       {} · renewed {}",
-            report::clean(&holder),
-            report::clean(&to_second(&renewed))
-        )),
-        None if is_running => {
-            terminal::chatter_line("Lock       free: the runner is gone. Next: calico-upgrader resume")
-        }
-        None => {}
+enum Lock {
+    /// Nobody needs it.
+    Idle,
+    Free,
+    Held(String),
+    /// Not renewed in time, as far as the clocks of two machines can be compared.
+    Silent(String),
+}
+
+fn lock_of(holder: Option<Holder>, now: jiff::Timestamp) -> Lock {
+    let Some(holder) = holder else { return Lock::Free };
+    let age = holder.renewed.parse::<jiff::Timestamp>().map(|then| now.duration_since(then).as_secs().max(0));
+    let Ok(age) = age else { return Lock::Held(format!("{} · renewed {}", holder.name, holder.renewed)) };
+    let words = format!("{} · renewed {age} s ago", holder.name);
+    let due = holder.duration.as_secs();
+    if u64::try_from(age).is_ok_and(|age| age <= due) {
+        return Lock::Held(words);
     }
-    Ok(())
+    Lock::Silent(format!("{words}, and was due within {due} s: the runner is dead or cut off"))
+}
+
+impl Lock {
+    fn is_silent(&self) -> bool {
+        match self {
+            Lock::Free | Lock::Silent(_) => true,
+            Lock::Idle | Lock::Held(_) => false,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Lock::Idle => String::new(),
+            Lock::Free => "Lock       free: the runner is gone\n".to_owned(),
+            Lock::Held(words) | Lock::Silent(words) => format!("Lock       {}\n", report::clean(words)),
+        }
+    }
 }
 
 /// What to do next with a run.
-fn next(state: &RunState) -> String {
+fn next(state: &RunState, lock: &Lock) -> String {
     let run = &state.run;
     let command = match &state.phase {
+        RunPhase::Running if lock.is_silent() => format!("resume {run}"),
         RunPhase::Running => "status -w, or pause".to_owned(),
         RunPhase::Stopped { .. } => match &state.purpose {
             Purpose::Upgrade => format!("resume {run}, or rollback {run}"),
@@ -127,4 +155,24 @@ pub async fn pause(session: &Session, arguments: &OfRun) -> Ended {
         state.run, state.run
     ));
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_overdue_says_that_the_run_can_be_resumed() {
+        let holder = |renewed: &str| {
+            let (name, renewed) = ("ana@laptop".to_owned(), renewed.to_owned());
+            Some(Holder { name, renewed, duration: Duration::from_secs(15) })
+        };
+        let now: jiff::Timestamp = "2026-01-01T00:00:40Z".parse().unwrap();
+        for (renewed, is_silent) in [("2026-01-01T00:00:25Z", false), ("2026-01-01T00:00:24Z", true)] {
+            assert_eq!(lock_of(holder(renewed), now).is_silent(), is_silent, "{renewed}");
+        }
+        assert!(!lock_of(holder("2026-01-01T00:00:50Z"), now).is_silent(), "a clock that is ahead proves nothing");
+        assert!(!lock_of(holder("some time"), now).is_silent());
+        assert!(lock_of(None, now).is_silent());
+    }
 }

@@ -97,10 +97,21 @@ impl Drop for Lease {
     }
 }
 
-/// Answers who holds the cluster's lock now, and when it was last renewed.
-pub async fn current_holder(cluster: &Cluster) -> Result<Option<(String, String)>, ClusterError> {
+/// Who holds the cluster's lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub name: String,
+    /// The time that the holder wrote, by its own clock.
+    pub renewed: String,
+    /// After this long without a renewal others may take the lock.
+    pub duration: Duration,
+}
+
+/// Answers who holds the cluster's lock now.
+pub async fn current_holder(cluster: &Cluster) -> Result<Option<Holder>, ClusterError> {
     let live = cluster.get(&lock_reference(cluster)).await?;
-    Ok(live.map(|live| (holder_of(&live), renewed(&live))).filter(|(holder, _)| !holder.is_empty()))
+    let holder = |live: Live| Holder { name: holder_of(&live), renewed: renewed(&live), duration: duration_of(&live) };
+    Ok(live.map(holder).filter(|holder| !holder.name.is_empty()))
 }
 
 /// Takes the lock object, and answers when that was sent, by the boot clock.
@@ -124,7 +135,7 @@ async fn take(cluster: &Cluster, holder: &str, dead: &[String], duration: Durati
 
 /// Looks at a lease for its full time; any sign of life is a refusal.
 async fn watch_it_expire(cluster: &Cluster, reference: &ObjectRef, first: Live) -> Result<Live, LeaseError> {
-    let duration = first_duration(&first);
+    let duration = duration_of(&first);
     let started = tokio::time::Instant::now();
     while started.elapsed() < duration {
         tokio::time::sleep(Duration::from_millis(500).min(duration / 4)).await;
@@ -202,7 +213,7 @@ fn renewed(live: &Live) -> String {
     field(live, "renewTime").as_str().unwrap_or("at an unknown time").to_owned()
 }
 
-fn first_duration(live: &Live) -> Duration {
+fn duration_of(live: &Live) -> Duration {
     let value = field(live, "leaseDurationSeconds");
     let seconds = value.as_u64().or_else(|| value.as_str()?.parse().ok());
     Duration::from_secs(seconds.unwrap_or(15).clamp(1, 600))

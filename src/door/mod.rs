@@ -17,7 +17,7 @@ use futures::StreamExt;
 pub use change::{Action, Change, ChangeError, Drift};
 pub use faults::{Faults, Phase};
 pub use files::{FileError, RunFiles};
-pub use lease::{Lease, LeaseError, current_holder};
+pub use lease::{Holder, Lease, LeaseError, current_holder};
 pub use stop::Stop;
 
 pub use record::{

@@ -253,7 +253,7 @@ async fn close(cluster: &Cluster, run: &str, phase: RunPhase) -> Result<(), Reco
 
 async fn take_lease(home: &Home, cluster: &Cluster, guard: LocalGuard, voice: &Voice) -> Result<Lease, StartError> {
     let holder = current_holder(cluster).await.map_err(LeaseError::from)?;
-    if holder.is_some_and(|(holder, _)| !guard.dead.contains(&holder)) {
+    if holder.is_some_and(|holder| !guard.dead.contains(&holder.name)) {
         voice.tell(Event::LockAwaited { seconds: home.lease.as_secs() });
     }
     let lease = Lease::acquire(cluster, &guard.name, &guard.dead, guard.file, home.lease).await?;
