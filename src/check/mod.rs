@@ -103,7 +103,7 @@ pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
 }
 
 /// Every check, with one line on what it looks at.
-pub const CHECKS: [(&str, &str); 24] = [
+pub const CHECKS: [(&str, &str); 25] = [
     ("CU-C001", "a Calico is installed"),
     ("CU-C002", "there is one Calico, not two"),
     ("CU-C003", "no operator manages Calico"),
@@ -121,6 +121,7 @@ pub const CHECKS: [(&str, &str); 24] = [
     ("CU-C015", "fields that cannot be changed fit the release"),
     ("CU-C016", "every decision of the operator answers a question"),
     ("CU-C017", "the CNI configuration keeps the name of its file"),
+    ("CU-C018", "the ConfigMap that calico-node reads is there"),
     ("CU-C020", "the etcd of an install on etcd was asked"),
     ("CU-C021", "one datastore is in use, not two"),
     ("CU-C022", "every endpoint of etcd answers"),

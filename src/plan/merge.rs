@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     cni,
     customize::{Decision, Preference, Preferences, Verdict},
+    steps::READS,
 };
 use crate::{
     resource::{ObjectRef, differences},
@@ -63,6 +64,11 @@ const NOT_OURS: [&str; 2] = [".containers[kube-flannel]", ".containers[flannel]"
 /// Fields that are not for a merge to change: immutable, or changed by a step of its own.
 const LIVE_ONLY: [&str; 4] = ["spec.selector", "spec.updateStrategy", "roleRef", "metadata.name"];
 
+/// Where the mark of a template stands that made its pods read a ConfigMap anew; no release ships it, and no person wrote it.
+fn is_our_mark(path: &str) -> bool {
+    path.strip_prefix("spec.template.metadata.annotations.") == Some(READS)
+}
+
 impl<'v> Three<'v> {
     fn at(self, key: &str) -> Self {
         let at = |value: Option<&'v Value>| value.and_then(|value| value.get(key));
@@ -85,7 +91,8 @@ impl<'a> Merge<'a> {
     fn field(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
         let Three { base, live, new } = of;
         let is_settled = is_same(path, live, new);
-        let is_live_only = LIVE_ONLY.contains(&path) || NOT_OURS.iter().any(|end| path.ends_with(end));
+        let is_live_only =
+            LIVE_ONLY.contains(&path) || is_our_mark(path) || NOT_OURS.iter().any(|end| path.ends_with(end));
         if is_live_only && !is_settled {
             return self.decide(path, of, live.or(new), Verdict::LeftAlone);
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Draft, manifests::Merged};
+use super::{Draft, manifests::Merged, restart};
 use crate::{
     plan::{Controllers, Desired, ObjectChange, Stage, make::Materials},
     resource::{Document, Kind, ObjectRef, differences},
@@ -27,10 +27,12 @@ pub fn replace_controllers(materials: &Materials<'_>) -> Draft {
     let mut merged = Merged::default();
     let mut stages = merged.stages(materials, |other| has_to_do_with(materials, other));
     let live = materials.inventory.object(object);
-    let wanted = wanted(materials, object, new, &mut merged);
+    let wanted = wanted(materials, object, new, &mut merged).value();
+    let changes = stages.iter().flat_map(Stage::changes);
+    let wanted = Document::new(live.map_or(wanted.clone(), |live| restart::marked(wanted, &live.value(), changes)));
     let is_as_wanted = live.is_some_and(|live| differences(&wanted.value(), &live.value()).is_empty());
     let is_alone = !others(materials).any(|(_, document)| replicas(document) != 0);
-    if !is_as_wanted || !is_alone || reads_a_change(&wanted, &stages) {
+    if !is_as_wanted || !is_alone {
         stages.extend(replacement(materials, object, live, wanted));
     }
     let (kept, findings) = merged.conclude();
@@ -171,18 +173,4 @@ pub fn selector_of(document: &Document) -> String {
     let labels = body.pointer("/spec/selector/matchLabels").or_else(|| body.pointer("/spec/template/metadata/labels"));
     let labels = labels.and_then(Value::as_object).into_iter().flatten();
     labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",")
-}
-
-/// Answers whether an earlier stage changes a value of the ConfigMap that the pod reads when it starts.
-fn reads_a_change(wanted: &Document, stages: &[Stage]) -> bool {
-    let body = wanted.value();
-    let containers = body.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
-    let environment = containers.flat_map(|container| container["env"].as_array().into_iter().flatten());
-    let read: BTreeSet<String> = environment
-        .filter_map(|one| one.pointer("/valueFrom/configMapKeyRef/key")?.as_str())
-        .map(|key| format!("data.{key}"))
-        .collect();
-    let changes = stages.iter().flat_map(Stage::changes);
-    let of_config = changes.filter(|change| change.object.kind == Kind::ConfigMap);
-    of_config.flat_map(ObjectChange::fields).any(|field| read.contains(&field.path))
 }

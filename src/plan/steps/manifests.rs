@@ -3,10 +3,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Draft, controllers, immutable};
+use super::{Draft, controllers, immutable, restart};
 use crate::{
-    check::{Finding, NEEDS_DECISION, Severity},
-    plan::{Decision, Desired, Kept, ObjectChange, PlannedStep, Stage, Verdict, make::Materials, merge::Merge},
+    check::{BLOCKED, Finding, NEEDS_DECISION, Severity},
+    inventory::Datastore,
+    plan::{
+        Decision, Desired, Kept, ObjectChange, PlannedStep, Stage, Verdict,
+        make::{Installed, Materials},
+        merge::Merge,
+    },
     resource::{Document, Kind, ObjectRef, differences, masked_field},
 };
 
@@ -25,6 +30,8 @@ pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Dr
         .stages(materials, |object| !controllers::has_to_do_with(materials, object) && !is_planned(earlier, object));
     let daemon_set = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet);
     let template = daemon_set.and_then(|(object, new)| merged.change(materials, object, new));
+    let changes = || earlier.iter().flat_map(PlannedStep::changes).chain(stages.iter().flat_map(Stage::changes));
+    let template = daemon_set.and_then(|(object, _)| reading_anew(materials, object, template, changes()));
     let left_behind = template.as_ref().and_then(old_cni_file);
     stages.extend(template.into_iter().flat_map(frozen_first));
     let count = stages.iter().flat_map(Stage::changes).count();
@@ -36,6 +43,23 @@ pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Dr
     }
     let summary = format!("{count} changes, {} hand-made settings kept", kept.len());
     Draft { desired: Some(Desired::Objects { stages }), summary, findings, kept }
+}
+
+/// The change of the DaemonSet, or one that only makes its pods read changed values anew.
+fn reading_anew<'c>(
+    materials: &Materials<'_>,
+    object: &ObjectRef,
+    change: Option<ObjectChange>,
+    changes: impl Iterator<Item = &'c ObjectChange>,
+) -> Option<ObjectChange> {
+    let Some(live) = materials.inventory.object(object) else { return change };
+    let wanted = change.as_ref().and_then(|change| change.after.as_ref()).unwrap_or(live).value();
+    let after = restart::marked(wanted, &live.value(), changes);
+    if differences(&after, &live.value()).is_empty() {
+        return None;
+    }
+    let why = change.map_or("its pods read what changes of the ConfigMap when they start".to_owned(), |one| one.why);
+    Some(ObjectChange { object: object.clone(), before: Some(live.clone()), after: Some(Document::new(after)), why })
 }
 
 /// The DaemonSet as it is and as the release wants it, if the two differ; what is undecided in it blocks the plan elsewhere.
@@ -85,6 +109,7 @@ impl Merged {
         let why = format!("Calico {} ships it", materials.to);
         let Some(live) = materials.inventory.object(object) else {
             self.decisions.push(created(materials, object, new));
+            self.findings.extend(lost_config(materials, object));
             return Some(ObjectChange { object: object.clone(), before: None, after: Some(new.clone()), why });
         };
         // A definition has no settings of people in it, and one that is there stays.
@@ -132,6 +157,27 @@ fn created(materials: &Materials<'_>, object: &ObjectRef, new: &Document) -> Dec
     let new = Some(new.value());
     let (object, path, after) = (object.clone(), String::new(), new.clone());
     Decision { object, path, base, live: None, new, after, verdict: Verdict::Added }
+}
+
+/// What calico-node reads is gone, and with it what people set there; the release's own values are not theirs.
+fn lost_config(materials: &Materials<'_>, object: &ObjectRef) -> Option<Finding> {
+    let Installed { install, datastore, .. } = materials.installed;
+    if install.config_map.as_ref() != Some(object) {
+        return None;
+    }
+    let (severity, why) = match datastore {
+        Datastore::Kubernetes => (
+            Severity::Mandatory { exit: BLOCKED },
+            "the release's own would come in its place, without what people had set in it",
+        ),
+        Datastore::Etcd => (
+            Severity::Final { exit: BLOCKED },
+            "the release's own would come in its place, and lead every node to an etcd that is not the cluster's",
+        ),
+    };
+    let title = format!("{object}, which calico-node reads, is not there");
+    let finding = Finding::new("CU-C018", severity, title).why(why);
+    Some(finding.now("create it again from your files, or calico-upgrader restore BACKUP --only ConfigMap"))
 }
 
 /// Splits a change of the DaemonSet: first it stops rolling by itself, then it gets its new template.

@@ -7,6 +7,7 @@ mod manifests;
 mod policies;
 mod pull;
 mod resources;
+mod restart;
 mod roll;
 
 pub(super) use controllers::{replace_controllers, replicas, selector_of};
@@ -15,6 +16,7 @@ pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
 pub(super) use policies::convert_policies;
 pub(super) use pull::pull_images;
 pub(super) use resources::copy_resources;
+pub(super) use restart::READS;
 pub(super) use roll::{node_image_of, roll_nodes, verify};
 
 use super::{Desired, Kept, PlanError};
