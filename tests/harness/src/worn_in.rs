@@ -174,6 +174,22 @@ impl WornIn {
         Ok(objects)
     }
 
+    /// The objects in the versions that a Kubernetes has, with the strategy that somebody chose there.
+    pub fn objects_on(self, kubernetes: Kubernetes) -> Result<Vec<Value>> {
+        let mut objects = self.objects()?;
+        for object in objects
+            .iter_mut()
+            .filter(|object| object["kind"] == "DaemonSet" && object["metadata"]["name"] != "calico-etcd")
+        {
+            match kubernetes {
+                Kubernetes::V1_34 => object["spec"]["updateStrategy"] = self.release.update_strategy(),
+                // The default of extensions/v1beta1 is OnDelete.
+                Kubernetes::V1_8 => {}
+            }
+        }
+        Ok(objects.iter().map(|object| fixture::fitted(kubernetes, object)).collect())
+    }
+
     fn files(self) -> Vec<String> {
         let size = self.size.name();
         let mut files: Vec<String> = Vec::new();
@@ -192,17 +208,7 @@ impl WornIn {
 
 /// Lays out the cluster, and waits until each node has a ready pod of Calico. Add the nodes first.
 pub fn worn_in(plane: &ControlPlane, cluster: &WornIn) -> Result<()> {
-    let mut objects = cluster.objects()?;
-    for object in
-        objects.iter_mut().filter(|object| object["kind"] == "DaemonSet" && object["metadata"]["name"] != "calico-etcd")
-    {
-        match plane.kubernetes() {
-            Kubernetes::V1_34 => object["spec"]["updateStrategy"] = cluster.release.update_strategy(),
-            // The default of extensions/v1beta1 is OnDelete.
-            Kubernetes::V1_8 => {}
-        }
-    }
-    plane.create_all(&objects)?;
+    plane.create_all(&cluster.objects_on(plane.kubernetes())?)?;
     annotate_nodes(plane, cluster)?;
     plane.wait_for_calico()?;
     if cluster.flavour.is_on_etcd() { plane.wait_for_controller() } else { Ok(()) }

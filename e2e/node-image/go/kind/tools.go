@@ -1,0 +1,5 @@
+//go:build tools
+
+package kind
+
+import _ "sigs.k8s.io/kind"
