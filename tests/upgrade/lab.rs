@@ -5,7 +5,10 @@ use std::{
     ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use harness::{
@@ -17,6 +20,9 @@ use tempfile::TempDir;
 
 /// Nodes of every cluster: a control plane and two workers.
 pub const NODES: usize = 3;
+
+/// Control planes of each Kubernetes version: cases run side by side, each alone on one of them.
+const PLANES: usize = 2;
 
 /// A control plane that cases share, with the clusters that were laid out on it before.
 struct Plane {
@@ -40,11 +46,7 @@ pub fn small(release: Release) -> WornIn {
 
 /// Takes a control plane for one case, with the worn-in cluster as it was laid out.
 pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
-    static PLANES: OnceLock<[Mutex<Option<Plane>>; 2]> = OnceLock::new();
-    let planes = PLANES.get_or_init(|| [Mutex::new(None), Mutex::new(None)]);
-    let place = &planes[usize::from(kubernetes == Kubernetes::V1_8)];
-    // A case that failed leaves a cluster that the next one takes back anyway.
-    let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = free_place(kubernetes);
     let plane = shared.get_or_insert_with(|| start(kubernetes));
     let name = format!("{}-{}-{}", cluster.release.name(), cluster.flavour.name(), cluster.size.name());
     if !plane.worn_in.contains_key(&name) {
@@ -55,6 +57,25 @@ pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
     }
     plane.plane.restore(&plane.worn_in[&name]).unwrap();
     Lab { shared, name, state: tempfile::tempdir().unwrap(), etcd: etcd_of(cluster) }
+}
+
+/// Waits for a place of a control plane. One that was started is taken rather than one that was not.
+fn free_place(kubernetes: Kubernetes) -> MutexGuard<'static, Option<Plane>> {
+    static OLD: [Mutex<Option<Plane>>; PLANES] = [const { Mutex::new(None) }; PLANES];
+    static NEW: [Mutex<Option<Plane>>; PLANES] = [const { Mutex::new(None) }; PLANES];
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let places = match kubernetes {
+        Kubernetes::V1_8 => &OLD,
+        Kubernetes::V1_34 => &NEW,
+    };
+    // A case that failed leaves a cluster that the next one takes back anyway.
+    let free = places.iter().find_map(|place| match place.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    });
+    let next = || places[NEXT.fetch_add(1, Ordering::Relaxed) % PLANES].lock().unwrap_or_else(PoisonError::into_inner);
+    free.unwrap_or_else(next)
 }
 
 /// The addresses in worn-in clusters lead nowhere; this one is named to the program by its environment.
