@@ -1,4 +1,5 @@
 use crate::{
+    cluster::ClusterError,
     door::{Door, DoorError, RecordError},
     plan::{Plan, Purpose},
     step::{Step, StepError},
@@ -8,6 +9,9 @@ use crate::event::{Event, Voice};
 
 /// A rollback stopped and cannot go on by itself.
 pub const ROLLBACK_FAILED: u8 = 7;
+
+/// A run waits for room in the store of the API server, as it waits for a node.
+const STORE_FULL: u8 = 4;
 
 /// How a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +70,10 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
             voice.tell(Event::RunFinished { run, exit: 0, requests: cluster.requests() });
             Ok(Ending::Finished)
         }
-        Err(source) => Err(RunError { run, step: "finish".to_owned(), exit: 1, source: source.into() }),
+        Err(source) => {
+            let source = StepError::from(source);
+            Err(RunError { run, step: "finish".to_owned(), exit: exit_of(plan, &source), source })
+        }
     }
 }
 
@@ -91,6 +98,11 @@ async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepEr
         Err(lost @ DoorError::Record(RecordError::Lost { .. })) => {
             (StepError::from(lost), 8, "another runner has it".to_owned())
         }
+        // So does a store that takes no writes: no node gets ready, and no wait comes to its end.
+        Err(full) if is_full(full.refusal()) && !is_full(source.refusal()) => {
+            let why = format!("the store of the API server is full ({why})");
+            (StepError::from(full), STORE_FULL, why)
+        }
         Err(other) => {
             unrecorded(&other);
             (source, exit, why)
@@ -99,6 +111,10 @@ async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepEr
     };
     voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run: run.clone(), exit, why });
     RunError { run, step: step.to_owned(), exit, source }
+}
+
+fn is_full(error: Option<&ClusterError>) -> bool {
+    matches!(error, Some(ClusterError::StoreFull { .. }))
 }
 
 /// A rollback that cannot go on by itself leaves a cluster that nobody planned: a person must look.
@@ -121,8 +137,16 @@ fn exit_of(plan: &Plan, error: &StepError) -> u8 {
 
 /// The exit code that a script can act on.
 fn exit_code(error: &StepError) -> u8 {
-    use crate::{cluster::ClusterError, door::ChangeError};
-    let of_cluster = |error: &ClusterError| if error.is_about_access() { 15 } else { 1 };
+    use crate::door::ChangeError;
+    let of_cluster = |error: &ClusterError| {
+        if is_full(Some(error)) {
+            STORE_FULL
+        } else if error.is_about_access() {
+            15
+        } else {
+            1
+        }
+    };
     match error {
         StepError::Drift(_) | StepError::SourceChanged { .. } => 13,
         StepError::Door(DoorError::Change(ChangeError::Drift(_))) => 13,

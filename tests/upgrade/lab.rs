@@ -18,6 +18,9 @@ use tempfile::TempDir;
 /// Nodes of every cluster: a control plane and two workers.
 pub const NODES: usize = 3;
 
+/// Room for a worn-in cluster and its upgrade, and little more.
+const SMALL_STORE: u64 = 128 << 20;
+
 /// A control plane that cases share, with the clusters that were laid out on it before.
 struct Plane {
     plane: ControlPlane,
@@ -30,6 +33,7 @@ pub struct Lab {
     shared: MutexGuard<'static, Option<Plane>>,
     name: String,
     state: TempDir,
+    has_small_store: bool,
     /// The etcd of an install that keeps its data there.
     etcd: Option<CalicoEtcd>,
 }
@@ -40,12 +44,21 @@ pub fn small(release: Release) -> WornIn {
 
 /// Takes a control plane for one case, with the worn-in cluster as it was laid out.
 pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
-    static PLANES: OnceLock<[Mutex<Option<Plane>>; 2]> = OnceLock::new();
-    let planes = PLANES.get_or_init(|| [Mutex::new(None), Mutex::new(None)]);
-    let place = &planes[usize::from(kubernetes == Kubernetes::V1_8)];
+    take(kubernetes, cluster, false)
+}
+
+/// The same on a control plane of its own, whose store can be filled.
+pub fn lab_with_small_store(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
+    take(kubernetes, cluster, true)
+}
+
+fn take(kubernetes: Kubernetes, cluster: WornIn, has_small_store: bool) -> Lab {
+    static PLANES: OnceLock<[Mutex<Option<Plane>>; 4]> = OnceLock::new();
+    let planes = PLANES.get_or_init(Default::default);
+    let place = &planes[usize::from(kubernetes == Kubernetes::V1_8) + 2 * usize::from(has_small_store)];
     // A case that failed leaves a cluster that the next one takes back anyway.
     let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
-    let plane = shared.get_or_insert_with(|| start(kubernetes));
+    let plane = shared.get_or_insert_with(|| start(kubernetes, has_small_store));
     let name = format!("{}-{}-{}", cluster.release.name(), cluster.flavour.name(), cluster.size.name());
     if !plane.worn_in.contains_key(&name) {
         plane.plane.restore(&plane.empty).unwrap();
@@ -54,7 +67,7 @@ pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
         plane.worn_in.insert(name.clone(), snapshot);
     }
     plane.plane.restore(&plane.worn_in[&name]).unwrap();
-    Lab { shared, name, state: tempfile::tempdir().unwrap(), etcd: etcd_of(cluster) }
+    Lab { shared, name, state: tempfile::tempdir().unwrap(), has_small_store, etcd: etcd_of(cluster) }
 }
 
 /// The addresses in worn-in clusters lead nowhere; this one is named to the program by its environment.
@@ -69,8 +82,9 @@ fn etcd_of(cluster: WornIn) -> Option<CalicoEtcd> {
     }
 }
 
-fn start(kubernetes: Kubernetes) -> Plane {
-    let plane = ControlPlane::start(kubernetes).unwrap();
+fn start(kubernetes: Kubernetes, has_small_store: bool) -> Plane {
+    let small = || ControlPlane::start_with_store_of(kubernetes, SMALL_STORE);
+    let plane = if has_small_store { small() } else { ControlPlane::start(kubernetes) }.unwrap();
     plane.add_node_count(NODES).unwrap();
     let empty = plane.snapshot().unwrap();
     Plane { plane, empty, worn_in: BTreeMap::new() }
@@ -81,6 +95,15 @@ impl Deref for Lab {
 
     fn deref(&self) -> &ControlPlane {
         &self.plane().plane
+    }
+}
+
+/// A full store is of no use to the next case.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.has_small_store {
+            *self.shared = None;
+        }
     }
 }
 

@@ -8,7 +8,10 @@
 mod accounts;
 mod customized;
 mod etcd;
+mod etcd_snapshot;
+mod etcd_trouble;
 mod flavours;
+mod full_store;
 mod interruptions;
 mod kill_matrix;
 mod lab;
