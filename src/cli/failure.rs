@@ -320,7 +320,7 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
         StepError::Roll(RollError::NotReady { .. }) => {
             (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well.")
         }
-        other => (other.to_string(), causes(other), stores::hint(other)),
+        other => (stores::what(other).unwrap_or(other.to_string()), causes(other), stores::hint(other)),
     }
 }
 

@@ -20,6 +20,11 @@ pub fn code(error: &StepError) -> Option<&'static str> {
     matches!(error.refusal(), Some(ClusterError::StoreFull { .. })).then_some("CU-R016")
 }
 
+/// What failed, where the store says more than what was asked of it.
+pub fn what(error: &StepError) -> Option<String> {
+    error.refusal().filter(|_| code(error).is_some()).map(ClusterError::to_string)
+}
+
 /// What to think of a refusal, where its own words do not say it.
 pub fn hint(error: &StepError) -> &'static str {
     match error.refusal() {

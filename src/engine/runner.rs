@@ -92,7 +92,7 @@ fn unrecorded(error: &DoorError) {
 
 async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepError) -> RunError {
     let (run, exit) = (door.state().run.clone(), exit_of(plan, &source));
-    let why = source.to_string();
+    let why = reason(&source);
     let (source, exit, why) = match door.stop(exit, &why).await {
         // Who has the run by now explains whatever else was found.
         Err(lost @ DoorError::Record(RecordError::Lost { .. })) => {
@@ -100,8 +100,9 @@ async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepEr
         }
         // So does a store that takes no writes: no node gets ready, and no wait comes to its end.
         Err(full) if is_full(full.refusal()) && !is_full(source.refusal()) => {
-            let why = format!("the store of the API server is full ({why})");
-            (StepError::from(full), STORE_FULL, why)
+            let full = StepError::from(full);
+            let why = format!("{}; so {why}", reason(&full));
+            (full, STORE_FULL, why)
         }
         Err(other) => {
             unrecorded(&other);
@@ -111,6 +112,11 @@ async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepEr
     };
     voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run: run.clone(), exit, why });
     RunError { run, step: step.to_owned(), exit, source }
+}
+
+/// A full store says more than what could not be written to it.
+fn reason(error: &StepError) -> String {
+    error.refusal().filter(|refusal| is_full(Some(refusal))).map_or_else(|| error.to_string(), ClusterError::to_string)
 }
 
 fn is_full(error: Option<&ClusterError>) -> bool {
