@@ -36,9 +36,9 @@ pub struct Inventory {
     /// Whose tools wrote the objects of the install, as far as they left a sign.
     #[serde(default)]
     pub owners: Vec<Owner>,
-    /// The etcd of Calico's own data, if it was asked.
+    /// The etcd of Calico's own data, if the install has one: what is in it, or why it could not be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etcd: Option<EtcdFacts>,
+    pub etcd: Option<Fact<EtcdFacts>>,
 }
 
 /// The cluster itself.
@@ -281,6 +281,11 @@ impl Inventory {
     /// Finds a live object of the install.
     pub fn object(&self, reference: &ObjectRef) -> Option<&Document> {
         self.objects.iter().find(|stored| stored.object == *reference).map(|stored| &stored.document)
+    }
+
+    /// What is in the etcd of Calico's own data, if it was asked and answered.
+    pub fn known_etcd(&self) -> Option<&EtcdFacts> {
+        self.etcd.as_ref().and_then(Fact::known)
     }
 
     /// The release line of the cluster's Kubernetes.

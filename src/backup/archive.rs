@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EtcdSource, FORMAT, keys::add_keys};
+use super::{EtcdSnapshot, EtcdSource, FORMAT, keys::add_keys};
 use crate::{
     cluster::{Cluster, ClusterError},
     resource::{Digest, Kind, ObjectRef},
@@ -19,6 +19,9 @@ pub struct Manifest {
     /// Where the keys of etcd are from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<EtcdSource>,
+    /// What became of a snapshot of etcd, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd_snapshot: Option<EtcdSnapshot>,
 }
 
 /// One file of a backup.
@@ -57,7 +60,13 @@ const PARTS: [Kind; 8] = [
 /// Reads all of Calico's data, all namespaces and policies, and the given objects of the install.
 pub async fn collect(cluster: &Cluster, uid: &str, objects: &[ObjectRef]) -> Result<Archive, ClusterError> {
     let mut archive = Archive {
-        manifest: Manifest { format: FORMAT, cluster: uid.to_owned(), files: Vec::new(), etcd: None },
+        manifest: Manifest {
+            format: FORMAT,
+            cluster: uid.to_owned(),
+            files: Vec::new(),
+            etcd: None,
+            etcd_snapshot: None,
+        },
         files: Vec::new(),
     };
     for kind in WHOLE.into_iter().chain(Kind::THIRD_PARTY).chain(Kind::CUSTOM) {

@@ -194,7 +194,8 @@ mod tests {
             bytes: lines.len() as u64,
             sha256: Digest::of(lines.as_bytes()),
         };
-        let manifest = Manifest { format: FORMAT, cluster: "uid".to_owned(), files: vec![entry], etcd: None };
+        let manifest =
+            Manifest { format: FORMAT, cluster: "uid".to_owned(), files: vec![entry], etcd: None, etcd_snapshot: None };
         let packed = zstd::encode_all(lines.as_bytes(), 3).unwrap();
         std::fs::write(directory.path().join("networkpolicy.ndjson.zst"), packed).unwrap();
         std::fs::write(directory.path().join(MANIFEST), manifest.to_text()).unwrap();

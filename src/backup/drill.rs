@@ -60,6 +60,7 @@ pub fn drill(directory: &Path, is_asked_for: impl Fn(&ObjectRef) -> bool) -> Res
             documents.insert(object, digest);
         }
     })?;
+    manifest.etcd_snapshot.as_ref().map_or(Ok(()), |snapshot| snapshot.check(directory))?;
     Ok(Drilled { digest: manifest.digest(), manifest, documents })
 }
 

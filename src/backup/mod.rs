@@ -8,11 +8,13 @@ mod archive;
 mod contents;
 mod drill;
 mod keys;
+mod snapshot;
 
 pub use archive::{Archive, Entry, Manifest, collect};
 pub use contents::{Backed, Contents, contents};
 pub use drill::{BackupError, Drilled, drill, read_manifest};
 pub use keys::EtcdSource;
+pub use snapshot::{EtcdSnapshot, SNAPSHOT, read_snapshot};
 
 /// The file that names all others.
 pub const MANIFEST: &str = "manifest.json";

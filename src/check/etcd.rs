@@ -1,12 +1,17 @@
-use super::{BLOCKED, Finding, Severity};
-use crate::inventory::{Datastore, EtcdFacts, Inventory};
+use super::{BLOCKED, Finding, NO_ACCESS, Severity};
+use crate::inventory::{Datastore, EtcdFacts, Fact, Inventory};
 
 /// The etcd of Calico's own data, where there is one.
 pub(super) fn findings(inventory: &Inventory) -> Vec<Finding> {
-    let Some(etcd) = &inventory.etcd else { return not_looked_at(inventory).into_iter().collect() };
+    let etcd = match &inventory.etcd {
+        None => return not_looked_at(inventory).into_iter().collect(),
+        Some(Fact::Unknown { why }) => return vec![out_of_reach(why)],
+        Some(Fact::Known(etcd)) => etcd,
+    };
     let all = [
         two_datastores(inventory, etcd),
         silent(etcd),
+        alarm(etcd),
         paused(etcd),
         undecodable(etcd),
         inexact(etcd),
@@ -24,6 +29,15 @@ fn not_looked_at(inventory: &Inventory) -> Option<Finding> {
             .why("without its keys there is no backup and no telling what an upgrade meets")
             .now("leave out --datastore kubernetes"),
     )
+}
+
+fn out_of_reach(why: &str) -> Finding {
+    let finding =
+        Finding::new("CU-C027", Severity::Final { exit: NO_ACCESS }, "the etcd of Calico's data gives no answer");
+    finding
+        .evidence([why.to_owned()])
+        .why("without its keys there is no backup and no telling what an upgrade meets, so no run begins")
+        .now("calico-upgrader explain with the code in the evidence; where etcd is: --etcd-endpoints URL,…")
 }
 
 fn two_datastores(inventory: &Inventory, etcd: &EtcdFacts) -> Option<Finding> {
@@ -51,6 +65,13 @@ fn silent(etcd: &EtcdFacts) -> Option<Finding> {
     let finding = Finding::new("CU-C022", Severity::Advisory, title);
     let why = "the others are used; one more that fails could cost etcd its quorum, and Calico its data store";
     (!lines.is_empty()).then(|| finding.evidence(lines).why(why).now("etcdctl cluster-health"))
+}
+
+fn alarm(etcd: &EtcdFacts) -> Option<Finding> {
+    let finding = Finding::new("CU-C028", Severity::Mandatory { exit: BLOCKED }, "etcd has raised an alarm");
+    let why = "an etcd that is full refuses what Kubernetes writes to it, and a full disk ends it; keys of its v2 API it still takes";
+    let now = "etcdctl alarm list; make room (compact, defrag), then etcdctl alarm disarm; or --ignore CU-C028=REASON";
+    etcd.alarm.as_ref().map(|text| finding.evidence([text.clone()]).why(why).now(now))
 }
 
 fn paused(etcd: &EtcdFacts) -> Option<Finding> {

@@ -48,6 +48,8 @@ pub enum Severity {
 pub const BLOCKED: u8 = 3;
 /// Something is not what a plan knows.
 pub const DRIFT: u8 = 13;
+/// A store or a server is out of reach, or does not let us.
+pub const NO_ACCESS: u8 = 15;
 /// No supported path.
 pub const NO_PATH: u8 = 16;
 /// A conversion needs a decision.
@@ -103,7 +105,7 @@ pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
 }
 
 /// Every check, with one line on what it looks at.
-pub const CHECKS: [(&str, &str); 25] = [
+pub const CHECKS: [(&str, &str); 27] = [
     ("CU-C001", "a Calico is installed"),
     ("CU-C002", "there is one Calico, not two"),
     ("CU-C003", "no operator manages Calico"),
@@ -129,4 +131,6 @@ pub const CHECKS: [(&str, &str); 25] = [
     ("CU-C024", "Calico can read every key of its own"),
     ("CU-C025", "etcd gives every key byte by byte"),
     ("CU-C026", "old controllers left nothing behind in etcd"),
+    ("CU-C027", "the etcd of Calico's data answers us"),
+    ("CU-C028", "etcd has raised no alarm"),
 ];

@@ -16,23 +16,24 @@ use crate::{
     observe, report,
     resource::Digest,
     runbook,
+    step::{self, SnapshotError},
 };
 
 pub async fn backup(session: &Session, arguments: &Backup) -> Ended {
     match &arguments.action {
-        BackupAction::Create { out } => create(session, out.clone()).await,
+        BackupAction::Create { out, etcd_snapshot } => create(session, out.clone(), *etcd_snapshot).await,
         BackupAction::List => list(session),
         BackupAction::Show { backup } => show(session, &find(session, backup)),
         BackupAction::Verify { backup } => verify(&find(session, backup)),
     }
 }
 
-async fn create(session: &Session, out: Option<PathBuf>) -> Ended {
+async fn create(session: &Session, out: Option<PathBuf>, wants_etcd_snapshot: bool) -> Ended {
     let cluster = session.connect_with_data().await?;
     let uid = observe::cluster_uid(&cluster).await?;
     let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
     let objects: Vec<_> = inventory.objects.iter().map(|stored| stored.object.clone()).collect();
-    let archive = backup::collect(&cluster, &uid, &objects).await?;
+    let mut archive = backup::collect(&cluster, &uid, &objects).await?;
     let name = || Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let directory = out.unwrap_or_else(|| session.state().join("backups").join(name()));
     if directory.join(MANIFEST).exists() {
@@ -41,6 +42,9 @@ async fn create(session: &Session, out: Option<PathBuf>) -> Ended {
     let files = RunFiles::open(&directory)?;
     for (file, content) in &archive.files {
         files.write(file, content, &session.faults())?;
+    }
+    if wants_etcd_snapshot {
+        archive.manifest.etcd_snapshot = Some(step::keep_snapshot(&cluster, &files, ".", &session.faults()).await?);
     }
     files.write(MANIFEST, archive.manifest.to_text().as_bytes(), &session.faults())?;
     verify(&directory)
@@ -54,8 +58,22 @@ fn verify(directory: &Path) -> Ended {
         manifest.files.len(),
         directory.display()
     );
-    terminal::data(&text);
+    terminal::data(&(text + &snapshot_line(&manifest)));
     Ok(0)
+}
+
+fn snapshot_line(manifest: &Manifest) -> String {
+    manifest.etcd_snapshot.as_ref().map_or(String::new(), |snapshot| format!("{}\n", report::clean(&snapshot.words())))
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::Cluster(error) => error.into(),
+            SnapshotError::File(error) => error.into(),
+            SnapshotError::Backup(error) => error.into(),
+        }
+    }
 }
 
 /// One backup of the state directory.
@@ -180,5 +198,5 @@ fn words(manifest: &Manifest) -> String {
     let rows = manifest.files.iter().map(row).collect();
     let table = report::table(&["KIND", "OBJECTS", "BYTES", "SHA256"], rows, terminal::width());
     let etcd = manifest.etcd.as_ref().map(report::keys_in_backup).unwrap_or_default();
-    table + &etcd
+    table + &etcd + &snapshot_line(manifest)
 }

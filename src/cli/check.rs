@@ -35,10 +35,9 @@ pub async fn check(session: &Session, arguments: &Check) -> Ended {
 
 /// The findings of the inventory, and those that only show when a plan is made.
 async fn all_findings(session: &Session) -> Result<Vec<Finding>, Failure> {
-    let cluster = session.connect_with_data().await?;
     let mut wanted = Wanted::read(&Planning::default())?;
     wanted.request.allow_untested = true;
-    let inventory = session.look(&cluster, &wanted.catalogue, None).await?;
+    let inventory = session.look_as_far_as_possible(&wanted.catalogue).await?;
     match plan::make(&inventory, &wanted.catalogue, &wanted.runbook, &wanted.request) {
         Ok(plan) => Ok(plan.findings),
         Err(PlanError::Blocked(findings)) => Ok(findings),

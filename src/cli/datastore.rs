@@ -8,25 +8,60 @@ use super::{
     session::Session,
 };
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, ClusterError},
     datastore::{Access, Authority, Credentials, Etcd, EtcdError, Identity},
-    observe, runbook,
+    inventory::{Fact, Inventory},
+    observe::{self, ObserveError},
+    runbook::{self, Catalogue},
 };
 
 impl Session {
     /// Connects to the cluster, and to the etcd of Calico's own data if it has one.
     pub async fn connect_with_data(&self) -> Result<Cluster, Failure> {
         let cluster = self.connect().await?;
-        let flags = &self.global.datastore;
-        if flags.datastore == DatastoreChoice::Kubernetes {
-            return Ok(cluster);
-        }
-        let is_chosen = flags.datastore == DatastoreChoice::Etcdv2;
-        match observe::etcd_access(&cluster, &runbook::catalogue(), &access(flags)?, is_chosen).await? {
-            Some(access) => Ok(cluster.with_etcd(Etcd::connect(&access).await?, is_chosen)),
+        match self.etcd_access(&cluster).await? {
+            Some(access) => Ok(cluster.with_etcd(Etcd::connect(&access).await?, self.is_etcd_chosen())),
             None => Ok(cluster),
         }
     }
+
+    /// Looks at the cluster, and at the etcd of Calico's own data as far as it lets us: for those who only look.
+    ///
+    /// Where etcd gives no answer the inventory says why, and what Kubernetes shows is there all the same.
+    pub async fn look_as_far_as_possible(&self, catalogue: &Catalogue) -> Result<Inventory, Failure> {
+        let cluster = self.connect().await?;
+        let Some(access) = self.etcd_access(&cluster).await? else { return self.look(&cluster, catalogue, None).await };
+        let looked = match Etcd::connect(&access).await {
+            Ok(etcd) => self.observe(&cluster.clone().with_etcd(etcd, self.is_etcd_chosen()), catalogue, None).await,
+            Err(error) => Err(ClusterError::Etcd(error).into()),
+        };
+        match looked {
+            Err(ObserveError::Cluster(ClusterError::Etcd(error))) => {
+                let rest = self.look(&cluster, catalogue, None).await?;
+                Ok(Inventory { etcd: Some(Fact::Unknown { why: in_one_line(error) }), ..rest })
+            }
+            whole => Ok(whole?),
+        }
+    }
+
+    async fn etcd_access(&self, cluster: &Cluster) -> Result<Option<Access>, Failure> {
+        let flags = &self.global.datastore;
+        if flags.datastore == DatastoreChoice::Kubernetes {
+            return Ok(None);
+        }
+        let said = access(flags)?;
+        Ok(observe::etcd_access(cluster, &runbook::catalogue(), &said, self.is_etcd_chosen()).await?)
+    }
+
+    fn is_etcd_chosen(&self) -> bool {
+        self.global.datastore.datastore == DatastoreChoice::Etcdv2
+    }
+}
+
+/// The code, what is wrong, and why: the code leads to what to do.
+fn in_one_line(error: EtcdError) -> String {
+    let Failure { code, what, evidence, .. } = error.into();
+    std::iter::once(format!("{code}: {what}")).chain(evidence).collect::<Vec<_>>().join(": ")
 }
 
 /// What the flags say; files are read here and nowhere else.

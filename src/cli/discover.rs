@@ -2,8 +2,7 @@ use super::{Ended, session::Session, terminal};
 use crate::{report, runbook};
 
 pub async fn discover(session: &Session) -> Ended {
-    let cluster = session.connect_with_data().await?;
-    let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
+    let inventory = session.look_as_far_as_possible(&runbook::catalogue()).await?;
     terminal::show(session.global.output, &inventory, || report::discovery(&inventory, terminal::width()));
     Ok(0)
 }

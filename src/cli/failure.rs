@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::{arguments::Global, terminal};
+use super::{arguments::Global, stores, terminal};
 use crate::{
     backup::BackupError,
     check::Finding,
@@ -127,6 +127,9 @@ impl From<ClusterError> for Failure {
             other => other,
         };
         let evidence = causes(&error);
+        if let ClusterError::StoreFull { .. } = error {
+            return stores::full(error.to_string());
+        }
         if error.is_about_access() {
             let now = "kubectl config current-context; kubectl auth can-i --list";
             return Self::new(15, "CU-E015", error.to_string()).evidence(evidence).why("nothing was changed").now(now);
@@ -273,7 +276,10 @@ impl From<RunError> for Failure {
             "run {} stopped in step {}; what was done is recorded, nothing else was touched. {hint}",
             error.run, error.step
         );
-        Self::new(error.exit, code_of(error.exit), what).evidence(evidence).why(why.trim_end()).now(now)
+        Self::new(error.exit, stores::code(&error.source).unwrap_or(code_of(error.exit)), what)
+            .evidence(evidence)
+            .why(why.trim_end())
+            .now(now)
     }
 }
 
@@ -314,7 +320,7 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
         StepError::Roll(RollError::NotReady { .. }) => {
             (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well.")
         }
-        other => (other.to_string(), causes(other), ""),
+        other => (stores::what(other).unwrap_or(other.to_string()), causes(other), stores::hint(other)),
     }
 }
 

@@ -23,6 +23,7 @@ mod run;
 mod runbook;
 mod session;
 mod status;
+mod stores;
 mod terminal;
 mod verify;
 mod version;

@@ -10,7 +10,7 @@ use crate::{
     door::Faults,
     engine::Home,
     inventory::{Fact, Install, Inventory},
-    observe,
+    observe::{self, ObserveError},
     plan::{Request, Target},
     resource::ObjectRef,
     runbook::{self, Catalogue, Runbook},
@@ -77,7 +77,17 @@ impl Session {
         catalogue: &Catalogue,
         target: Option<Version>,
     ) -> Result<Inventory, Failure> {
-        Ok(observe::inventory(cluster, catalogue, |install| objects_of(catalogue, target, install)).await?)
+        Ok(self.observe(cluster, catalogue, target).await?)
+    }
+
+    /// The same, for those who can do with less than the whole.
+    pub async fn observe(
+        &self,
+        cluster: &Cluster,
+        catalogue: &Catalogue,
+        target: Option<Version>,
+    ) -> Result<Inventory, ObserveError> {
+        observe::inventory(cluster, catalogue, |install| objects_of(catalogue, target, install)).await
     }
 }
 
@@ -148,6 +158,7 @@ fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failu
         batch: planning.batch.map(usize::from),
         ready_within_seconds: duration("--ready-within", &planning.ready_within)?,
         stable_for_seconds: duration("--stable-for", &planning.stable_for)?,
+        wants_etcd_snapshot: planning.etcd_snapshot,
     })
 }
 

@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use crate::datastore::EtcdError;
 
+/// How etcd refuses a write once it is full (etcd source, `rpctypes.ErrNoSpace`).
+const STORE_IS_FULL: &str = "database space exceeded";
+
 /// What the Kubernetes API, or the way to it, refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -25,6 +28,8 @@ pub enum ClusterError {
     Stale { path: String },
     #[error("the API server is busy at `{path}`: {code} {message}")]
     Busy { path: String, code: u16, message: String },
+    #[error("the store of the API server is full and takes no writes: `{path}`: {message}")]
+    StoreFull { path: String, message: String },
     #[error("the API server refused `{path}`: {code} {message}")]
     Rejected { path: String, code: u16, message: String },
     #[error("this API server does not serve {kind}")]
@@ -51,6 +56,10 @@ impl ClusterError {
     }
 
     pub(super) fn of_status(method: &http::Method, path: String, code: u16, reason: &str, message: String) -> Self {
+        // API servers pass on what etcd says, with one code or another.
+        if message.contains(STORE_IS_FULL) {
+            return Self::StoreFull { path, message };
+        }
         match code {
             401 => Self::Unauthorized { message },
             403 => Self::Forbidden { method: method.as_str().to_ascii_lowercase(), path, message },
@@ -74,7 +83,12 @@ impl ClusterError {
             Self::Etcd(error) => error.leaves_the_outcome_open(),
             other => matches!(
                 other,
-                Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy { .. } | Self::Malformed { .. }
+                Self::Unreachable { .. }
+                    | Self::TimedOut { .. }
+                    | Self::Busy { .. }
+                    | Self::Malformed { .. }
+                    // The write that fills etcd is made, and refused all the same (etcd source, `quotaApplierV3`).
+                    | Self::StoreFull { .. }
             ),
         }
     }

@@ -15,7 +15,7 @@ use super::{
     Access, EtcdError, Key, ROOT,
     access::Endpoint,
     answer::{Asked, Node},
-    transport::{Answer, Transport},
+    transport::{Answer, Body, Opened, Transport},
 };
 
 /// How often all endpoints are asked for a read before it fails; the pauses between grow.
@@ -136,6 +136,33 @@ impl Etcd {
         }
     }
 
+    /// Asks for what is no key, and returns as soon as an endpoint begins to answer.
+    pub(super) async fn ask(&self, method: Method, path: &str, body: Option<Body>) -> Result<Opened, EtcdError> {
+        let mut last = EtcdError::NoEndpoints;
+        for _ in &self.0.endpoints {
+            let endpoint = self.current();
+            match self.0.transport.open(endpoint, method.clone(), path, body.clone()).await {
+                Err(error) if error.is_worth_a_retry() => last = error,
+                other => return other,
+            }
+            self.turn_from(endpoint);
+        }
+        Err(last)
+    }
+
+    fn current(&self) -> &Endpoint {
+        let Inner { endpoints, current, .. } = &*self.0;
+        &endpoints[current.load(Ordering::Relaxed) % endpoints.len()]
+    }
+
+    /// Turns to the next endpoint after one that gave no answer, so that nobody waits for it twice in a row.
+    fn turn_from(&self, silent: &Endpoint) {
+        let Inner { endpoints, current, .. } = &*self.0;
+        let place = endpoints.iter().position(|one| one == silent).unwrap_or(0);
+        // Others may have turned already.
+        let _ = current.compare_exchange(place, (place + 1) % endpoints.len(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Reads from whichever endpoint answers.
     async fn read(&self, key: &str, query: &str) -> Result<(Node, u64), EtcdError> {
         let path = format!("{}?{query}", path_of(key)?);
@@ -143,12 +170,10 @@ impl Etcd {
         for round in 1.. {
             let mut last = EtcdError::NoEndpoints;
             for _ in &self.0.endpoints {
-                let current = self.0.current.load(Ordering::Relaxed);
                 match self.request(Method::GET, key, &path, None, 0).await {
                     Err(error) if error.is_worth_a_retry() => last = error,
                     other => return other,
                 }
-                self.0.current.store((current + 1) % self.0.endpoints.len(), Ordering::Relaxed);
             }
             if round == READ_ROUNDS || started.elapsed() > READ_LIMIT {
                 return Err(last);
@@ -168,11 +193,26 @@ impl Etcd {
         form: Option<String>,
         expected: u64,
     ) -> Result<(Node, u64), EtcdError> {
-        let inner = &self.0;
-        let endpoint = &inner.endpoints[inner.current.load(Ordering::Relaxed) % inner.endpoints.len()];
-        let answer = inner.transport.send(endpoint, method.clone(), path, form).await?;
+        let endpoint = self.current();
+        let answered = self.request_of(endpoint, method, key, path, form, expected).await;
+        if answered.as_ref().is_err_and(EtcdError::is_worth_a_retry) {
+            self.turn_from(endpoint);
+        }
+        answered
+    }
+
+    async fn request_of(
+        &self,
+        endpoint: &Endpoint,
+        method: Method,
+        key: &str,
+        path: &str,
+        form: Option<String>,
+        expected: u64,
+    ) -> Result<(Node, u64), EtcdError> {
+        let answer = self.0.transport.send(endpoint, method.clone(), path, form.map(Body::Form)).await?;
         self.check_cluster(endpoint, &answer)?;
-        let asked = Asked { endpoint: endpoint.url(), user: &inner.user, method: &method, key, expected };
+        let asked = Asked { endpoint: endpoint.url(), user: &self.0.user, method: &method, key, expected };
         let node = asked.node(&answer)?;
         let index = answer
             .index

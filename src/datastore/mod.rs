@@ -7,6 +7,10 @@
 //! The server's certificate is always verified. Every read is a quorum read. Every write is of one key and names what must
 //! hold: that the key is not there, or the index at which it was read. There is no other way to write.
 //!
+//! A connection is settled when it is made: addresses, certificates and passwords are read once. When they change under a run
+//! it stops at the first answer that is not trusted, and `resume` reads them anew. Reading them in the middle would be a second
+//! way to decide which etcd is spoken to; that is decided in one place, before anything is changed.
+//!
 //! What the API cannot give is said, never guessed: keys whose last element begins with `_` are in no list, and bytes that are
 //! no UTF-8 come as U+FFFD.
 
@@ -14,10 +18,12 @@ mod access;
 mod answer;
 mod error;
 mod etcd_v2;
+mod health;
 mod key;
 mod layout;
 mod read;
 mod settle;
+mod snapshot;
 mod transport;
 mod write;
 
@@ -27,6 +33,7 @@ pub use etcd_v2::{Connection, Etcd, Member, escape, is_key_name};
 pub use key::Key;
 pub use layout::{KeyKind, Undecodable};
 pub use settle::{Hidden, Reading};
+pub use snapshot::{Offer, Snapshot};
 
 /// The directory of all of Calico's keys.
 pub const ROOT: &str = "/calico";

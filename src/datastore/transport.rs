@@ -3,6 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::{StreamExt, stream::BoxStream};
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -32,6 +33,13 @@ pub(super) struct Transport {
     authorization: Option<HeaderValue>,
 }
 
+/// What is sent with a request.
+#[derive(Clone)]
+pub(super) enum Body {
+    Form(String),
+    Json(String),
+}
+
 /// What an endpoint answered.
 pub(super) struct Answer {
     pub status: u16,
@@ -39,6 +47,14 @@ pub(super) struct Answer {
     pub index: Option<u64>,
     pub cluster: Option<String>,
     pub body: Vec<u8>,
+}
+
+/// An answer that has begun, and of which more is to come.
+pub(super) struct Opened {
+    pub status: u16,
+    headers: HeaderMap,
+    endpoint: Endpoint,
+    parts: BoxStream<'static, Result<Vec<u8>, EtcdError>>,
 }
 
 impl Transport {
@@ -52,43 +68,75 @@ impl Transport {
         Ok(Self { client, authorization: access.credentials.as_ref().map(authorization) })
     }
 
-    /// Sends one request once.
+    /// Sends one request once, and reads the whole answer.
     pub async fn send(
         &self,
         endpoint: &Endpoint,
         method: Method,
         path: &str,
-        form: Option<String>,
+        body: Option<Body>,
     ) -> Result<Answer, EtcdError> {
+        let mut opened = self.open(endpoint, method, path, body).await?;
+        let body = opened.rest(path).await?;
+        let text = |name: &str| text_of(&opened.headers, name);
+        let index = text("x-etcd-index").and_then(|text| text.parse().ok());
+        Ok(Answer { status: opened.status, index, cluster: text("x-etcd-cluster-id"), body })
+    }
+
+    /// Sends one request once, and returns as soon as the answer begins.
+    pub async fn open(
+        &self,
+        endpoint: &Endpoint,
+        method: Method,
+        path: &str,
+        body: Option<Body>,
+    ) -> Result<Opened, EtcdError> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", endpoint.url()));
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        if form.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let (content, text) = match body {
+            Some(Body::Form(text)) => (Some("application/x-www-form-urlencoded"), text),
+            Some(Body::Json(text)) => (Some("application/json"), text),
+            None => (None, String::new()),
+        };
+        if let Some(content) = content {
+            request = request.header(header::CONTENT_TYPE, content);
         }
         let malformed = |what: String| EtcdError::Malformed { path: path.to_owned(), what };
-        let request = request.body(form.unwrap_or_default()).map_err(|error| malformed(error.to_string()))?;
+        let request = request.body(text).map_err(|error| malformed(error.to_string()))?;
         let response =
             within(endpoint, self.client.request(request)).await?.map_err(|error| failed(endpoint, error))?;
-        let (parts, mut body) = response.into_parts();
-        let text = |name: &str| text_of(&parts.headers, name);
-        let mut answer = Answer {
-            status: parts.status.as_u16(),
-            index: text("x-etcd-index").and_then(|text| text.parse().ok()),
-            cluster: text("x-etcd-cluster-id"),
-            body: Vec::new(),
+        let (parts, body) = response.into_parts();
+        let of = endpoint.clone();
+        let part = move |part: Result<_, _>| match part {
+            Ok(part) => Ok(<[u8]>::to_vec(AsRef::as_ref(&part))),
+            Err(error) => Err(failed(&of, error)),
         };
-        while let Some(frame) = within(endpoint, body.frame()).await? {
-            let frame = frame.map_err(|error| failed(endpoint, error))?;
-            if let Ok(part) = frame.into_data() {
-                answer.body.extend_from_slice(&part);
-            }
-            if answer.body.len() > ANSWER_LIMIT {
+        Ok(Opened {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            endpoint: endpoint.clone(),
+            parts: body.into_data_stream().map(part).boxed(),
+        })
+    }
+}
+
+impl Opened {
+    /// The next part of the answer, or `None` at its end.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, EtcdError> {
+        within(&self.endpoint, self.parts.next()).await?.transpose()
+    }
+
+    pub async fn rest(&mut self, path: &str) -> Result<Vec<u8>, EtcdError> {
+        let mut body = Vec::new();
+        while let Some(part) = self.next().await? {
+            body.extend_from_slice(&part);
+            if body.len() > ANSWER_LIMIT {
                 return Err(EtcdError::TooLarge { path: path.to_owned(), limit: ANSWER_LIMIT });
             }
         }
-        Ok(answer)
+        Ok(body)
     }
 }
 

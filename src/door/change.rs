@@ -3,7 +3,7 @@ use serde_json::Value;
 use crate::{
     cluster::{Applied, Cluster, ClusterError, Mode, Precondition},
     journal::{ActionKind, Intent, Outcome},
-    resource::{Difference, Digest, Document, Live, ObjectRef, differences},
+    resource::{Difference, Digest, Document, Kind, Live, ObjectRef, differences},
 };
 
 /// How often a change is sent when its answers get lost and the object is found as it was.
@@ -49,10 +49,14 @@ pub struct Drift {
 pub enum ChangeError {
     #[error(transparent)]
     Drift(#[from] Box<Drift>),
-    #[error("the API server refused to {verb} `{object}`")]
+    #[error("{} refused to {verb} `{object}`", store_of(object))]
     Refused { verb: &'static str, object: ObjectRef, source: ClusterError },
     #[error("`{object}` was stored otherwise than it was sent")]
     StoredOtherwise { object: ObjectRef, differences: Vec<Difference> },
+}
+
+fn store_of(object: &ObjectRef) -> &'static str {
+    if object.kind == Kind::EtcdKey { "etcd" } else { "the API server" }
 }
 
 impl Change {
@@ -98,7 +102,7 @@ impl Change {
             if self.is_found_done(cluster).await? {
                 return Ok((Outcome::FoundDone, None));
             }
-            if sends == SENDS {
+            if sends == SENDS || matches!(error, ClusterError::StoreFull { .. }) {
                 return Err(self.refused(error));
             }
             sends += 1;

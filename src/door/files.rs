@@ -50,7 +50,7 @@ impl RunFiles {
     ) -> Result<(), FileError> {
         let path = self.path(name);
         faults.at(&format!("file/{name}"), Phase::Pre);
-        self.write_whole(&path, write).map_err(|source| FileError { path, source })?;
+        write_whole(&path, write).map_err(|source| FileError { path, source })?;
         faults.at(&format!("file/{name}"), Phase::Acked);
         Ok(())
     }
@@ -62,21 +62,63 @@ impl RunFiles {
         }
     }
 
-    fn write_whole(&self, path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-        let parent = path.parent().unwrap_or(&self.directory);
-        make_private_directory(parent)?;
-        let temporary = path.with_extension("part");
-        match std::fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
-        let mut file = BufWriter::new(File::from(rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)?));
-        write(&mut file)?;
-        file.into_inner()?.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        File::open(parent)?.sync_all()
+    /// Begins a file that comes in parts. It is there once it is finished; until then it bears another name.
+    pub fn receive(&self, name: &str) -> Result<Receiving, FileError> {
+        let path = self.path(name);
+        let (temporary, file) = begin(&path).map_err(|source| FileError { path: path.clone(), source })?;
+        Ok(Receiving { path, temporary, file, name: name.to_owned() })
     }
+}
+
+/// A file that comes in parts.
+pub struct Receiving {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    name: String,
+}
+
+impl Receiving {
+    pub fn write(&mut self, part: &[u8]) -> Result<(), FileError> {
+        self.file.write_all(part).map_err(|source| FileError { path: self.path.clone(), source })
+    }
+
+    pub fn finish(self, faults: &Faults) -> Result<(), FileError> {
+        let Self { path, temporary, file, name } = self;
+        faults.at(&format!("file/{name}"), Phase::Pre);
+        settle(&path, &temporary, &file).map_err(|source| FileError { path, source })?;
+        faults.at(&format!("file/{name}"), Phase::Acked);
+        Ok(())
+    }
+}
+
+fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let (temporary, file) = begin(path)?;
+    let mut file = BufWriter::new(file);
+    write(&mut file)?;
+    settle(path, &temporary, &file.into_inner()?)
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().expect("a file of a run lies in a directory")
+}
+
+fn begin(path: &Path) -> io::Result<(PathBuf, File)> {
+    make_private_directory(parent_of(path))?;
+    let temporary = path.with_extension("part");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)?);
+    Ok((temporary, file))
+}
+
+fn settle(path: &Path, temporary: &Path, file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    std::fs::rename(temporary, path)?;
+    File::open(parent_of(path))?.sync_all()
 }
 
 fn make_private_directory(path: &Path) -> io::Result<()> {

@@ -8,7 +8,7 @@
 use std::{
     fs::File,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -49,6 +49,8 @@ struct Health {
     /// Milliseconds of the boot clock at the last good renewal, taken before it was sent.
     renewed_at: AtomicU64,
     duration: Duration,
+    /// Why the last renewal was refused, where the store of the API server is full: then nobody else took the lock.
+    refusal: Mutex<Option<ClusterError>>,
 }
 
 impl Lease {
@@ -63,8 +65,12 @@ impl Lease {
         duration: Duration,
     ) -> Result<Self, LeaseError> {
         let (live, sent_at) = take(cluster, holder, dead, duration).await?;
-        let health =
-            Arc::new(Health { is_lost: AtomicBool::new(false), renewed_at: AtomicU64::new(sent_at), duration });
+        let health = Arc::new(Health {
+            is_lost: AtomicBool::new(false),
+            renewed_at: AtomicU64::new(sent_at),
+            duration,
+            refusal: Mutex::default(),
+        });
         let renewal = tokio::spawn(keep_renewing(cluster.clone(), holder.to_owned(), live, Arc::clone(&health)));
         Ok(Self { cluster: cluster.clone(), holder: holder.to_owned(), renewal, health, _local: local })
     }
@@ -73,6 +79,11 @@ impl Lease {
     pub fn is_safe(&self) -> bool {
         let age = Duration::from_millis(boot_milliseconds() - self.health.renewed_at.load(Ordering::SeqCst));
         !self.health.is_lost.load(Ordering::SeqCst) && age < self.health.duration * 2 / 3
+    }
+
+    /// Takes out why the lock could not be renewed, if a full store is why.
+    pub fn refusal(&self) -> Option<ClusterError> {
+        self.health.refusal.lock().expect("nothing panics while it holds the refusal").take()
     }
 
     /// Gives the lock back, if it is still ours.
@@ -88,6 +99,12 @@ impl Lease {
             Ok(_) | Err(ClusterError::Conflict { .. }) => Ok(()),
             Err(other) => Err(other),
         }
+    }
+}
+
+impl Health {
+    fn note(&self, refusal: Option<ClusterError>) {
+        *self.refusal.lock().expect("nothing panics while it holds the refusal") = refusal;
     }
 }
 
@@ -163,6 +180,7 @@ async fn keep_renewing(cluster: Cluster, holder: String, mut live: Live, health:
             Ok(renewed) => {
                 live = renewed;
                 health.renewed_at.store(sent_at, Ordering::SeqCst);
+                health.note(None);
             }
             // The server may have stored a renewal whose answer was lost.
             Err(ClusterError::Conflict { .. } | ClusterError::NotFound { .. }) => match cluster.get(&reference).await {
@@ -170,7 +188,10 @@ async fn keep_renewing(cluster: Cluster, holder: String, mut live: Live, health:
                 Ok(_) => return health.is_lost.store(true, Ordering::SeqCst),
                 Err(_) => {}
             },
-            Err(error) => tracing::warn!(%error, "the lease was not renewed"),
+            Err(error) => {
+                tracing::warn!(%error, "the lease was not renewed");
+                health.note(matches!(error, ClusterError::StoreFull { .. }).then_some(error));
+            }
         }
     }
 }

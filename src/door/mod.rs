@@ -16,7 +16,7 @@ use futures::StreamExt;
 
 pub use change::{Action, Change, ChangeError, Drift};
 pub use faults::{Faults, Phase};
-pub use files::{FileError, RunFiles};
+pub use files::{FileError, Receiving, RunFiles};
 pub use lease::{Holder, Lease, LeaseError, NAME as LOCK_NAME, current_holder};
 pub use stop::Stop;
 
@@ -25,7 +25,7 @@ pub use record::{
 };
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, ClusterError},
     journal::{Journal, JournalError, News, Outcome, Settled},
 };
 
@@ -67,6 +67,23 @@ pub enum DoorError {
     File(#[from] FileError),
     #[error(transparent)]
     Change(#[from] ChangeError),
+}
+
+impl DoorError {
+    /// What the cluster, or the etcd of Calico's data, refused, if that is what it is about.
+    pub fn refusal(&self) -> Option<&ClusterError> {
+        match self {
+            DoorError::Record(RecordError::Cluster(source))
+            | DoorError::Change(ChangeError::Refused { source, .. }) => Some(source),
+            DoorError::LeaseLost
+            | DoorError::PauseWanted
+            | DoorError::Interrupted { .. }
+            | DoorError::Record(RecordError::Lost { .. } | RecordError::Damaged { .. } | RecordError::Missing { .. })
+            | DoorError::Journal(_)
+            | DoorError::File(_)
+            | DoorError::Change(ChangeError::Drift(_) | ChangeError::StoredOtherwise { .. }) => None,
+        }
+    }
 }
 
 impl Door {
@@ -144,7 +161,11 @@ impl Door {
         if let Some(exit) = self.stop.asked() {
             return Err(DoorError::Interrupted { exit });
         }
-        if self.lease.is_safe() { Ok(()) } else { Err(DoorError::LeaseLost) }
+        if self.lease.is_safe() {
+            return Ok(());
+        }
+        let refused = self.lease.refusal().map(|error| DoorError::Record(error.into()));
+        Err(refused.unwrap_or(DoorError::LeaseLost))
     }
 
     async fn send_all(&self, step: &str, changes: Vec<Change>) -> (Vec<Settled>, Option<ChangeError>) {

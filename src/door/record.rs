@@ -189,7 +189,9 @@ impl Record {
     /// After a refused or unanswered write, reads what the record says now.
     async fn catch_up_after(&mut self, error: ClusterError, tries: u32) -> Result<(), RecordError> {
         let is_conflict = matches!(error, ClusterError::Conflict { .. });
-        if tries >= TRIES || !(is_conflict || error.leaves_the_outcome_open()) {
+        // A full store is not emptied in seconds; whether this write was made, the next runner sees.
+        let is_hopeless = matches!(error, ClusterError::StoreFull { .. });
+        if tries >= TRIES || is_hopeless || !(is_conflict || error.leaves_the_outcome_open()) {
             return Err(error.into());
         }
         if !is_conflict {

@@ -1,4 +1,5 @@
 use crate::{
+    cluster::ClusterError,
     door::{Door, DoorError, RecordError},
     plan::{Plan, Purpose},
     step::{Step, StepError},
@@ -14,6 +15,9 @@ pub const PAUSED: u8 = 11;
 
 /// What the record says of such a run; other ends may have the same exit code.
 pub const ASKED_TO_PAUSE: &str = "a pause was asked for";
+
+/// A run waits for room in the store of the API server, as it waits for a node.
+const STORE_FULL: u8 = 4;
 
 /// How a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +76,10 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
             voice.tell(Event::RunFinished { run, exit: 0, requests: cluster.requests() });
             Ok(Ending::Finished)
         }
-        Err(source) => Err(RunError { run, step: "finish".to_owned(), exit: 1, source: source.into() }),
+        Err(source) => {
+            let source = StepError::from(source);
+            Err(RunError { run, step: "finish".to_owned(), exit: exit_of(plan, &source), source })
+        }
     }
 }
 
@@ -91,11 +98,17 @@ fn unrecorded(error: &DoorError) {
 
 async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepError) -> RunError {
     let (run, exit) = (door.state().run.clone(), exit_of(plan, &source));
-    let why = source.to_string();
+    let why = reason(&source);
     let (source, exit, why) = match door.stop(exit, &why).await {
         // Who has the run by now explains whatever else was found.
         Err(lost @ DoorError::Record(RecordError::Lost { .. })) => {
             (StepError::from(lost), 8, "another runner has it".to_owned())
+        }
+        // So does a store that takes no writes: no node gets ready, and no wait comes to its end.
+        Err(full) if is_full(full.refusal()) && !is_full(source.refusal()) => {
+            let full = StepError::from(full);
+            let why = format!("{}; so {why}", reason(&full));
+            (full, STORE_FULL, why)
         }
         Err(other) => {
             unrecorded(&other);
@@ -105,6 +118,15 @@ async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepEr
     };
     voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run: run.clone(), exit, why });
     RunError { run, step: step.to_owned(), exit, source }
+}
+
+/// A full store says more than what could not be written to it.
+fn reason(error: &StepError) -> String {
+    error.refusal().filter(|refusal| is_full(Some(refusal))).map_or_else(|| error.to_string(), ClusterError::to_string)
+}
+
+fn is_full(error: Option<&ClusterError>) -> bool {
+    matches!(error, Some(ClusterError::StoreFull { .. }))
 }
 
 /// A rollback that cannot go on by itself leaves a cluster that nobody planned: a person must look.
@@ -127,8 +149,16 @@ fn exit_of(plan: &Plan, error: &StepError) -> u8 {
 
 /// The exit code that a script can act on.
 fn exit_code(error: &StepError) -> u8 {
-    use crate::{cluster::ClusterError, door::ChangeError};
-    let of_cluster = |error: &ClusterError| if error.is_about_access() { 15 } else { 1 };
+    use crate::door::ChangeError;
+    let of_cluster = |error: &ClusterError| {
+        if is_full(Some(error)) {
+            STORE_FULL
+        } else if error.is_about_access() {
+            15
+        } else {
+            1
+        }
+    };
     match error {
         StepError::Drift(_) | StepError::SourceChanged { .. } => 13,
         StepError::Door(DoorError::Change(ChangeError::Drift(_))) => 13,

@@ -11,6 +11,9 @@ pub struct EtcdFacts {
     pub cluster: String,
     pub version: String,
     pub members: Vec<String>,
+    /// What etcd says of itself when it is not well: an alarm that it raised, such as NOSPACE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<String>,
     pub endpoints: Vec<String>,
     /// Endpoints that do not answer, and why.
     pub silent: BTreeMap<String, String>,

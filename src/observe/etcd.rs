@@ -100,6 +100,7 @@ pub(super) async fn etcd_facts(cluster: &Cluster) -> Result<Option<EtcdFacts>, C
         cluster: connection.cluster,
         version: connection.version,
         members: connection.members.into_iter().map(|member| member.name).collect(),
+        alarm: etcd.alarm().await.map_err(ClusterError::of_key)?,
         endpoints: connection.endpoints,
         silent: connection.silent.into_iter().collect(),
         is_chosen: cluster.is_etcd_chosen(),

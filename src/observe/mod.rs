@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     cluster::{Cluster, ClusterError, Right},
-    inventory::{ClusterFacts, Datastore, Install, Inventory, NamespaceFacts, NodeFacts, PodFacts, Stored},
+    inventory::{ClusterFacts, Datastore, Fact, Install, Inventory, NamespaceFacts, NodeFacts, PodFacts, Stored},
     resource::{Kind, Live, ObjectRef},
     runbook::Catalogue,
 };
@@ -72,7 +72,7 @@ pub async fn inventory(
         rights_missing: rights::missing(cluster, &rights::write_rights(cluster, &installs).await?).await?,
         owners: owners::owners(cluster, &objects, &installs).await?,
         installs,
-        etcd: etcd::etcd_facts(cluster).await?,
+        etcd: etcd::etcd_facts(cluster).await?.map(Fact::Known),
     })
 }
 

@@ -36,6 +36,9 @@ pub struct Request {
     pub batch: Option<usize>,
     pub ready_within_seconds: Option<u64>,
     pub stable_for_seconds: Option<u64>,
+    /// Whether a snapshot of etcd's v3 keys is kept beside the backup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_etcd_snapshot: bool,
 }
 
 /// Where a run shall lead.
@@ -295,13 +298,13 @@ fn draft(materials: &Materials<'_>, runbook: &Runbook) -> Result<Drafted, PlanEr
 
 fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedStep]) -> Result<Draft, PlanError> {
     match step.step {
-        StepKind::BackUp => Ok(steps::back_up(materials.installed.datastore)),
+        StepKind::BackUp => Ok(steps::back_up(materials.installed.datastore, materials.request)),
         StepKind::PullImages => steps::pull_images(materials, &step.parameters),
         StepKind::ConvertPolicies => Ok(steps::convert_policies(materials)),
         StepKind::CopyResources => Ok(steps::copy_resources(materials)),
         StepKind::ReplaceControllers => Ok(steps::replace_controllers(materials)),
         StepKind::ApplyManifests => Ok(steps::apply_manifests(materials, earlier)),
-        StepKind::RemoveLeftovers => Ok(steps::remove_leftovers(materials.inventory.etcd.as_ref())),
+        StepKind::RemoveLeftovers => Ok(steps::remove_leftovers(materials.inventory.known_etcd())),
         StepKind::RollNodes => steps::roll_nodes(materials, &step.parameters, earlier),
         StepKind::Verify => Ok(steps::verify(materials, earlier)),
     }

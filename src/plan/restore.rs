@@ -301,7 +301,8 @@ fn steps_of(compared: &[Compared], daemon_set: &ObjectRef, inventory: &Inventory
     if changes.is_empty() {
         return Vec::new();
     }
-    let (count, Draft { desired, summary, .. }) = (changes.len(), steps::back_up(datastore_of(inventory)));
+    let drafted = steps::back_up(datastore_of(inventory), &Request::default());
+    let (count, Draft { desired, summary, .. }) = (changes.len(), drafted);
     let step = |name: &str, phase: &str, summary: String, undo: Undo, desired: Desired| PlannedStep {
         name: name.to_owned(),
         phase: phase.to_owned(),

@@ -22,7 +22,7 @@ pub fn discovery(inventory: &Inventory, width: u16) -> String {
     }
     lines.push(data(inventory));
     lines.push(policies(inventory));
-    lines.extend(inventory.etcd.iter().flat_map(super::etcd::lines));
+    lines.extend(inventory.etcd.iter().flat_map(super::etcd::found));
     let rows = inventory.nodes.iter().map(|node| {
         let pod = node.pod.as_ref();
         let state = [

@@ -1,8 +1,19 @@
 use super::text::clean;
-use crate::{backup::EtcdSource, inventory::EtcdFacts};
+use crate::{
+    backup::EtcdSource,
+    inventory::{EtcdFacts, Fact},
+};
+
+/// What is known of the etcd of Calico's own data.
+pub(super) fn found(etcd: &Fact<EtcdFacts>) -> Vec<String> {
+    match etcd {
+        Fact::Known(etcd) => lines(etcd),
+        Fact::Unknown { why } => vec![one_line(&format!("etcd       not known: {why}"))],
+    }
+}
 
 /// The etcd of Calico's own data, and what is odd in it.
-pub(super) fn lines(etcd: &EtcdFacts) -> Vec<String> {
+fn lines(etcd: &EtcdFacts) -> Vec<String> {
     let EtcdFacts { cluster, version, members, endpoints, silent, keys, ready, calico_version, .. } = etcd;
     let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "not there".to_owned());
     let mut lines = vec![
@@ -10,6 +21,7 @@ pub(super) fn lines(etcd: &EtcdFacts) -> Vec<String> {
         format!("           endpoints {}", endpoints.join(", ")),
     ];
     lines.extend(silent.iter().map(|(endpoint, why)| format!("           silent: {endpoint} ({why})")));
+    lines.extend(etcd.alarm.iter().map(|text| format!("           alarm: {text}")));
     lines.push(format!("           CalicoVersion {} · Ready {}", said(calico_version), said(ready)));
     let counts: Vec<String> = keys.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     lines.push(format!("Keys       {}: {}", keys.values().sum::<usize>(), counts.join(", ")));

@@ -1,6 +1,6 @@
 //! Everything that the plan touches, written down and read back before anything is changed.
 
-use super::{Step, StepError, backup_directory};
+use super::{Step, StepError, backup_directory, snapshot::keep_snapshot};
 use crate::{
     backup::{self, BackupError, Drilled},
     door::{BackupPlace, Door},
@@ -17,7 +17,9 @@ pub(super) async fn take(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Res
         write(step.plan, door).await?;
     }
     let drilled = check_backup(step.plan, &directory)?;
-    let claim = format!("{} objects are backed up and were read back", drilled.manifest.objects());
+    let snapshot = drilled.manifest.etcd_snapshot.as_ref().map(|snapshot| format!("; {}", snapshot.words()));
+    let objects = drilled.manifest.objects();
+    let claim = format!("{objects} objects are backed up and were read back{}", snapshot.unwrap_or_default());
     let facts = drilled.manifest.files.iter().map(|entry| format!("{} {} {}", entry.file, entry.objects, entry.sha256));
     door.note(News::Proven { step: name.clone(), claim: claim.clone(), facts: facts.collect() })?;
     voice.tell(Event::Proven { step: name.clone(), claim });
@@ -30,9 +32,13 @@ async fn write(plan: &Plan, door: &mut Door) -> Result<(), StepError> {
         plan.changes().map(|change| change.object.clone()).chain([plan.daemon_set.clone()]).collect();
     objects.sort();
     objects.dedup();
-    let archive = backup::collect(&door.cluster, &plan.cluster.uid, &objects).await?;
+    let mut archive = backup::collect(&door.cluster, &plan.cluster.uid, &objects).await?;
     for (file, content) in &archive.files {
         door.write_file(&format!("backup/{file}"), content)?;
+    }
+    if plan.request.wants_etcd_snapshot {
+        let kept = keep_snapshot(&door.cluster, &door.files, "backup", &door.faults).await?;
+        archive.manifest.etcd_snapshot = Some(kept);
     }
     // The manifest comes last: a backup without one was never finished.
     Ok(door.write_file(&format!("backup/{}", backup::MANIFEST), archive.manifest.to_text().as_bytes())?)

@@ -10,6 +10,7 @@ mod objects;
 mod order;
 mod pull;
 mod roll;
+mod snapshot;
 mod tidy;
 mod verify;
 
@@ -23,6 +24,7 @@ pub use objects::{State, pending, state_of};
 pub use order::planned_moves;
 pub use pull::{PullError, planned_pull};
 pub use roll::RollError;
+pub use snapshot::{SnapshotError, keep_snapshot};
 pub use tidy::planned_uncordons;
 pub use verify::{Claim, claims, nodes_run_the_release};
 
@@ -63,6 +65,23 @@ pub enum StepError {
     SourceChanged { object: ObjectRef },
     #[error("{} claims do not hold", .0.len())]
     NotProven(Vec<Claim>),
+}
+
+impl StepError {
+    /// What the cluster, or the etcd of Calico's data, refused, if that is what it is about.
+    pub fn refusal(&self) -> Option<&ClusterError> {
+        match self {
+            StepError::Door(error) => error.refusal(),
+            StepError::Cluster(error) => Some(error),
+            StepError::Drift(_)
+            | StepError::Pull(_)
+            | StepError::Roll(_)
+            | StepError::Backup(_)
+            | StepError::NotYet { .. }
+            | StepError::SourceChanged { .. }
+            | StepError::NotProven(_) => None,
+        }
+    }
 }
 
 /// How long a server may take to establish a definition, or a controller to see a change.

@@ -31,6 +31,15 @@ async fn a_server_that_wants_our_certificate_says_so_and_takes_it() {
 }
 
 #[tokio::test]
+async fn our_certificate_that_is_no_longer_valid_is_told_from_one_of_the_server() {
+    let client_certificate = CertificateFault::Expired;
+    let setup = EtcdSetup { wants_client_certificates: true, client_certificate, ..EtcdSetup::default() };
+    let etcd = CalicoEtcd::start(setup).unwrap();
+    let error = refused(&with_certificate(&etcd)).await;
+    assert!(matches!(error, EtcdError::Tls { problem: TlsProblem::OurCertificate(_), .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_told_from_a_user_who_may_only_read() {
     let etcd = CalicoEtcd::start(EtcdSetup { has_users: true, ..EtcdSetup::default() }).unwrap();
     etcd.put("/calico/v1/Ready", b"true").unwrap();

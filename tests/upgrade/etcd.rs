@@ -10,23 +10,23 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, Ran, lab, small, upgrade};
 
-const LEFTOVER: &str = "/calico/v1/policy/tier/default/policy/k8s-policy-no-match";
+pub const LEFTOVER: &str = "/calico/v1/policy/tier/default/policy/k8s-policy-no-match";
 const DAEMON_SET: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets/calico-node";
-const CONFIG_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/calico-config";
+pub const CONFIG_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/calico-config";
 
 /// An etcd with worn-in keys.
-fn etcd(setup: EtcdSetup) -> CalicoEtcd {
+pub fn etcd(setup: EtcdSetup) -> CalicoEtcd {
     let etcd = CalicoEtcd::start(setup).unwrap();
     etcd.load(&worn_in_keys()).unwrap();
     etcd
 }
 
-fn joined(endpoints: Vec<String>) -> String {
+pub fn joined(endpoints: Vec<String>) -> String {
     endpoints.join(",")
 }
 
 /// A runbook that removes leftovers on the Kubernetes datastore too.
-fn runbook(lab: &Lab) -> PathBuf {
+pub fn runbook(lab: &Lab) -> PathBuf {
     let text = include_str!("../../runbooks/v2.6.yaml");
     let step = "    step: remove-leftovers\n    when:\n      - {datastore: ";
     assert!(text.contains(step));
@@ -36,7 +36,7 @@ fn runbook(lab: &Lab) -> PathBuf {
 }
 
 /// The upgrade, told of an etcd.
-fn with_etcd(lab: &Lab, etcd: &CalicoEtcd, arguments: &[&str]) -> std::process::Command {
+pub fn with_etcd(lab: &Lab, etcd: &CalicoEtcd, arguments: &[&str]) -> std::process::Command {
     let mut command = lab.command(arguments);
     command.env("CALICO_UPGRADER_DATASTORE", "etcdv2");
     command.env("CALICO_UPGRADER_ETCD_ENDPOINTS", joined(etcd.endpoints()));
@@ -49,7 +49,7 @@ fn upgrade_with(lab: &Lab, etcd: &CalicoEtcd) -> std::process::Command {
     command
 }
 
-fn without_leftover(mut keys: BTreeMap<String, (String, u64)>) -> BTreeMap<String, (String, u64)> {
+pub fn without_leftover(mut keys: BTreeMap<String, (String, u64)>) -> BTreeMap<String, (String, u64)> {
     assert!(keys.remove(LEFTOVER).is_some());
     keys
 }
@@ -149,9 +149,10 @@ fn an_install_on_etcd_says_itself_where_its_etcd_is() {
     let (lab, etcd) = (lab(Kubernetes::V1_34, small(Release::V2_5_1)), etcd(setup));
     point_to_etcd(&lab, &etcd);
     let json = lab.tool(&["discover", "-o", "json"]).exits(0).json();
-    assert_eq!(json["etcd"]["endpoints"], json!(etcd.secure_endpoints()));
-    assert_eq!((&json["etcd"]["calico_version"], &json["etcd"]["ready"]), (&json!("v2.5.1"), &json!("true")));
-    assert_eq!(json["etcd"]["leftovers"][0]["object"]["name"], LEFTOVER);
+    assert_eq!(json["etcd"]["known"]["endpoints"], json!(etcd.secure_endpoints()));
+    let known = &json["etcd"]["known"];
+    assert_eq!((&known["calico_version"], &known["ready"]), (&json!("v2.5.1"), &json!("true")));
+    assert_eq!(known["leftovers"][0]["object"]["name"], LEFTOVER);
     lab.tool(&["discover"]).exits(0).says("left behind by an old controller").says("Keys       ");
     // The custom resources of the cluster are there as well, and nobody said which of the two counts.
     lab.tool(&["check", "CU-C021"]).exits(3).says("two datastores");

@@ -24,6 +24,9 @@ pub const NODES: usize = 3;
 /// Control planes of each Kubernetes version: cases run side by side, each alone on one of them.
 const PLANES: usize = 2;
 
+/// Room for a worn-in cluster and its upgrade, and little more.
+const SMALL_STORE: u64 = 128 << 20;
+
 /// A control plane that cases share, with the clusters that were laid out on it before.
 struct Plane {
     plane: ControlPlane,
@@ -36,6 +39,7 @@ pub struct Lab {
     shared: MutexGuard<'static, Option<Plane>>,
     name: String,
     state: TempDir,
+    has_small_store: bool,
     /// The etcd of an install that keeps its data there.
     etcd: Option<CalicoEtcd>,
 }
@@ -46,8 +50,17 @@ pub fn small(release: Release) -> WornIn {
 
 /// Takes a control plane for one case, with the worn-in cluster as it was laid out.
 pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
-    let mut shared = free_place(kubernetes);
-    let plane = shared.get_or_insert_with(|| start(kubernetes));
+    take(kubernetes, cluster, false)
+}
+
+/// The same on a control plane of its own, whose store can be filled.
+pub fn lab_with_small_store(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
+    take(kubernetes, cluster, true)
+}
+
+fn take(kubernetes: Kubernetes, cluster: WornIn, has_small_store: bool) -> Lab {
+    let mut shared = free_place(kubernetes, has_small_store);
+    let plane = shared.get_or_insert_with(|| start(kubernetes, has_small_store));
     let name = format!("{}-{}-{}", cluster.release.name(), cluster.flavour.name(), cluster.size.name());
     if !plane.worn_in.contains_key(&name) {
         plane.plane.restore(&plane.empty).unwrap();
@@ -56,18 +69,14 @@ pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
         plane.worn_in.insert(name.clone(), snapshot);
     }
     plane.plane.restore(&plane.worn_in[&name]).unwrap();
-    Lab { shared, name, state: tempfile::tempdir().unwrap(), etcd: etcd_of(cluster) }
+    Lab { shared, name, state: tempfile::tempdir().unwrap(), has_small_store, etcd: etcd_of(cluster) }
 }
 
 /// Waits for a place of a control plane. One that was started is taken rather than one that was not.
-fn free_place(kubernetes: Kubernetes) -> MutexGuard<'static, Option<Plane>> {
-    static OLD: [Mutex<Option<Plane>>; PLANES] = [const { Mutex::new(None) }; PLANES];
-    static NEW: [Mutex<Option<Plane>>; PLANES] = [const { Mutex::new(None) }; PLANES];
+fn free_place(kubernetes: Kubernetes, has_small_store: bool) -> MutexGuard<'static, Option<Plane>> {
+    static PLACES: [[Mutex<Option<Plane>>; PLANES]; 4] = [const { [const { Mutex::new(None) }; PLANES] }; 4];
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let places = match kubernetes {
-        Kubernetes::V1_8 => &OLD,
-        Kubernetes::V1_34 => &NEW,
-    };
+    let places = &PLACES[usize::from(kubernetes == Kubernetes::V1_8) + 2 * usize::from(has_small_store)];
     // A case that failed leaves a cluster that the next one takes back anyway.
     let free = places.iter().find_map(|place| match place.try_lock() {
         Ok(guard) => Some(guard),
@@ -90,8 +99,9 @@ fn etcd_of(cluster: WornIn) -> Option<CalicoEtcd> {
     }
 }
 
-fn start(kubernetes: Kubernetes) -> Plane {
-    let plane = ControlPlane::start(kubernetes).unwrap();
+fn start(kubernetes: Kubernetes, has_small_store: bool) -> Plane {
+    let small = || ControlPlane::start_with_store_of(kubernetes, SMALL_STORE);
+    let plane = if has_small_store { small() } else { ControlPlane::start(kubernetes) }.unwrap();
     plane.add_node_count(NODES).unwrap();
     let empty = plane.snapshot().unwrap();
     Plane { plane, empty, worn_in: BTreeMap::new() }
@@ -102,6 +112,15 @@ impl Deref for Lab {
 
     fn deref(&self) -> &ControlPlane {
         &self.plane().plane
+    }
+}
+
+/// A full store is of no use to the next case.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.has_small_store {
+            *self.shared = None;
+        }
     }
 }
 

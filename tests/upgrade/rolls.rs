@@ -63,7 +63,7 @@ fn a_pause_waits_for_the_node_in_hand_and_leaves_no_cordon() {
     lab.tool(&upgrade("resume")).exits(0);
 }
 
-fn wait_for_cordon(lab: &Lab, node: &str) {
+pub fn wait_for_cordon(lab: &Lab, node: &str) {
     let is_cordoned = || lab.api().get(&format!("/api/v1/nodes/{node}")).unwrap()["spec"]["unschedulable"] == true;
     harness::wait_until("the node to be cordoned", std::time::Duration::from_secs(60), || {
         Ok(if is_cordoned() { harness::Seen::Yes(()) } else { harness::Seen::NotYet("not cordoned".to_owned()) })

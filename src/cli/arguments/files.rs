@@ -17,6 +17,9 @@ pub enum BackupAction {
         /// The directory to make [default: a new one in the state directory]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// Keep a snapshot of etcd's v3 keys beside it; it holds none of Calico's keys, which the backup has
+        #[arg(long, env = "CALICO_UPGRADER_ETCD_SNAPSHOT")]
+        etcd_snapshot: bool,
     },
     /// List the backups of the state directory
     List,

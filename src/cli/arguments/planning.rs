@@ -62,6 +62,9 @@ pub struct Planning {
     /// How long a new pod must stay ready before the next node, like 90s
     #[arg(long, value_name = "DURATION", env = "CALICO_UPGRADER_STABLE_FOR")]
     pub stable_for: Option<String>,
+    /// Keep a snapshot of etcd's v3 keys beside the backup; it holds none of Calico's keys, which the backup has
+    #[arg(long, env = "CALICO_UPGRADER_ETCD_SNAPSHOT")]
+    pub etcd_snapshot: bool,
 }
 
 impl Planning {
@@ -83,6 +86,7 @@ impl Planning {
             ("--batch", self.batch.is_some()),
             ("--ready-within", self.ready_within.is_some()),
             ("--stable-for", self.stable_for.is_some()),
+            ("--etcd-snapshot", self.etcd_snapshot),
         ];
         let variable = |flag: &str| format!("CALICO_UPGRADER_{}", flag[2..].replace('-', "_").to_uppercase());
         let typed = |(flag, is_given): &(&str, bool)| *is_given && std::env::var_os(variable(flag)).is_none();

@@ -20,7 +20,7 @@ pub(super) use resources::copy_resources;
 pub(super) use restart::READS;
 pub(super) use roll::{node_image_of, roll_nodes, verify};
 
-use super::{Desired, Kept, PlanError};
+use super::{Desired, Kept, PlanError, Request};
 use crate::{check::Finding, inventory::Datastore};
 
 /// A step as drafted: what it wants, or why there is nothing to do.
@@ -40,12 +40,13 @@ impl Draft {
 }
 
 /// Everything that the plan touches, and all of Calico's data that is in the cluster.
-pub(super) fn back_up(datastore: Datastore) -> Draft {
-    let summary = match datastore {
+pub(super) fn back_up(datastore: Datastore, request: &Request) -> Draft {
+    let what = match datastore {
         Datastore::Kubernetes => "every object that the plan touches, and all of Calico's data",
         Datastore::Etcd => "every object that the plan touches, and every key of Calico's in etcd",
     };
-    Draft { desired: Some(Desired::BackUp), summary: summary.to_owned(), ..Draft::default() }
+    let extra = if request.wants_etcd_snapshot { ", and a snapshot of etcd's v3 keys" } else { "" };
+    Draft { desired: Some(Desired::BackUp), summary: format!("{what}{extra}"), ..Draft::default() }
 }
 
 /// Reads a duration of a runbook.

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use rustix::process::{Pid, Resource, Rlimit};
 use serde_json::{Value, json};
 
 use crate::api;
 use crate::binaries::Binaries;
-use crate::error::{HarnessError, Result};
+use crate::error::{HarnessError, Result, Trying};
 use crate::etcd_certificates::{self as certificates, Fault};
 use crate::servers::{Ports, Server};
 use crate::supervisor::Supervisor;
@@ -34,9 +36,13 @@ pub struct EtcdSetup {
     /// Clients must show a certificate of its authority.
     pub wants_client_certificates: bool,
     pub certificate: Fault,
+    /// What is wrong with the certificate of clients.
+    pub client_certificate: Fault,
     /// Users count, and those without a name may do nothing.
     pub has_users: bool,
     pub serves_v2: bool,
+    /// The JSON form of the v3 API.
+    pub serves_gateway: bool,
 }
 
 impl Default for EtcdSetup {
@@ -45,8 +51,10 @@ impl Default for EtcdSetup {
             members: 1,
             wants_client_certificates: false,
             certificate: Fault::None,
+            client_certificate: Fault::None,
             has_users: false,
             serves_v2: true,
+            serves_gateway: true,
         }
     }
 }
@@ -63,6 +71,7 @@ struct Member {
     folder: PathBuf,
     ports: Ports,
     command: Vec<String>,
+    process: AtomicU32,
 }
 
 impl CalicoEtcd {
@@ -76,9 +85,10 @@ impl CalicoEtcd {
         for (index, ports) in ports.iter().enumerate() {
             let supervisor = Supervisor::start()?;
             let folder = supervisor.folder().to_owned();
-            certificates::write(&folder, setup.certificate)?;
+            certificates::write(&folder, setup.certificate, setup.client_certificate)?;
             let command = command(&program, index, *ports, &folder.display().to_string(), &peers.join(","), setup);
-            members.push(Member { supervisor: Mutex::new(supervisor), folder, ports: *ports, command });
+            let (supervisor, process) = (Mutex::new(supervisor), AtomicU32::new(0));
+            members.push(Member { supervisor, folder, ports: *ports, command, process });
         }
         let mut etcd = CalicoEtcd { members, agent: api::agent(None), authorization: None };
         for member in 0..setup.members {
@@ -124,7 +134,48 @@ impl CalicoEtcd {
 
     pub fn start_member(&self, member: usize) -> Result<()> {
         let command = &self.members[member].command;
-        self.supervisor(member, |supervisor| supervisor.start_server(Server::Etcd, command)).map(drop)
+        let process = self.supervisor(member, |supervisor| supervisor.start_server(Server::Etcd, command))?;
+        self.members[member].process.store(process, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Makes a member hang: it keeps its connections and answers nothing.
+    pub fn freeze_member(&self, member: usize) -> Result<()> {
+        self.supervisor(member, |supervisor| supervisor.signal_server(Server::Etcd, "STOP"))
+    }
+
+    /// Lets a member that hangs go on; one that was ended stays so.
+    pub fn thaw_member(&self, member: usize) -> Result<()> {
+        self.supervisor(member, |supervisor| supervisor.signal_server(Server::Etcd, "CONT"))
+    }
+
+    /// Lets a member write nothing more to its files, as a full disk would; it ends at its next write.
+    pub fn fill_disk_of_member(&self, member: usize) -> Result<()> {
+        let process = self.members[member].process.load(Ordering::SeqCst);
+        let process = Pid::from_raw(process.cast_signed());
+        let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+        let limited = rustix::process::prlimit(process, Resource::Fsize, nothing);
+        limited.map(drop).map_err(std::io::Error::from).trying(|| "limit the files of an etcd".to_owned())
+    }
+
+    /// Gives the first member and its clients certificates of a new authority; those from before count no more.
+    pub fn renew_certificates(&self) -> Result<()> {
+        self.stop_member(0)?;
+        certificates::write(&self.members[0].folder, Fault::None, Fault::None)?;
+        self.start_member(0)?;
+        self.wait_until_healthy()
+    }
+
+    /// Raises the alarm of an etcd that is full.
+    pub fn raise_no_space(&self) -> Result<()> {
+        let alarm = json!({"action": "ACTIVATE", "memberID": "1", "alarm": "NOSPACE"});
+        self.call("POST", "/v3/maintenance/alarm", Some(&alarm.to_string())).map(drop)
+    }
+
+    /// Writes a key of the v3 API.
+    pub fn put_v3(&self, key: &str, value: &[u8]) -> Result<()> {
+        let pair = json!({"key": BASE64_STANDARD.encode(key), "value": BASE64_STANDARD.encode(value)});
+        self.call("POST", "/v3/kv/put", Some(&pair.to_string())).map(drop)
     }
 
     fn supervisor<T>(&self, member: usize, command: impl FnOnce(&mut Supervisor) -> Result<T>) -> Result<T> {
@@ -214,7 +265,8 @@ impl CalicoEtcd {
         Ok(())
     }
 
-    fn wait_until_healthy(&self) -> Result<()> {
+    /// Waits until the members that run have a leader.
+    pub fn wait_until_healthy(&self) -> Result<()> {
         wait_until("an etcd with a leader", START_LIMIT, || {
             Ok(match self.call("GET", "/health", None) {
                 Ok(answer) if answer["health"] == "true" => Seen::Yes(()),
@@ -231,8 +283,11 @@ impl CalicoEtcd {
     /// Asks the first member that runs.
     fn ask(&self, method: &'static str, path: &str, body: Option<&str>) -> Result<String> {
         let refused = |message: String| HarnessError::Etcd { path: method, message: format!("{path}: {message}") };
-        let content =
-            if path.starts_with("/v2/auth") { "application/json" } else { "application/x-www-form-urlencoded" };
+        let content = if path.starts_with("/v2/auth") || path.starts_with("/v3") {
+            "application/json"
+        } else {
+            "application/x-www-form-urlencoded"
+        };
         let mut last = refused("no member answers".to_owned());
         for endpoint in self.endpoints() {
             let mut request = ureq::http::Request::builder()
@@ -279,6 +334,9 @@ fn command(program: &str, index: usize, ports: Ports, folder: &str, peers: &str,
     if setup.wants_client_certificates {
         command.push("--client-cert-auth".to_owned());
         command.push(format!("--trusted-ca-file={folder}/{}", certificates::AUTHORITY));
+    }
+    if !setup.serves_gateway {
+        command.push("--enable-grpc-gateway=false".to_owned());
     }
     if setup.serves_v2 {
         command.push("--enable-v2".to_owned());

@@ -74,22 +74,31 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts everything and waits until it works.
     pub fn start(kubernetes: Kubernetes) -> Result<Self> {
+        Self::start_with(kubernetes, None)
+    }
+
+    /// The same with a store that is soon full: at this size in bytes.
+    pub fn start_with_store_of(kubernetes: Kubernetes, bytes: u64) -> Result<Self> {
+        Self::start_with(kubernetes, Some(bytes))
+    }
+
+    fn start_with(kubernetes: Kubernetes, store_limit: Option<u64>) -> Result<Self> {
         let binaries = Binaries::find(kubernetes)?;
         let mut attempts = 1;
         loop {
-            match Self::start_once(kubernetes, &binaries) {
+            match Self::start_once(kubernetes, &binaries, store_limit) {
                 Err(error) if attempts < START_ATTEMPTS && lost_a_port(&error) => attempts += 1,
                 outcome => return outcome,
             }
         }
     }
 
-    fn start_once(kubernetes: Kubernetes, binaries: &Binaries) -> Result<Self> {
+    fn start_once(kubernetes: Kubernetes, binaries: &Binaries, store_limit: Option<u64>) -> Result<Self> {
         let supervisor = Supervisor::start()?;
         let folder = supervisor.folder().to_owned();
         let ports = Ports::free()?;
         let authority = write_files(&folder, ports, kubernetes)?;
-        let setup = Setup { kubernetes, binaries, folder: &folder, ports };
+        let setup = Setup { kubernetes, binaries, folder: &folder, ports, store_limit };
         let plane = ControlPlane {
             kubernetes,
             api: Api::new(&ports.api_endpoint(), &authority, User::Admin.token()),
@@ -212,6 +221,16 @@ impl ControlPlane {
                 Err(error) => Seen::NotYet(error.to_string()),
             })
         })
+    }
+
+    /// Fills the store until it takes no more writes.
+    pub fn fill_store(&self) -> Result<()> {
+        self.etcd.fill()
+    }
+
+    /// Makes room in a full store, so that it takes writes again.
+    pub fn make_room(&self) -> Result<()> {
+        self.etcd.make_room()
     }
 
     pub(crate) fn etcd(&self) -> &Etcd {

@@ -13,6 +13,10 @@ const FIRST: &str = "/registry/";
 // The first key behind all that begin with `/registry/`.
 const END: &str = "/registry0";
 const PAGE: usize = 2000;
+/// What fills a store: one key, written again and again.
+const JUNK: &[u8] = b"/junk";
+const JUNK_SIZE: usize = 16 << 20;
+const JUNK_LIMIT: usize = 64;
 
 /// Keys and the revision of the store at which each was last written.
 pub type Revisions = BTreeMap<String, u64>;
@@ -92,6 +96,32 @@ impl Etcd {
             return Ok(number(&answer["header"]["revision"]));
         }
         Err(HarnessError::Etcd { path: "/v3/kv/txn", message: answer.to_string() })
+    }
+
+    /// Fills the store until it refuses every write, as that of a cluster that grew too large does.
+    pub fn fill(&self) -> Result<()> {
+        let put = json!({"key": encoded(JUNK), "value": encoded(&vec![0; JUNK_SIZE])});
+        for _ in 0..JUNK_LIMIT {
+            match self.post("/v3/kv/put", &put) {
+                Ok(_) => {}
+                Err(HarnessError::Etcd { message, .. }) if message.contains("database space exceeded") => return Ok(()),
+                Err(other) => return Err(other),
+            }
+        }
+        Err(HarnessError::Etcd { path: "/v3/kv/put", message: "the store takes more and more".to_owned() })
+    }
+
+    /// Does what an administrator does with a full store: removes what is not needed, compacts, defragments, disarms.
+    pub fn make_room(&self) -> Result<()> {
+        self.post("/v3/kv/deleterange", &json!({"key": encoded(JUNK)}))?;
+        self.post("/v3/kv/compaction", &json!({"revision": self.revision()?, "physical": true}))?;
+        self.post("/v3/maintenance/defragment", &json!({}))?;
+        let raised = self.post("/v3/maintenance/alarm", &json!({"action": "GET"}))?;
+        for alarm in raised["alarms"].as_array().into_iter().flatten() {
+            let disarm = json!({"action": "DEACTIVATE", "memberID": alarm["memberID"], "alarm": alarm["alarm"]});
+            self.post("/v3/maintenance/alarm", &disarm)?;
+        }
+        Ok(())
     }
 
     fn post(&self, path: &'static str, body: &Value) -> Result<Value> {

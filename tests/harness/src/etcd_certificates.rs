@@ -18,7 +18,7 @@ pub const SERVER_KEY: &str = "etcd.key";
 pub const CLIENT: &str = "client.crt";
 pub const CLIENT_KEY: &str = "client.key";
 
-/// What is wrong with the certificate that an etcd shows.
+/// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fault {
     /// Nothing.
@@ -33,11 +33,11 @@ pub enum Fault {
 }
 
 /// Writes an authority, a server certificate for 127.0.0.1, a client certificate, and an authority that signed neither.
-pub fn write(folder: &Path, fault: Fault) -> Result<()> {
+pub fn write(folder: &Path, of_server: Fault, of_client: Fault) -> Result<()> {
     let (ours, other) = (authority("etcd")?, authority("another")?);
     let (server_key, client_key) = (KeyPair::generate()?, KeyPair::generate()?);
-    let server = server(fault)?.signed_by(&server_key, &ours)?;
-    let client = client()?.signed_by(&client_key, &ours)?;
+    let server = server(of_server)?.signed_by(&server_key, &ours)?;
+    let client = client(of_client).signed_by(&client_key, &ours)?;
     for (name, text) in [
         (AUTHORITY, ours.pem()),
         (OTHER_AUTHORITY, other.pem()),
@@ -67,18 +67,23 @@ fn server(fault: Fault) -> Result<CertificateParams> {
         Fault::None | Fault::Expired | Fault::NotYetValid => Ipv4Addr::LOCALHOST,
     };
     params.subject_alt_names.push(SanType::IpAddress(address.into()));
+    set_time(&mut params, fault);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
+}
+
+fn set_time(params: &mut CertificateParams, fault: Fault) {
     match fault {
         Fault::None | Fault::OtherName => {}
         Fault::Expired => params.not_after = date_time_ymd(2018, 1, 1),
         Fault::NotYetValid => params.not_before = date_time_ymd(4000, 1, 1),
     }
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    Ok(params)
 }
 
-fn client() -> Result<CertificateParams> {
+fn client(fault: Fault) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "calico");
+    set_time(&mut params, fault);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    Ok(params)
+    params
 }

@@ -78,6 +78,8 @@ pub struct Setup<'a> {
     pub binaries: &'a Binaries,
     pub folder: &'a Path,
     pub ports: Ports,
+    /// The size in bytes at which the store is full, if it is not etcd's own default.
+    pub store_limit: Option<u64>,
 }
 
 impl Setup<'_> {
@@ -110,7 +112,9 @@ impl Setup<'_> {
                 // A whole snapshot goes back in one transaction.
                 "--max-txn-ops=100000".to_owned(),
                 "--max-request-bytes=33554432".to_owned(),
-            ],
+            ]
+            .into_iter()
+            .chain(self.store_limit.map(|bytes| format!("--quota-backend-bytes={bytes}"))),
         )
     }
 
