@@ -32,7 +32,7 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
         Some(saved) => confirm_unchanged(session, &cluster, saved).await?,
         None => plan::make(session, &cluster, &arguments.planning).await?,
     };
-    if let Some(mode) = arguments.dry_run {
+    if let Some(mode) = arguments.trial.dry_run {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
     plan::show(session, &sealed, &inventory);
@@ -41,7 +41,7 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
     }
     check_phase(&sealed, arguments.until.as_deref())?;
     may_run(&inventory)?;
-    approve(arguments.yes, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
+    approve(arguments.consent.yes, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
     begin(session, home, &cluster, sealed, &inventory, arguments.until.as_deref()).await
 }
 

@@ -28,6 +28,8 @@ fn objects_that_another_tool_owns_stop_the_run_until_somebody_says_why_it_may_go
         for waiver in ["ignore", "ignore=", "ignore= ", "yes=it is paused"] {
             with(waiver).exits(64).says("needs a reason");
         }
+        let twin = [upgrade("run"), vec!["--ignore", "CU-C014=it is paused"]].concat();
+        lab.tool(&twin).exits(64).says("--gitops 'ignore=it is paused'");
         with("ignore=paused by CHG-7").exits(0).says("ignored: paused by CHG-7");
         assert!(lab.run_files().iter().any(|(path, text)| path.ends_with("plan.json") && text.contains("CHG-7")));
         assert_eq!(lab.api().get(path).unwrap()["metadata"]["labels"][key], value);

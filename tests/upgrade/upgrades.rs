@@ -142,6 +142,7 @@ fn a_saved_plan_runs_as_it_was_reviewed_or_not_at_all() {
     let file = lab.state().join("up.plan");
     let file = file.to_str().unwrap();
     lab.tool(&["plan", "--to", "v2.6", "--allow-untested", "--out", file, "--detailed-exitcode"]).exits(2);
+    lab.tool(&["run", "--dry-run", file]).exits(0).says("none made; the API server tried them");
     let path = "/api/v1/namespaces/kube-system/configmaps/calico-config";
     lab.api().merge_patch(path, &json!({"metadata": {"labels": {"someone": "was-here"}}})).unwrap();
     lab.tool(&["run", file, "--yes"]).exits(13).says("was-here");
