@@ -186,3 +186,43 @@ fn old_data_that_the_server_does_not_serve_beside_new_stops_every_way_with_what_
         }
     }
 }
+
+#[test]
+fn a_config_map_that_changes_alone_makes_only_those_new_that_read_what_changes() {
+    let catalogue = runbook::catalogue();
+    let on_etcd = |way: &Way| way.row() == "Calico v2.1 · etcd · Kubernetes v1.8" && way.flavour == Flavour::Networking;
+    let way = ways().into_iter().find(|way| on_etcd(way) && !way.is_kubeadm).expect("it is one of the ways");
+    let (latest, edition) = (Version::new(2, 6, 12), Edition::of(Datastore::Etcd, Flavour::Networking, false));
+    let target = runbook::target(&catalogue, latest, edition).expect("the program has it");
+    let is_config = |one: &Stored| one.object.kind == Kind::ConfigMap;
+    let new = |(object, document): &(ObjectRef, _)| Stored { object: object.clone(), document: Clone::clone(document) };
+    let new: Vec<Stored> = target.objects.iter().map(new).collect();
+    // Somebody did all but the ConfigMap by hand.
+    let mut inventory = way.inventory(&catalogue);
+    inventory.objects.retain(is_config);
+    inventory.objects.extend(new.iter().filter(|one| !is_config(one)).cloned());
+    inventory.installs[0].controllers =
+        target.references().into_iter().filter(|one| one.kind == Kind::Deployment).collect();
+    inventory.installs[0].node_image = "quay.io/calico/node:v2.6.12".to_owned();
+
+    let mark = "calico-upgrader/reads";
+    let changes: Vec<String> = made(&inventory)
+        .changes()
+        .map(|change| {
+            let is_marked = change.after.as_ref().is_some_and(|after| after.text().contains(mark));
+            format!("{}{}", change.object.kind, if is_marked { " with a mark" } else { "" })
+        })
+        .collect();
+    // The controllers read where etcd is, and nothing of the CNI configuration, which is all that changes.
+    assert_eq!(changes, ["ConfigMap", "DaemonSet with a mark"]);
+    assert!(made(&inventory).roll().is_some(), "no node is replaced");
+
+    inventory.objects = new;
+    assert!(made(&inventory).is_empty(), "nothing changes, and something starts anew");
+}
+
+fn made(inventory: &Inventory) -> plan::Plan {
+    let runbook = runbook::find("v2.6".parse().expect("a line")).expect("it is built in").expect("it can be read");
+    let request = Request { allow_untested: true, ..Request::default() };
+    plan::make(inventory, &runbook::catalogue(), &runbook, &request).expect("nothing speaks against it")
+}

@@ -85,20 +85,18 @@ const DEPLOYMENTS: &str = "/apis/apps/v1beta1/namespaces/kube-system/deployments
 #[test]
 fn an_object_of_ours_that_somebody_deletes_midway_stops_the_run_and_comes_again_afterwards() {
     let on_etcd = WornIn { flavour: Flavour::Etcd, ..small(Release::V2_5_1) };
-    for (kubernetes, cluster, path, name) in [
-        (
-            Kubernetes::V1_34,
-            small(Release::V2_2_1),
-            format!("{POLICIES}/payments/networkpolicies/default-deny"),
-            "default-deny",
-        ),
-        (Kubernetes::V1_8, on_etcd, format!("{DEPLOYMENTS}/calico-kube-controllers"), "calico-kube-controllers"),
-    ] {
+    let policy = format!("{POLICIES}/payments/networkpolicies/default-deny");
+    let controllers = format!("{DEPLOYMENTS}/calico-kube-controllers");
+    for (kubernetes, cluster, path) in
+        [(Kubernetes::V1_34, small(Release::V2_2_1), policy), (Kubernetes::V1_8, on_etcd, controllers)]
+    {
         let lab = lab(kubernetes, cluster);
-        // Longer than a run goes on without looking whether what it made is still there.
-        let run = at_a_node(&lab, &[upgrade("run"), vec!["--stable-for", "6s"]].concat());
+        // As long as a run goes on without looking whether what it made is still there. A node that never gets ready would
+        // keep the controllers from it as well.
+        let run = at_a_node(&lab, &[upgrade("run"), vec!["--stable-for", "5s"]].concat());
         lab.api().delete(&path).unwrap();
-        Ran::of(run.wait_with_output().unwrap()).exits(13).says(name).says("was deleted by someone else");
+        let stopped = Ran::of(run.wait_with_output().unwrap()).exits(13);
+        stopped.says(path.rsplit('/').next().unwrap()).says("was deleted by someone else");
         goes_on(&lab);
         assert!(lab.api().get(&path).is_ok(), "{path} is still gone");
     }
