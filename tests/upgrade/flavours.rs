@@ -44,6 +44,17 @@ fn every_flavour_reaches_v2_6_12_the_same_on_both_kubernetes_versions() {
     }
 }
 
+#[test]
+fn the_oldest_release_of_every_flavour_reaches_v2_6_12_too() {
+    for (kubernetes, release, flavour, edited) in [
+        (Kubernetes::V1_8, Release::V2_0_2, Flavour::Kubeadm, 16),
+        (Kubernetes::V1_34, Release::V2_1_5, Flavour::Kubeadm, 16),
+        (Kubernetes::V1_34, Release::V2_2_1, Flavour::CanalEtcd, 21),
+    ] {
+        upgrade_one(kubernetes, small(release, flavour), edited);
+    }
+}
+
 /// Upgrades a cluster, holds what must be true of every one, and answers what Calico is then.
 fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn, edited: usize) -> BTreeMap<String, Value> {
     let lab = lab(kubernetes, cluster);

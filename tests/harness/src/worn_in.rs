@@ -17,9 +17,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// A release of Calico that the fixtures hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// On etcd only, from a manifest without rights and with a pool that a Job made.
+    /// From a manifest without rights and, on etcd, with a pool that a Job made.
     V2_0_2,
-    /// On etcd only, from a manifest without rights.
+    /// From manifests without rights, but for the one for kubeadm.
     V2_1_5,
     /// Third party resources, and network policies that only count in annotated namespaces.
     V2_2_1,
