@@ -1,8 +1,9 @@
 use super::{
     Ended,
     arguments::{Check, Planning},
+    decide,
     failure::Failure,
-    session::{Session, Wanted, reason},
+    session::{Session, Wanted},
     terminal,
 };
 use crate::{
@@ -20,7 +21,7 @@ pub async fn check(session: &Session, arguments: &Check) -> Ended {
     if let Some(unknown) = arguments.ids.iter().find(|id| !CHECKS.iter().any(|(known, _)| known == id)) {
         return Err(Failure::usage(format!("there is no check `{unknown}`: see calico-upgrader check --list")));
     }
-    let reasons = arguments.ignore.iter().map(|text| reason(text)).collect::<Result<_, _>>()?;
+    let reasons = decide::reasons(&arguments.waivers)?;
     let mut findings = all_findings(session).await?;
     findings.retain(|finding| arguments.ids.is_empty() || arguments.ids.contains(&finding.id));
     check::ignore(&mut findings, &reasons);

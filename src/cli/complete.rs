@@ -37,7 +37,7 @@ pub async fn complete(session: &Session, arguments: &Complete) -> Ended {
         return Ok(0);
     }
     check_in_force(&cluster, &past.plan).await?;
-    if let Some(mode) = arguments.dry_run {
+    if let Some(mode) = arguments.trial.dry_run {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
     show(session, &sealed, &inventory);

@@ -1,18 +1,22 @@
 //! What the operator decided beforehand: the flags and the file of decisions, and a file to fill in.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     Ended,
-    arguments::Planning,
+    arguments::{Planning, Waivers},
     failure::Failure,
     session::{Session, Wanted},
     terminal,
 };
 use crate::{
+    check::CHECKS,
     cluster::Cluster,
     plan::{self, Choice, Preference, Preferences, Verdict, decisions},
 };
+
+/// The finding about other tools, which has a flag of its own.
+const OTHER_TOOLS: &str = "CU-C014";
 
 /// What --decisions, --keep and --take say together.
 pub fn preferences(planning: &Planning) -> Result<Preferences, Failure> {
@@ -39,10 +43,30 @@ fn read(path: &Path) -> Result<Preferences, Failure> {
     })
 }
 
+/// The findings to go on in spite of, by id, with the reason.
+pub fn reasons(waivers: &Waivers) -> Result<BTreeMap<String, String>, Failure> {
+    let ignored = waivers.ignore.iter().map(|text| ignored(text));
+    ignored.chain(waivers.gitops.iter().map(|text| gitops(text))).collect()
+}
+
+/// Reads `ID=REASON`; a waiver without a reason is none.
+fn ignored(text: &str) -> Result<(String, String), Failure> {
+    let wrong = || Failure::usage(format!("`--ignore {text}` needs a reason: write --ignore ID=REASON"));
+    let (id, reason) = text.split_once('=').filter(|(_, reason)| !reason.trim().is_empty()).ok_or_else(wrong)?;
+    if id == OTHER_TOOLS {
+        return Err(Failure::usage(format!("{id} is about other tools: write --gitops 'ignore={reason}'")));
+    }
+    if CHECKS.iter().any(|(known, _)| *known == id) {
+        Ok((id.to_owned(), reason.to_owned()))
+    } else {
+        Err(Failure::usage(format!("there is no check `{id}`: see calico-upgrader check --list")))
+    }
+}
+
 /// Reads `ignore=REASON`: the waiver of the finding about other tools.
-pub fn gitops(text: &str) -> Result<(String, String), Failure> {
+fn gitops(text: &str) -> Result<(String, String), Failure> {
     match text.split_once('=') {
-        Some(("ignore", reason)) if !reason.trim().is_empty() => Ok(("CU-C014".to_owned(), reason.to_owned())),
+        Some(("ignore", reason)) if !reason.trim().is_empty() => Ok((OTHER_TOOLS.to_owned(), reason.to_owned())),
         _ => Err(Failure::usage(format!("`--gitops {text}` needs a reason: write --gitops ignore=REASON"))),
     }
 }

@@ -340,5 +340,6 @@ fn lines(what: &str, object: &ObjectRef, differences: &[Difference]) -> Vec<Stri
     let line = |one: &Difference| {
         format!("{what}: {}: {} is now {}", one.path, text(&one.path, &one.wanted), text(&one.path, &one.found))
     };
-    differences.iter().take(12).map(line).collect()
+    // That the whole object came or went is said already.
+    differences.iter().filter(|one| !one.path.is_empty()).take(12).map(line).collect()
 }

@@ -36,7 +36,7 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
     let materials = known.materials(&contents, only.as_ref(), &named, &inventory);
     let compared = restore::compare(&materials);
     let sealed = Sealed::new(restore::make(&materials, &compared));
-    if let Some(mode) = arguments.dry_run {
+    if let Some(mode) = arguments.trial.dry_run {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
     show(session, &directory, &contents, &known, &compared, &sealed, arguments);
@@ -49,7 +49,7 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
     }
     may_restore(&cluster, &sealed.plan).await?;
     let count = changed(&compared).count();
-    run::approve(arguments.yes, &format!("Restore {count} objects on {}?", sealed.plan.cluster.server))?;
+    run::approve(arguments.consent.yes, &format!("Restore {count} objects on {}?", sealed.plan.cluster.server))?;
     run::begin(session, home, &cluster, sealed, &inventory, None).await
 }
 

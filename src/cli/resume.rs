@@ -18,7 +18,7 @@ pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
     };
     let state = door::Record::open(&cluster, &run).await?.state;
     terminal::chatter(&super::status::describe(&state));
-    approve(arguments.yes, "Go on?")?;
+    approve(arguments.consent.yes, "Go on?")?;
     let progress = progress::Screen::start(&session.global)?;
     let voice = progress.voice();
     let (switch, stop) = door::Stop::new();

@@ -34,12 +34,12 @@ pub async fn rollback(session: &Session, arguments: &Rollback) -> Ended {
         terminal::chatter_line(&format!("Run {}: nothing of it is left to take back.", past.state.run));
         return Ok(0);
     }
-    if let Some(mode) = arguments.dry_run {
+    if let Some(mode) = arguments.trial.dry_run {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
     show(session, &sealed, &inventory);
     may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
-    approve(arguments.yes, &format!("Take run {} back on {}?", past.state.run, sealed.plan.cluster.server))?;
+    approve(arguments.consent.yes, &format!("Take run {} back on {}?", past.state.run, sealed.plan.cluster.server))?;
     let started = start(session, &home, &cluster, &sealed, &inventory).await?;
     let (again, _) = past.plan(session, &cluster, arguments.to.as_deref()).await?;
     let Started { door, voice, progress } = match again.steps == sealed.plan.steps {

@@ -36,7 +36,7 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
         Some(saved) => confirm_unchanged(session, &cluster, saved).await?,
         None => plan::make(session, &cluster, &arguments.planning).await?,
     };
-    if let Some(mode) = arguments.dry_run {
+    if let Some(mode) = arguments.trial.dry_run {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
     plan::show(session, &sealed, &inventory);
@@ -46,7 +46,7 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
     check_phase(&sealed, arguments.until.as_deref())?;
     may_run(&inventory)?;
     may(&observe::missing_to_give(&cluster, &sealed.plan).await?)?;
-    approve(arguments.yes, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
+    approve(arguments.consent.yes, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
     begin(session, home, &cluster, sealed, &inventory, arguments.until.as_deref()).await
 }
 
@@ -64,8 +64,8 @@ async fn takes_up(cluster: &Cluster, arguments: &Run) -> Result<Option<Resume>, 
                 .now(format!("calico-upgrader resume {run}")))
         }
         RunPhase::Running | RunPhase::Stopped { .. } => {
-            let Run { yes, until, lease, .. } = arguments;
-            Ok(Some(Resume { run: Some(run), yes: *yes, until: until.clone(), lease: lease.clone() }))
+            let Run { consent, until, lease, .. } = arguments;
+            Ok(Some(Resume { run: Some(run), consent: *consent, until: until.clone(), lease: lease.clone() }))
         }
         RunPhase::Finished { .. } | RunPhase::Abandoned | RunPhase::RolledBack { .. } => Ok(None),
     }

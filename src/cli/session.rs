@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     arguments::{Global, Planning, SystemPolicies},
@@ -144,15 +144,13 @@ fn target(text: &str) -> Result<Target, Failure> {
 
 fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failure> {
     let duration = |name, text: &Option<String>| text.as_deref().map(|text| seconds(name, text)).transpose();
-    let mut ignore: BTreeMap<_, _> = planning.ignore.iter().map(|text| reason(text)).collect::<Result<_, _>>()?;
-    ignore.extend(planning.gitops.as_deref().map(super::decide::gitops).transpose()?);
     Ok(Request {
         target,
         allow_untested: planning.allow_untested,
         accept_loss: planning.accept_loss.as_deref().map(read_names).transpose()?.unwrap_or_default(),
         system_policies: planning.system_policies.map(choice),
         preferences: super::decide::preferences(planning)?,
-        ignore,
+        ignore: super::decide::reasons(&planning.waivers)?,
         is_pull_left_out: planning.no_pull,
         pull_within_seconds: duration("--pull-within", &planning.pull_within)?,
         batch: planning.batch.map(usize::from),
@@ -166,18 +164,6 @@ pub fn choice(choice: SystemPolicies) -> SystemPolicyChoice {
     match choice {
         SystemPolicies::Convert => SystemPolicyChoice::Convert,
         SystemPolicies::Drop => SystemPolicyChoice::Drop,
-    }
-}
-
-/// Reads `ID=REASON`; a waiver without a reason is none.
-pub fn reason(text: &str) -> Result<(String, String), Failure> {
-    let wrong = || Failure::usage(format!("`--ignore {text}` needs a reason: write --ignore ID=REASON"));
-    let (id, reason) = text.split_once('=').filter(|(_, reason)| !reason.trim().is_empty()).ok_or_else(wrong)?;
-    let is_known = crate::check::CHECKS.iter().any(|(known, _)| *known == id);
-    if is_known {
-        Ok((id.to_owned(), reason.to_owned()))
-    } else {
-        Err(Failure::usage(format!("there is no check `{id}`: see calico-upgrader check --list")))
     }
 }
 

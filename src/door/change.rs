@@ -35,9 +35,11 @@ pub enum Action {
 
 /// The object is neither as it was when the plan was made nor as it shall be: someone else changed it.
 #[derive(Debug, thiserror::Error)]
-#[error("`{object}` was changed by someone else")]
+#[error("`{object}` was {did} by someone else")]
 pub struct Drift {
     pub object: ObjectRef,
+    /// Made, changed or deleted.
+    pub did: &'static str,
     /// What others did to it, against what it was.
     pub since: Vec<Difference>,
     /// What we want of it, against what it is.
@@ -195,7 +197,12 @@ impl Change {
 impl Drift {
     /// Tells the three ways apart: as it was, as it is, as it shall be.
     pub fn between(object: &ObjectRef, before: &Value, after: &Value, found: &Value) -> Self {
-        Self { object: object.clone(), since: differences(before, found), wanted: differences(after, found) }
+        let did = match (before.is_null(), found.is_null()) {
+            (_, true) => "deleted",
+            (true, false) => "made",
+            (false, false) => "changed",
+        };
+        Self { object: object.clone(), did, since: differences(before, found), wanted: differences(after, found) }
     }
 }
 

@@ -84,6 +84,10 @@ fn flavour_of(containers: &[Value], node: &Value, config: &Value) -> Fact<Flavou
     if containers.iter().any(is_flannel) {
         return Fact::Known(Flavour::Canal);
     }
+    // The variable of v2.0 for kubeadm; the release's own value of the newer one would switch BGP on.
+    if let Some(off @ "false") = environment(node, "CALICO_NETWORKING", config) {
+        return Fact::unknown(format!("CALICO_NETWORKING is `{off}`, which no release after v2.0 knows"));
+    }
     match environment(node, "CALICO_NETWORKING_BACKEND", config) {
         Some("none") => Fact::Known(Flavour::PolicyOnly),
         Some("bird" | "") | None => Fact::Known(Flavour::Networking),
@@ -167,6 +171,9 @@ mod tests {
         }
         let (node, config) = on_etcd("gobgp");
         assert!(flavour_of(std::slice::from_ref(&node), &node, &config).known().is_none());
+        let (mut node, config) = on_etcd("bird");
+        node["env"][1] = json!({"name": "CALICO_NETWORKING", "value": "false"});
+        assert!(flavour_of(std::slice::from_ref(&node), &node, &config).known().is_none(), "v2.0 without BGP");
     }
 
     #[test]

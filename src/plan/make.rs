@@ -254,7 +254,7 @@ fn untested(inventory: &Inventory, installed: Installed<'_>, runbook: &Runbook, 
     let missing = format!("missing: Calico {} · {} · Kubernetes {}", row.calico, row.datastore, row.kubernetes);
     let finding = Finding::new("CU-P003", severity, title).evidence(tested.chain([missing]));
     let finding = finding.why(format!("upstream discourages other combinations in production ({})", runbook.source));
-    Some(finding.now("try it on a copy of the cluster, then add --allow-untested"))
+    Some(finding.now("try it on a copy of the cluster first; a run needs --allow-untested"))
 }
 
 /// The steps that have something to do, and why the others are left out.

@@ -94,6 +94,9 @@ fn attention(plan: &Plan, width: u16) -> String {
         let ignored =
             finding.ignored_because.as_ref().map(|reason| format!(" (ignored: {reason})")).unwrap_or_default();
         out.push_str(&format!("  WARN  {}  {}{ignored}\n", finding.id, clean(&finding.title)));
+        if finding.ignored_because.is_none() && !finding.now.is_empty() {
+            out.push_str(&format!("        now: {}\n", clean(&finding.now)));
+        }
     }
     if !plan.kept.is_empty() {
         out.push_str(&format!("  KEPT  {} settings were made by hand and stay:\n", plan.kept.len()));

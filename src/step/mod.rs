@@ -124,6 +124,7 @@ impl Step<'_> {
                 roll::take(self, roll, door, voice).await?;
                 if let Some(change) = &roll.then {
                     objects::take(self, std::slice::from_ref(change), door, voice).await?;
+                    self.take_stage(&Stage::UntilObserved(change.object.clone()), door, voice).await?;
                 }
             }
             Desired::Verify(verify) => {

@@ -17,7 +17,7 @@ use crate::{
     event::{Event, Voice},
     observe,
     plan::Pull,
-    resource::{Live, differences},
+    resource::{Live, ObjectRef, differences},
 };
 
 /// How often the nodes, and how many pods there shall be, are looked at again.
@@ -111,7 +111,7 @@ async fn wait_for_images(name: &str, pull: &Pull, door: &Door, voice: &Voice) ->
     let mut stop = door.stop.clone();
     let mut told = BTreeMap::new();
     loop {
-        let wanted = wanted_pods(cluster, pull).await?;
+        let wanted = wanted_pods(cluster, &pull.daemon_set).await?;
         let able = names_of(&observe::nodes(cluster).await?, |node| node.is_ready);
         let until = Instant::now() + LOOK_AGAIN;
         loop {
@@ -137,9 +137,9 @@ fn is_lacking(pod: &Followed, able: &BTreeSet<String>) -> bool {
     !pod.has_run && !pod.is_terminating && able.contains(&pod.node)
 }
 
-/// How many pods the controller wants, once it has seen the DaemonSet.
-async fn wanted_pods(cluster: &Cluster, pull: &Pull) -> Result<Option<usize>, ClusterError> {
-    let body = cluster.get_raw(&pull.daemon_set).await?.unwrap_or_default();
+/// How many pods the controller wants, once it has seen the newest form of the DaemonSet.
+pub(super) async fn wanted_pods(cluster: &Cluster, daemon_set: &ObjectRef) -> Result<Option<usize>, ClusterError> {
+    let body = cluster.get_raw(daemon_set).await?.unwrap_or_default();
     let is_seen = body["status"]["observedGeneration"].as_i64() >= body["metadata"]["generation"].as_i64();
     let wanted = body["status"]["desiredNumberScheduled"].as_u64().and_then(|count| usize::try_from(count).ok());
     Ok(wanted.filter(|_| is_seen))

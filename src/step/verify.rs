@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepError, controllers, objects};
+use super::{StepError, controllers, objects, pull::wanted_pods};
 use crate::{
     cluster::{Cluster, ClusterError, Followed},
     observe::read_all,
@@ -45,22 +45,20 @@ pub async fn nodes_run_the_release(cluster: &Cluster, verify: &Verify) -> Result
     let is_new = |pod: &&Followed| pod.is_ready && !pod.is_terminating && pod.images.contains(&verify.image);
     let (new, old): (Vec<_>, Vec<_>) = feed.pods().values().partition(is_new);
     let wanted = wanted_pods(cluster, &verify.daemon_set).await?;
-    let mut facts = vec![format!("{} of {wanted} wanted pods are ready and run {}", new.len(), verify.image)];
+    let mut facts = vec![match wanted {
+        Some(wanted) => format!("{} of {wanted} wanted pods are ready and run {}", new.len(), verify.image),
+        None => format!("the controller has not seen the newest form of {} yet", verify.daemon_set),
+    }];
     facts.extend(
         old.iter()
             .map(|pod| format!("{} on {} runs {} ({})", pod.name, pod.node, pod.images.join(", "), readiness(pod))),
     );
-    let holds = old.is_empty() && new.len() as i64 == wanted && !new.is_empty();
+    let holds = old.is_empty() && wanted == Some(new.len()) && !new.is_empty();
     Ok(Claim { text: format!("calico-node runs {} on every node", verify.image), holds, facts })
 }
 
 fn readiness(pod: &Followed) -> String {
     if pod.is_ready { "ready".to_owned() } else { pod.trouble.clone().unwrap_or_else(|| "not ready".to_owned()) }
-}
-
-async fn wanted_pods(cluster: &Cluster, daemon_set: &ObjectRef) -> Result<i64, ClusterError> {
-    let body = cluster.get_raw(daemon_set).await?.unwrap_or_default();
-    Ok(body["status"]["desiredNumberScheduled"].as_i64().unwrap_or_default())
 }
 
 /// One claim for each kind of object that the plan changes, with counts.

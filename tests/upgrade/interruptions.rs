@@ -10,7 +10,12 @@ use crate::lab::{Lab, Ran, lab, small, upgrade};
 /// Starts a run that hangs at node-2, and waits until it does.
 pub fn hang_at_a_node(lab: &Lab) -> std::process::Child {
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    let run = lab.spawn(&upgrade("run"));
+    at_a_node(lab, &upgrade("run"))
+}
+
+/// Starts a run and goes on beside it once it has come to its first node.
+pub fn at_a_node(lab: &Lab, arguments: &[&str]) -> std::process::Child {
+    let run = lab.spawn(arguments);
     wait_until("the run to reach node-2", Duration::from_secs(60), || {
         let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
         Ok(if node["spec"]["unschedulable"] == true { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })

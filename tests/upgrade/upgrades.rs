@@ -18,16 +18,29 @@ fn every_worn_in_cluster_reaches_v2_6_12_the_same_on_both_kubernetes_versions() 
         for flavour in FLAVOURS {
             let cluster = WornIn { release, flavour, size: Size::Full };
             let ends: Vec<_> =
-                [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster)).into();
+                [Kubernetes::V1_34, Kubernetes::V1_8].map(|kubernetes| upgrade_one(kubernetes, cluster, &[])).into();
             assert_eq!(ends[0], ends[1], "{} {}", release.name(), flavour.name());
         }
     }
 }
 
+#[test]
+fn releases_that_differ_in_little_reach_v2_6_12_too() {
+    // Its range was another one than that of every other release, so people and the new release both changed it.
+    let range = "DaemonSet/calico-node:spec.template.spec.containers[calico-node].env[CALICO_IPV4POOL_CIDR].value";
+    for (kubernetes, release, flavour, decided) in [
+        (Kubernetes::V1_34, Release::V2_3_0, Flavour::Networking, vec![]),
+        (Kubernetes::V1_8, Release::V2_1_5, Flavour::PolicyOnly, vec!["--keep", range]),
+        (Kubernetes::V1_34, Release::V2_0_2, Flavour::PolicyOnly, vec![]),
+    ] {
+        upgrade_one(kubernetes, WornIn { release, flavour, size: Size::Small }, &decided);
+    }
+}
+
 /// Upgrades a cluster, holds what must be true of every one, and answers what Calico is then.
-fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn) -> BTreeMap<String, Value> {
+fn upgrade_one(kubernetes: Kubernetes, cluster: WornIn, decided: &[&str]) -> BTreeMap<String, Value> {
     let lab = lab(kubernetes, cluster);
-    let ran = lab.tool(&upgrade("run")).exits(0);
+    let ran = lab.tool(&[upgrade("run").as_slice(), decided].concat()).exits(0);
     assert!(!ran.words.contains(SECRET) && !ran.data.contains(SECRET));
     lab.run_files().iter().for_each(|(path, text)| assert!(!text.contains(SECRET), "a secret is in {path}"));
     let (before, after) = (lab.start().state(), lab.cluster_state().unwrap());
@@ -142,6 +155,7 @@ fn a_saved_plan_runs_as_it_was_reviewed_or_not_at_all() {
     let file = lab.state().join("up.plan");
     let file = file.to_str().unwrap();
     lab.tool(&["plan", "--to", "v2.6", "--allow-untested", "--out", file, "--detailed-exitcode"]).exits(2);
+    lab.tool(&["run", "--dry-run", file]).exits(0).says("none made; the API server tried them");
     let path = "/api/v1/namespaces/kube-system/configmaps/calico-config";
     lab.api().merge_patch(path, &json!({"metadata": {"labels": {"someone": "was-here"}}})).unwrap();
     lab.tool(&["run", file, "--yes"]).exits(13).says("was-here");

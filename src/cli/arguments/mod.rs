@@ -1,6 +1,7 @@
 //! The flags, in the order in which people meet them: of every command here, then of planning, of runs and of files.
 
 mod accounts;
+mod consent;
 mod datastore;
 mod files;
 mod install;
@@ -13,10 +14,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use accounts::{Explain, Report, ReportFormat};
+pub use consent::{Consent, DryRun, Trial, Waivers};
 pub use datastore::{Datastore, DatastoreChoice};
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
 pub use install::{Install, InstallAction, InstallManifests, InstallRbac, JobMode, RightsFor};
-pub use planning::{Check, Diff, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
+pub use planning::{Check, Diff, Lease, Plan, Planning, Run, SystemPolicies};
 pub use restore::Restore;
 pub use runs::{Complete, OfRun, Resume, Rollback, Status};
 

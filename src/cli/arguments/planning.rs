@@ -2,13 +2,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::{Consent, Trial, Waivers};
+
 #[derive(Debug, Args)]
 pub struct Check {
     /// Only these checks, by id
     pub ids: Vec<String>,
-    /// Go on in spite of a finding; the reason is recorded
-    #[arg(long, value_name = "ID=REASON")]
-    pub ignore: Vec<String>,
+    #[command(flatten)]
+    pub waivers: Waivers,
     /// List all checks and what they look at
     #[arg(long)]
     pub list: bool,
@@ -41,12 +42,8 @@ pub struct Planning {
     /// A file that says for each field that people and the release changed what shall be in force, and why
     #[arg(long, value_name = "FILE", env = "CALICO_UPGRADER_DECISIONS")]
     pub decisions: Option<PathBuf>,
-    /// Go on although another tool (Argo CD, Flux, Helm, …) owns objects and may put them back; the reason is recorded
-    #[arg(long, value_name = "ignore=REASON", env = "CALICO_UPGRADER_GITOPS")]
-    pub gitops: Option<String>,
-    /// Go on in spite of a finding; the reason is recorded
-    #[arg(long, value_name = "ID=REASON")]
-    pub ignore: Vec<String>,
+    #[command(flatten)]
+    pub waivers: Waivers,
     /// Do not bring the new images to all nodes before the first pod is replaced
     #[arg(long, env = "CALICO_UPGRADER_NO_PULL")]
     pub no_pull: bool,
@@ -79,8 +76,8 @@ impl Planning {
             ("--keep", !self.keep.is_empty()),
             ("--take", !self.take.is_empty()),
             ("--decisions", self.decisions.is_some()),
-            ("--gitops", self.gitops.is_some()),
-            ("--ignore", !self.ignore.is_empty()),
+            ("--gitops", self.waivers.gitops.is_some()),
+            ("--ignore", !self.waivers.ignore.is_empty()),
             ("--no-pull", self.no_pull),
             ("--pull-within", self.pull_within.is_some()),
             ("--batch", self.batch.is_some()),
@@ -134,12 +131,10 @@ pub struct Run {
     pub plan: Option<PathBuf>,
     #[command(flatten)]
     pub planning: Planning,
-    /// Show every change and make none; the API server tries them where it can
-    #[arg(long, value_enum, value_name = "server|client", num_args = 0..=1, default_missing_value = "server")]
-    pub dry_run: Option<DryRun>,
-    /// Do not ask
-    #[arg(short, long, env = "CALICO_UPGRADER_YES")]
-    pub yes: bool,
+    #[command(flatten)]
+    pub trial: Trial,
+    #[command(flatten)]
+    pub consent: Consent,
     /// Give up this unfinished run: the new plan starts from what is there now
     #[arg(long, value_name = "RUN")]
     pub abandon: Option<String>,
@@ -151,12 +146,6 @@ pub struct Run {
     pub or_resume: bool,
     #[command(flatten)]
     pub lease: Lease,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DryRun {
-    Server,
-    Client,
 }
 
 #[derive(Clone, Debug, Args)]

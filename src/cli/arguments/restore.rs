@@ -1,6 +1,6 @@
 use clap::Args;
 
-use super::{DryRun, Lease};
+use super::{Consent, Lease, Trial};
 
 #[derive(Debug, Args)]
 pub struct Restore {
@@ -13,12 +13,10 @@ pub struct Restore {
     /// Show each object in the backup beside the live one, and change nothing
     #[arg(long, conflicts_with = "dry_run")]
     pub diff: bool,
-    /// Show every change and make none; the API server tries them where it can
-    #[arg(long, value_enum, value_name = "server|client", num_args = 0..=1, default_missing_value = "server")]
-    pub dry_run: Option<DryRun>,
-    /// Do not ask
-    #[arg(short, long, env = "CALICO_UPGRADER_YES")]
-    pub yes: bool,
+    #[command(flatten)]
+    pub trial: Trial,
+    #[command(flatten)]
+    pub consent: Consent,
     /// Give up this unfinished run: the restore starts from what is there now
     #[arg(long, value_name = "RUN")]
     pub abandon: Option<String>,

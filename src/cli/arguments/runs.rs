@@ -1,6 +1,6 @@
 use clap::Args;
 
-use super::{DryRun, Lease};
+use super::{Consent, Lease, Trial};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -21,9 +21,8 @@ pub struct OfRun {
 pub struct Resume {
     /// The run; the newest unfinished one if none is named
     pub run: Option<String>,
-    /// Do not ask
-    #[arg(short, long, env = "CALICO_UPGRADER_YES")]
-    pub yes: bool,
+    #[command(flatten)]
+    pub consent: Consent,
     /// Stop after this phase
     #[arg(long, value_name = "PHASE")]
     pub until: Option<String>,
@@ -38,13 +37,10 @@ pub struct Rollback {
     /// Take back only what came after this step of the run; the step stays done
     #[arg(long, value_name = "STEP")]
     pub to: Option<String>,
-    /// Show every change and make none; the API server tries them where it can
-    #[arg(long, value_enum, value_name = "server|client", num_args = 0..=1, default_missing_value = "server",
-        require_equals = true)]
-    pub dry_run: Option<DryRun>,
-    /// Do not ask
-    #[arg(short, long, env = "CALICO_UPGRADER_YES")]
-    pub yes: bool,
+    #[command(flatten)]
+    pub trial: Trial,
+    #[command(flatten)]
+    pub consent: Consent,
     #[command(flatten)]
     pub lease: Lease,
 }
@@ -53,10 +49,8 @@ pub struct Rollback {
 pub struct Complete {
     /// The finished run; the newest upgrade if none is named
     pub run: Option<String>,
-    /// Show every change and make none; the API server tries them where it can
-    #[arg(long, value_enum, value_name = "server|client", num_args = 0..=1, default_missing_value = "server",
-        require_equals = true)]
-    pub dry_run: Option<DryRun>,
+    #[command(flatten)]
+    pub trial: Trial,
     /// Confirm with the name of the run, instead of typing it when asked
     #[arg(long, value_name = "RUN")]
     pub confirm: Option<String>,

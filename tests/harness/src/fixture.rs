@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::alike::Alike;
 use crate::control_plane::{ControlPlane, Kubernetes};
 use crate::discovery::Paths;
 use crate::error::{HarnessError, Result, Trying};
@@ -16,14 +17,26 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Reads the objects of a file below `tests/fixtures`.
 pub fn read(file: &str) -> Result<Vec<Value>> {
-    let path = Path::new(FOLDER).join(file);
-    let text = std::fs::read_to_string(&path).trying(|| format!("read `{}`", path.display()))?;
-    parse(&path, &text)
+    let mut objects = parse(&Path::new(FOLDER).join(file), &text_of(file)?)?;
+    let mut made_from = Alike::find(file);
+    while let Some(alike) = made_from {
+        objects.retain(|object| alike.has(object));
+        made_from = Alike::find(&alike.like);
+    }
+    Ok(objects)
 }
 
-/// Whether there is such a file below `tests/fixtures`.
+fn text_of(file: &str) -> Result<String> {
+    if let Some(alike) = Alike::find(file) {
+        return alike.text(text_of(&alike.like)?);
+    }
+    let path = Path::new(FOLDER).join(file);
+    std::fs::read_to_string(&path).trying(|| format!("read `{}`", path.display()))
+}
+
+/// Whether there is such a file below `tests/fixtures`, or one that it is made from.
 pub fn exists(file: &str) -> bool {
-    Path::new(FOLDER).join(file).is_file()
+    Alike::find(file).is_some() || Path::new(FOLDER).join(file).is_file()
 }
 
 fn parse(path: &Path, text: &str) -> Result<Vec<Value>> {

@@ -3,6 +3,7 @@
 //! Everything runs on 127.0.0.1 and ends with this process, however it ends. The API is blocking, and rests on neither
 //! the Kubernetes client nor the async runtime of the program under test, so that it can judge both.
 
+mod alike;
 mod api;
 mod binaries;
 mod calico_etcd;

@@ -17,9 +17,13 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// A release of Calico that the fixtures hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
+    /// From a manifest without rights and, on etcd, with a pool that a Job made.
+    V2_0_2,
+    /// From manifests without rights, but for the one for kubeadm.
+    V2_1_5,
     /// Third party resources, and network policies that only count in annotated namespaces.
     V2_2_1,
-    /// On etcd only, where network policies only count in annotated namespaces.
+    /// The same, but on the Kubernetes datastore every network policy counts.
     V2_3_0,
     /// Third party resources, and network policies of today.
     V2_4_1,
@@ -66,11 +70,14 @@ pub struct WornIn {
 
 impl Release {
     /// All releases, oldest first.
-    pub const ALL: [Release; 4] = [Release::V2_2_1, Release::V2_3_0, Release::V2_4_1, Release::V2_5_1];
+    pub const ALL: [Release; 6] =
+        [Release::V2_0_2, Release::V2_1_5, Release::V2_2_1, Release::V2_3_0, Release::V2_4_1, Release::V2_5_1];
 
     /// The release as its tag says it, for example `v2.2.1`.
     pub fn name(self) -> &'static str {
         match self {
+            Release::V2_0_2 => "v2.0.2",
+            Release::V2_1_5 => "v2.1.5",
             Release::V2_2_1 => "v2.2.1",
             Release::V2_3_0 => "v2.3.0",
             Release::V2_4_1 => "v2.4.1",
@@ -80,7 +87,7 @@ impl Release {
 
     fn definitions(self) -> &'static [&'static str] {
         match self {
-            Release::V2_2_1 | Release::V2_3_0 => &["third-party-v2.2"],
+            Release::V2_0_2 | Release::V2_1_5 | Release::V2_2_1 | Release::V2_3_0 => &["third-party-v2.2"],
             Release::V2_4_1 => &["third-party-v2.2", "third-party-v2.4"],
             Release::V2_5_1 => &["custom-v2.5"],
         }
@@ -88,22 +95,23 @@ impl Release {
 
     fn data(self) -> &'static [&'static str] {
         match self {
-            Release::V2_2_1 | Release::V2_3_0 => &["v2.2"],
+            Release::V2_0_2 | Release::V2_1_5 | Release::V2_2_1 | Release::V2_3_0 => &["v2.2"],
             Release::V2_4_1 => &["v2.2", "v2.4"],
             Release::V2_5_1 => &["v2.5"],
         }
     }
 
-    fn obeys_every_network_policy(self) -> bool {
+    fn obeys_every_network_policy(self, flavour: Flavour) -> bool {
         match self {
-            Release::V2_2_1 | Release::V2_3_0 => false,
+            Release::V2_0_2 | Release::V2_1_5 | Release::V2_2_1 => false,
+            Release::V2_3_0 => !flavour.is_on_etcd(),
             Release::V2_4_1 | Release::V2_5_1 => true,
         }
     }
 
     fn keeps_peers_of_nodes(self) -> bool {
         match self {
-            Release::V2_2_1 | Release::V2_3_0 => false,
+            Release::V2_0_2 | Release::V2_1_5 | Release::V2_2_1 | Release::V2_3_0 => false,
             Release::V2_4_1 | Release::V2_5_1 => true,
         }
     }
@@ -111,7 +119,9 @@ impl Release {
     /// The strategy that somebody chose; both occur.
     fn update_strategy(self) -> Value {
         match self {
-            Release::V2_2_1 | Release::V2_3_0 | Release::V2_4_1 => json!({"type": "OnDelete"}),
+            Release::V2_0_2 | Release::V2_1_5 | Release::V2_2_1 | Release::V2_3_0 | Release::V2_4_1 => {
+                json!({"type": "OnDelete"})
+            }
             Release::V2_5_1 => json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}),
         }
     }
@@ -198,7 +208,7 @@ impl WornIn {
             files.extend(self.release.data().iter().map(|name| format!("data/{name}-{size}.yaml")));
         }
         files.push(format!("namespaces/{size}.yaml"));
-        if self.release.obeys_every_network_policy() {
+        if self.release.obeys_every_network_policy(self.flavour) {
             files.push(format!("namespaces/{size}-converted.yaml"));
         }
         files.push(self.manifest());
