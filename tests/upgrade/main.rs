@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
 mod accounts;
+mod consent;
 mod customized;
 mod etcd;
 mod flavours;

@@ -206,7 +206,7 @@ fn what_others_changed_since_is_left_and_named_and_what_the_nodes_need_blocks() 
     lab.api().merge_patch(config, &json!({"data": {"surprise": "yes"}})).unwrap();
     lab.tool(&BACK).exits(13).says("CU-P021").says("data.surprise");
     lab.api().merge_patch(config, &json!({"data": {"surprise": null}})).unwrap();
-    lab.tool(&&BACK).exits(0).says(&format!("Left       IPPool {pool}"));
+    lab.tool(&["rollback", "--confirm", &newest_run(&lab)]).exits(0).says(&format!("Left       IPPool {pool}"));
     assert_eq!(since_start(&lab), [format!("new: crd.projectcalico.org/ippools//{pool}")]);
 }
 

@@ -45,6 +45,9 @@ pub struct Rollback {
     /// Do not ask
     #[arg(short, long, env = "CALICO_UPGRADER_YES")]
     pub yes: bool,
+    /// Confirm with the name of the run, instead of typing it when asked: needed once others wrote to the new store
+    #[arg(long, value_name = "RUN")]
+    pub confirm: Option<String>,
     #[command(flatten)]
     pub lease: Lease,
 }
