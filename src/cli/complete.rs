@@ -22,6 +22,7 @@ use crate::{
 pub async fn complete(session: &Session, arguments: &Complete) -> Ended {
     let home = session.home(&arguments.lease.lease_duration, None)?;
     let cluster = session.connect_with_data().await?;
+    observe::may_look_back(&cluster).await?;
     let Some(past) = Past::find(&cluster, arguments.run.as_deref()).await? else {
         terminal::chatter_line("No upgrade was ever recorded on this cluster: nothing to complete.");
         return Ok(0);

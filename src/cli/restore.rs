@@ -27,6 +27,7 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
     let contents = contents(&directory).map_err(|error| Failure::from(error).now("calico-upgrader backup list"))?;
     let asked = Asked::of(arguments, &contents)?;
     let cluster = session.connect_with_data().await?;
+    observe::may_look_back(&cluster).await?;
     check_same_cluster(&cluster, &contents).await?;
     let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
     let (sealed, count) = plan(session, &cluster, (&directory, contents), &inventory, &asked, arguments).await?;

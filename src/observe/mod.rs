@@ -74,6 +74,11 @@ pub async fn inventory(
     })
 }
 
+/// Names at once what is missing to look at the cluster and at the records of runs.
+pub async fn may_look_back(cluster: &Cluster) -> Result<(), ObserveError> {
+    may_read(cluster, &[read_rights(cluster), rights::of_looking_back(cluster)].concat()).await
+}
+
 async fn may_read(cluster: &Cluster, wanted: &[Right]) -> Result<(), ObserveError> {
     let missing = rights::missing(cluster, wanted).await?;
     if missing.is_empty() { Ok(()) } else { Err(ObserveError::MayNotRead { missing }) }

@@ -18,6 +18,7 @@ mod owners;
 mod refusals;
 mod restored_keys;
 mod restores;
+mod restricted;
 mod rollback_kills;
 mod rollbacks;
 mod rolls;
