@@ -304,11 +304,7 @@ fn show(
         left: arguments.only.is_empty().then(|| known.left.clone()),
     };
     terminal::show(session.global.output, &report, || {
-        if arguments.diff {
-            report::restore_comparison(&report)
-        } else {
-            report::restore_preview(&report, terminal::width())
-        }
+        if arguments.diff { report::restore_comparison(&report) } else { report::restore_preview(&report) }
     });
 }
 

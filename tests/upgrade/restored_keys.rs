@@ -58,7 +58,7 @@ fn lost_keys_are_back_with_their_values_whatever_their_names_and_nothing_else_is
         diff.says(&format!("missing  EtcdKey {HIDDEN}"))
             .says(&format!("missing  EtcdKey {PASSING}  skipped (it had a time to live"))
             .says(&format!("differs  EtcdKey {CHANGED}"))
-            .says("value: backup \"info\" | live \"debug\"")
+            .says("value\n             backup  \"info\"\n             live    \"debug\"")
             .says("1 EtcdKey: live, and not in the backup");
         let dry = lab.tool(&["restore", &backup, "--dry-run", "-o", "json"]).exits(0).json();
         assert_eq!(lab.etcd().keys().unwrap(), stamps, "a look wrote something");

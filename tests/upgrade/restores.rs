@@ -112,7 +112,9 @@ fn a_dry_run_and_a_comparison_tell_everything_and_write_nothing() {
             dry.json().as_array().unwrap().iter().map(|one| text(&one["change"])).collect();
         dry.says(tried);
         let words = lab.tool(&["restore", &backup, "--diff"]).exits(0).says("missing  NetworkPolicy shop/allow-web");
-        words.says("spec.value: backup \"info\" | live \"debug\"").says("same     IPPool 10-48-0-0-16");
+        words
+            .says("spec.value\n             backup  \"info\"\n             live    \"debug\"")
+            .says("same     2 IPPool");
         let rows = lab.tool(&["restore", &backup, "--diff", "-o", "json"]).exits(0).json();
         let live = |name: &str| {
             text(&rows["objects"].as_array().unwrap().iter().find(|row| row["object"] == name).unwrap()["live"])
