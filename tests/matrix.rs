@@ -119,7 +119,7 @@ impl Way {
             objects: self.manifest.objects.iter().map(stored).collect(),
             rights_missing: Vec::new(),
             owners: Vec::new(),
-            etcd: (self.datastore == Datastore::Etcd).then_some(etcd),
+            etcd: (self.datastore == Datastore::Etcd).then_some(Fact::Known(etcd)),
         }
     }
 }

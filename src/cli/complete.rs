@@ -1,7 +1,7 @@
 use super::{
     Ended,
     arguments::Complete,
-    dry_run,
+    consent, dry_run,
     failure::Failure,
     plan::show,
     rollback::Past,
@@ -22,6 +22,7 @@ use crate::{
 pub async fn complete(session: &Session, arguments: &Complete) -> Ended {
     let home = session.home(&arguments.lease.lease_duration, None)?;
     let cluster = session.connect_with_data().await?;
+    observe::may_look_back(&cluster).await?;
     let Some(past) = Past::find(&cluster, arguments.run.as_deref()).await? else {
         terminal::chatter_line("No upgrade was ever recorded on this cluster: nothing to complete.");
         return Ok(0);
@@ -42,7 +43,7 @@ pub async fn complete(session: &Session, arguments: &Complete) -> Ended {
     }
     show(session, &sealed, &inventory);
     may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
-    confirm(arguments.confirm.as_deref(), &past.state.run)?;
+    consent::to_complete(arguments.confirm.as_deref(), &past.state.run)?;
     let Started { door, voice, progress } = start(session, &home, &cluster, &sealed, &inventory).await?;
     drive(session, &sealed, door, None, voice, progress).await
 }
@@ -78,21 +79,4 @@ async fn check_in_force(cluster: &Cluster, plan: &Plan) -> Result<(), Failure> {
         .evidence(claim.facts)
         .why("a node that runs another release may need the old data; nothing was changed")
         .now("calico-upgrader verify"))
-}
-
-/// A `y` is typed too easily for what cannot be taken back: the name of the run must be given.
-fn confirm(given: Option<&str>, run: &str) -> Result<(), Failure> {
-    let typed = match given {
-        Some(given) => given.to_owned(),
-        None if terminal::is_interactive() => {
-            terminal::ask(&format!("After this there is no rollback. Type the name of the run, {run}, to go on:"))
-        }
-        None => String::new(),
-    };
-    if typed == run {
-        return Ok(());
-    }
-    Err(Failure::new(10, "CU-E012", "the completion was not confirmed with the name of the run")
-        .why("the old data goes for good, and with it the way back; nothing was changed")
-        .now(format!("review the plan, then add --confirm {run}")))
 }

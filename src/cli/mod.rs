@@ -4,6 +4,7 @@ mod arguments;
 mod backup;
 mod check;
 mod complete;
+mod consent;
 mod convert;
 mod datastore;
 mod decide;

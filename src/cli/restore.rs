@@ -10,7 +10,7 @@ use crate::{
     backup::{Backed, Contents, Manifest, contents},
     cluster::{Cluster, ClusterError},
     inventory::Inventory,
-    observe::{self, read_all},
+    observe::{self, read_all, read_each},
     plan::{
         Plan, Sealed,
         restore::{self, Compared, Keys, Materials, NO_ROLL, Nodes, Unmatched, Verdict},
@@ -24,22 +24,16 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
     let home = session.home(&arguments.lease.lease_duration, arguments.abandon.clone())?;
     let directory = backup::find(session, &arguments.backup);
     // Before anything else: what cannot be read back whole is never looked at further.
-    let mut contents = contents(&directory).map_err(|error| Failure::from(error).now("calico-upgrader backup list"))?;
-    let only = only(&arguments.only, &contents)?;
-    let by_name: Vec<String> = arguments.only.iter().filter(|name| name.contains('/')).cloned().collect();
-    let named = self::only(&by_name, &contents)?.unwrap_or_default();
+    let contents = contents(&directory).map_err(|error| Failure::from(error).now("calico-upgrader backup list"))?;
+    let asked = Asked::of(arguments, &contents)?;
     let cluster = session.connect_with_data().await?;
+    observe::may_look_back(&cluster).await?;
     check_same_cluster(&cluster, &contents).await?;
     let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
-    let objects = std::mem::take(&mut contents.objects);
-    let known = Known::read(&cluster, &inventory, objects, &contents.manifest).await?;
-    let materials = known.materials(&contents, only.as_ref(), &named, &inventory);
-    let compared = restore::compare(&materials);
-    let sealed = Sealed::new(restore::make(&materials, &compared));
+    let (sealed, count) = plan(session, &cluster, (&directory, contents), &inventory, &asked, arguments).await?;
     if let Some(mode) = arguments.trial.dry_run {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
-    show(session, &directory, &contents, &known, &compared, &sealed, arguments);
     if arguments.diff {
         return Ok(0);
     }
@@ -48,13 +42,45 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
         return Ok(0);
     }
     may_restore(&cluster, &sealed.plan).await?;
-    let count = changed(&compared).count();
     run::approve(arguments.consent.yes, &format!("Restore {count} objects on {}?", sealed.plan.cluster.server))?;
     run::begin(session, home, &cluster, sealed, &inventory, None).await
 }
 
+/// Compares, plans, and shows what would change. The backup and the comparison are let go: the plan holds what is needed.
+async fn plan(
+    session: &Session,
+    cluster: &Cluster,
+    (directory, mut contents): (&Path, Contents),
+    inventory: &Inventory,
+    asked: &Asked,
+    arguments: &Restore,
+) -> Result<(Sealed, usize), Failure> {
+    let objects = std::mem::take(&mut contents.objects);
+    let known = Known::read(cluster, inventory, objects, &contents.manifest).await?;
+    let materials = known.materials(&contents, asked.only.as_ref(), &asked.named, inventory);
+    let compared = restore::compare(&materials);
+    let sealed = Sealed::new(restore::make(&materials, &compared));
+    if arguments.trial.dry_run.is_none() {
+        show(session, directory, &contents, &known, &compared, &sealed, arguments);
+    }
+    Ok((sealed, changed(&compared).count()))
+}
+
 fn changed(compared: &[Compared]) -> impl Iterator<Item = &Compared> {
     compared.iter().filter(|one| matches!(one.verdict, Verdict::Create { .. } | Verdict::Replace { .. }))
+}
+
+/// The objects that `--only` names, and those of them that it names one by one.
+struct Asked {
+    only: Option<BTreeSet<ObjectRef>>,
+    named: BTreeSet<ObjectRef>,
+}
+
+impl Asked {
+    fn of(arguments: &Restore, contents: &Contents) -> Result<Self, Failure> {
+        let by_name: Vec<String> = arguments.only.iter().filter(|name| name.contains('/')).cloned().collect();
+        Ok(Self { only: only(&arguments.only, contents)?, named: only(&by_name, contents)?.unwrap_or_default() })
+    }
 }
 
 fn only(names: &[String], contents: &Contents) -> Result<Option<BTreeSet<ObjectRef>>, Failure> {
@@ -110,10 +136,18 @@ impl Known {
         let backup: BTreeMap<ObjectRef, Document> =
             objects.into_iter().map(|(object, backed)| (object, backed.document)).collect();
         let namespaces = backup.keys().filter_map(|object| object.namespace.as_ref());
-        let namespaces = namespaces.map(|name| ObjectRef::cluster(Kind::Namespace, name));
-        let wanted: BTreeSet<ObjectRef> = namespaces.chain(backup.keys().cloned()).collect();
-        let found = read_all(cluster, &wanted.into_iter().collect::<Vec<_>>()).await?;
-        let going = |(object, live): (&ObjectRef, &Live)| live.is_terminating.then(|| object.clone());
+        let namespaces: BTreeSet<ObjectRef> =
+            namespaces.map(|name| ObjectRef::cluster(Kind::Namespace, name)).collect();
+        // What is as in the backup shares its text: 100,000 keys are not there twice.
+        let keep = |object: &ObjectRef, live: Live| {
+            let same = backup.get(object).filter(|document| **document == live.document).cloned();
+            (live.is_terminating, same.unwrap_or(live.document))
+        };
+        let found = read_each(cluster, namespaces.iter().chain(backup.keys()), keep).await?;
+        let found: BTreeMap<ObjectRef, (bool, Document)> =
+            found.into_iter().map(|(object, live)| (object.clone(), live)).collect();
+        let going =
+            |(object, (is_terminating, _)): (&ObjectRef, &(bool, Document))| is_terminating.then(|| object.clone());
         let live_keys = live_keys(cluster, manifest).await?;
         Ok(Self {
             was_terminating,
@@ -132,7 +166,7 @@ impl Known {
             },
             etcd: of_another_etcd(cluster, manifest),
             left: restore::left(&backup, inventory, &live_keys),
-            live: found.into_iter().map(|(object, live)| (object, live.document)).collect(),
+            live: found.into_iter().map(|(object, (_, document))| (object, document)).collect(),
             backup,
         })
     }
@@ -270,11 +304,7 @@ fn show(
         left: arguments.only.is_empty().then(|| known.left.clone()),
     };
     terminal::show(session.global.output, &report, || {
-        if arguments.diff {
-            report::restore_comparison(&report)
-        } else {
-            report::restore_preview(&report, terminal::width())
-        }
+        if arguments.diff { report::restore_comparison(&report) } else { report::restore_preview(&report) }
     });
 }
 

@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use super::{
     Ended,
     arguments::Rollback,
-    dry_run,
+    consent, dry_run,
     failure::Failure,
     plan::show,
-    run::{Started, approve, drive, may, start},
+    run::{Started, drive, may, start},
     session::Session,
     terminal,
 };
@@ -16,6 +16,7 @@ use crate::{
     inventory::Inventory,
     observe,
     plan::{Aftermath, Plan, Purpose, Sealed, roll_back},
+    report,
     resource::{Document, ObjectRef},
     runbook,
 };
@@ -23,6 +24,7 @@ use crate::{
 pub async fn rollback(session: &Session, arguments: &Rollback) -> Ended {
     let home = session.home(&arguments.lease.lease_duration, None)?;
     let cluster = session.connect_with_data().await?;
+    observe::may_look_back(&cluster).await?;
     let Some(past) = Past::find(&cluster, arguments.run.as_deref()).await? else {
         terminal::chatter_line("No upgrade was ever recorded on this cluster: nothing to roll back.");
         return Ok(0);
@@ -35,18 +37,25 @@ pub async fn rollback(session: &Session, arguments: &Rollback) -> Ended {
         return Ok(0);
     }
     if let Some(mode) = arguments.trial.dry_run {
+        terminal::chatter(&report::findings(&sealed.plan.findings));
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
     show(session, &sealed, &inventory);
+    terminal::chatter(&report::findings(&sealed.plan.findings));
     may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
-    approve(arguments.consent.yes, &format!("Take run {} back on {}?", past.state.run, sealed.plan.cluster.server))?;
+    consent::to_roll_back(&sealed.plan, &past.state.run, arguments)?;
     let started = start(session, &home, &cluster, &sealed, &inventory).await?;
     let (again, _) = past.plan(session, &cluster, arguments.to.as_deref()).await?;
-    let Started { door, voice, progress } = match again.steps == sealed.plan.steps {
+    let Started { door, voice, progress } = match is_same(&again, &sealed.plan) {
         true => started,
         false => return Err(give_up(started, &past.state.run).await),
     };
     drive(session, &sealed, door, None, voice, progress).await
+}
+
+/// What goes back, and what would be lost, must be what was shown.
+fn is_same(again: &Plan, shown: &Plan) -> bool {
+    again.steps == shown.steps && again.findings == shown.findings
 }
 
 /// The run may have written until the lock was ours: then the plan is of a cluster that is no more.

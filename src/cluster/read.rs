@@ -85,6 +85,11 @@ impl Cluster {
         self.collect(kind, namespace, "", |body| Ok(read(body))).await.map(|(found, _)| found)
     }
 
+    /// Lists a kind and keeps of each object only what is asked for: 100,000 keys are never in memory at once.
+    pub async fn list_each<T>(&self, kind: Kind, keep: impl Fn(Live) -> T) -> Result<Vec<T>, ClusterError> {
+        self.collect(kind, None, "", |body| Ok(keep(self.live(kind, kind.name(), body)?))).await.map(|(found, _)| found)
+    }
+
     /// Lists a kind as lines of JSON, one object each, without keeping the parsed list.
     pub async fn list_lines(&self, kind: Kind) -> Result<Vec<String>, ClusterError> {
         self.list_as(kind, None, |body| body.to_string()).await

@@ -7,7 +7,7 @@ mod owners;
 mod rights;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -76,6 +76,11 @@ pub async fn inventory(
     })
 }
 
+/// Names at once what is missing to look at the cluster and at the records of runs.
+pub async fn may_look_back(cluster: &Cluster) -> Result<(), ObserveError> {
+    may_read(cluster, &[read_rights(cluster), rights::of_looking_back(cluster)].concat()).await
+}
+
 async fn may_read(cluster: &Cluster, wanted: &[Right]) -> Result<(), ObserveError> {
     let missing = rights::missing(cluster, wanted).await?;
     if missing.is_empty() { Ok(()) } else { Err(ObserveError::MayNotRead { missing }) }
@@ -83,28 +88,37 @@ async fn may_read(cluster: &Cluster, wanted: &[Right]) -> Result<(), ObserveErro
 
 /// Reads objects one by one or, where many of a kind are asked for, by listing the kind.
 pub async fn read_all(cluster: &Cluster, objects: &[ObjectRef]) -> Result<BTreeMap<ObjectRef, Live>, ClusterError> {
+    let found = read_each(cluster, objects, |_, live| live).await?;
+    Ok(found.into_iter().map(|(object, live)| (object.clone(), live)).collect())
+}
+
+/// The same, but keeps of each object only what is asked for, as soon as it is read.
+pub async fn read_each<'o, T>(
+    cluster: &Cluster,
+    objects: impl IntoIterator<Item = &'o ObjectRef>,
+    keep: impl Fn(&'o ObjectRef, Live) -> T,
+) -> Result<BTreeMap<&'o ObjectRef, T>, ClusterError> {
     /// From how many objects of a kind on one list is less work than single reads.
     const LIST_FROM: usize = 8;
-    let mut by_kind: BTreeMap<Kind, Vec<&ObjectRef>> = BTreeMap::new();
+    let mut by_kind: BTreeMap<Kind, BTreeSet<&ObjectRef>> = BTreeMap::new();
     for object in objects {
-        by_kind.entry(object.kind).or_default().push(object);
+        by_kind.entry(object.kind).or_default().insert(object);
     }
     let mut found = BTreeMap::new();
     for (kind, wanted) in by_kind {
-        if wanted.len() < LIST_FROM {
-            let reads =
-                wanted.into_iter().map(|object| async move { Ok((object.clone(), cluster.get(object).await?)) });
-            let read: Vec<_> = futures::stream::iter(reads).buffered(IN_FLIGHT).try_collect::<Vec<_>>().await?;
-            found.extend(read.into_iter().filter_map(|(object, live)| Some((object, live?))));
+        let single: Vec<&ObjectRef> = if wanted.len() < LIST_FROM {
+            wanted.into_iter().collect()
         } else {
-            let listed = cluster.list(kind, None).await?;
-            let named = listed.into_iter().map(|live| (reference(kind, &live), live));
-            let wanted: std::collections::BTreeSet<_> = wanted.into_iter().collect();
-            found.extend(named.filter(|(object, _)| wanted.contains(object)));
-            for object in wanted.into_iter().filter(|object| is_listed_nowhere(object)) {
-                found.extend(cluster.get(object).await?.map(|live| (object.clone(), live)));
-            }
-        }
+            let of_wanted = |live: Live| {
+                let object: &'o ObjectRef = wanted.get(&reference(kind, &live))?;
+                Some((object, keep(object, live)))
+            };
+            found.extend(cluster.list_each(kind, of_wanted).await?.into_iter().flatten());
+            wanted.into_iter().filter(|object| is_listed_nowhere(object)).collect()
+        };
+        let reads = single.into_iter().map(|object| async move { Ok((object, cluster.get(object).await?)) });
+        let read: Vec<_> = futures::stream::iter(reads).buffered(IN_FLIGHT).try_collect::<Vec<_>>().await?;
+        found.extend(read.into_iter().filter_map(|(object, live)| Some((object, keep(object, live?)))));
     }
     Ok(found)
 }

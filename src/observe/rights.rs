@@ -19,6 +19,23 @@ pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
     served(cluster, table::reading(&scope))
 }
 
+/// The further rights that looking back needs: at the records of runs, and at single objects that a run or a backup names.
+pub(super) fn of_looking_back(cluster: &Cluster) -> Vec<Right> {
+    let mut rights =
+        [Verb::Get, Verb::List].map(|verb| right(verb, Kind::Secret, Some(crate::door::NAMESPACE))).to_vec();
+    rights.push(right(Verb::Get, Kind::DaemonSet, Some("kube-system")));
+    rights.push(right(Verb::Get, Kind::NetworkPolicy, None));
+    // Without the right to list a kind nobody learns that it has no definition yet.
+    if cluster.serves(Kind::CustomResourceDefinition) {
+        rights.extend(
+            Kind::CUSTOM.into_iter().flat_map(|kind| [Verb::Get, Verb::List].map(|verb| right(verb, kind, None))),
+        );
+    }
+    let old = Kind::THIRD_PARTY.into_iter().filter(|kind| cluster.serves(*kind));
+    rights.extend(old.map(|kind| right(Verb::Get, kind, None)));
+    rights
+}
+
 /// The further rights that looking at controllers needs, which are there on etcd only.
 pub(super) fn of_controllers(namespace: &str) -> Vec<Right> {
     table::of_controllers(namespace)

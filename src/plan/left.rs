@@ -56,14 +56,14 @@ impl<'a> Back<'a> {
     }
 
     /// Custom resources that are not of the run.
-    fn new_data(&self) -> impl Iterator<Item = &'a Stored> {
+    pub(super) fn new_data(&self) -> impl Iterator<Item = &'a Stored> {
         let is_read_elsewhere = reads_old_data(self.aftermath.plan);
         let of_run: BTreeSet<&ObjectRef> = self.ways.iter().map(|way| way.object).collect();
         let custom = self.aftermath.inventory.custom.iter();
         custom.filter(move |stored| is_read_elsewhere && !of_run.contains(&stored.object))
     }
 
-    fn deleted_copies(&self) -> impl Iterator<Item = &Way<'a>> {
+    pub(super) fn deleted_copies(&self) -> impl Iterator<Item = &Way<'a>> {
         let Aftermath { plan, steps_done, is_going_back, .. } = self.aftermath;
         let is_copied = !is_going_back
             && plan.steps.iter().any(|step| {
@@ -78,7 +78,7 @@ fn omitted(object: &ObjectRef, why: &str) -> Omitted {
     Omitted { name: object.to_string(), why: why.to_owned() }
 }
 
-fn difference_line(object: &ObjectRef, one: &Difference) -> String {
+pub(super) fn difference_line(object: &ObjectRef, one: &Difference) -> String {
     let text = |value: &Option<Value>| {
         let text = value.as_ref().map_or("nothing".to_owned(), Value::to_string);
         if text.chars().count() > 80 { text.chars().take(77).collect::<String>() + "..." } else { text }

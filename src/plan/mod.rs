@@ -8,6 +8,7 @@ mod completion;
 mod customize;
 pub mod decisions;
 mod left;
+mod loss;
 mod make;
 mod merge;
 mod ownership;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use completion::{FinishedRun, complete};
 pub use customize::{Choice, Decision, Kept, Preference, Preferences, Verdict};
+pub use loss::{Consent, consent};
 pub use make::{PlanError, Request, Target, decide, make};
 pub use ownership::{Holder, Ownership};
 pub use rollback::{Aftermath, RollbackError, roll_back};

@@ -110,7 +110,7 @@ fn is_frame(kind: Kind) -> bool {
 fn compare_one(materials: &Materials<'_>, object: &ObjectRef, document: &Document) -> Compared {
     let live = materials.live.get(object);
     let (wanted, mut notes) = bodies::wanted(materials, object, document, live);
-    let fields = live.map(|live| differences(&wanted.value(), &live.value())).unwrap_or_default();
+    let fields = fields(&wanted, live);
     let verdict = match obstacle(materials, object, &wanted, live) {
         Some(why) => Verdict::Skipped { why },
         None if object.kind == Kind::DaemonSet => daemon_set::verdict(&materials.nodes, &wanted, live, &mut notes),
@@ -120,12 +120,22 @@ fn compare_one(materials: &Materials<'_>, object: &ObjectRef, document: &Documen
     Compared { object: object.clone(), verdict, notes, is_live: live.is_some(), fields }
 }
 
+/// What is live against what the backup says.
+fn fields(wanted: &Document, live: Option<&Document>) -> Vec<Difference> {
+    let live = live.filter(|live| wanted != *live);
+    live.map(|live| differences(&wanted.value(), &live.value())).unwrap_or_default()
+}
+
 fn verdict(wanted: Document, live: Option<&Document>) -> Verdict {
     match live {
         None => Verdict::Create { after: wanted },
-        Some(live) if differences(&wanted.value(), &live.value()).is_empty() => Verdict::Same,
+        Some(live) if is_same(&wanted, live) => Verdict::Same,
         Some(live) => Verdict::Replace { before: live.clone(), after: wanted },
     }
+}
+
+fn is_same(wanted: &Document, live: &Document) -> bool {
+    wanted == live || differences(&wanted.value(), &live.value()).is_empty()
 }
 
 /// Why an object cannot be restored, if it differs at all.
@@ -135,7 +145,7 @@ fn obstacle(
     wanted: &Document,
     live: Option<&Document>,
 ) -> Option<String> {
-    if live.is_some_and(|live| differences(&wanted.value(), &live.value()).is_empty()) {
+    if live.is_some_and(|live| is_same(wanted, live)) {
         return materials.terminating.contains(object).then(|| "it is being deleted".to_owned());
     }
     order::place(object, wanted, live)
@@ -205,7 +215,7 @@ fn compare_frame(
 ) -> Compared {
     let live = materials.live.get(object);
     let (wanted, notes) = bodies::wanted(materials, object, document, live);
-    let fields = live.map(|live| differences(&wanted.value(), &live.value())).unwrap_or_default();
+    let fields = fields(&wanted, live);
     let is_asked_for = materials.only.is_some_and(|only| only.contains(object));
     let is_needed = needed.contains(object) || is_asked_for || object.kind == Kind::CustomResourceDefinition;
     let skipped = |why: &str| Verdict::Skipped { why: why.to_owned() };

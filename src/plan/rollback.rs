@@ -70,6 +70,7 @@ pub fn roll_back(aftermath: &Aftermath<'_>) -> Result<Plan, RollbackError> {
         to: if back.nodes_stay() { *to } else { *from },
         steps: back.steps(),
         omitted: back.left(),
+        findings: back.loss().into_iter().collect(),
         ..aftermath.plan.follow_up(purpose, &aftermath.inventory.cluster)
     })
 }
@@ -127,7 +128,7 @@ impl<'a> Back<'a> {
     }
 
     /// The DaemonSet, if it or its pods go back.
-    fn daemon_set(&self) -> Option<&Way<'a>> {
+    pub(super) fn daemon_set(&self) -> Option<&Way<'a>> {
         let way = self.ways.iter().find(|way| *way.object == self.aftermath.plan.daemon_set)?;
         match way.place {
             Place::Beyond => Some(way),

@@ -72,8 +72,12 @@ impl<'p> Way<'p> {
     pub fn foreign_fields(&self) -> Vec<Difference> {
         let value = |document: Option<&Document>| document.map(Document::value).unwrap_or_default();
         let live = value(self.live);
-        let from = |state: &Option<&Document>| differences(&value(*state), &live);
-        self.states.iter().map(from).min_by_key(Vec::len).unwrap_or_default()
+        let from = |state: &Option<&Document>| {
+            // Of an object that is there, fields are told: that it was absent once says nothing of them.
+            (state.is_some() != self.live.is_some(), differences(&value(*state), &live))
+        };
+        let nearest = self.states.iter().map(from).min_by_key(|(is_other, fields)| (*is_other, fields.len()));
+        nearest.map(|(_, fields)| fields).unwrap_or_default()
     }
 
     fn find_place(&self) -> Place {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::text::{clean, table};
+use super::text::clean;
 use crate::{
     plan::restore::{Compared, Verdict},
     resource::{Difference, Kind, masked_field},
@@ -13,6 +13,11 @@ use crate::{
 
 /// Changes shown before the rest is only counted.
 const SHOWN: usize = 40;
+
+/// Characters of a value that are shown: a line of 80 holds them.
+const EXCERPT: usize = 56;
+/// How much of what two values have in common is shown before the place where they differ.
+const AROUND: usize = 24;
 
 /// A comparison of a backup with the cluster, as data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -77,46 +82,58 @@ impl<'a> Row<'a> {
 }
 
 /// What a restore would do.
-pub fn restore_preview(report: &RestoreReport<'_>, width: u16) -> String {
+pub fn restore_preview(report: &RestoreReport<'_>) -> String {
     let mut out = heading(report);
     let changes: Vec<&Row<'_>> = report.objects.iter().filter(|row| row.is_change()).collect();
-    let rows = changes.iter().take(SHOWN).map(|row| {
+    for row in changes.iter().take(SHOWN) {
         let fields = match row.fields.len() {
             0 => String::new(),
-            1 => "1 field".to_owned(),
-            count => format!("{count} fields"),
+            1 => " · 1 field".to_owned(),
+            count => format!(" · {count} fields"),
         };
-        let remarks = [fields].into_iter().filter(|text| !text.is_empty()).chain(row.notes.iter().cloned());
-        vec![row.change.to_owned(), row.object.clone(), remarks.collect::<Vec<_>>().join("; ")]
-    });
-    if !changes.is_empty() {
-        out.push_str(&table(&["CHANGE", "OBJECT", ""], rows.collect(), width));
+        out.push_str(&format!("{:<8} {}{fields}\n", row.change, row.object));
+        row.notes.iter().for_each(|note| out.push_str(&format!("           {note}\n")));
     }
     if changes.len() > SHOWN {
         out.push_str(&format!("   and {} more: --diff shows them all\n", changes.len() - SHOWN));
     }
-    out + &footing(report)
+    clean(&(out + &footing(report)))
 }
 
-/// Each object in the backup beside the live one.
+/// Each object that differs in the backup beside the live one; of those that are the same how many there are.
 pub fn restore_comparison(report: &RestoreReport<'_>) -> String {
     let mut out = heading(report);
+    let mut same: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &report.objects {
+        if row.live == "same" && row.why.is_none() {
+            *same.entry(row.object.split(' ').next().unwrap_or_default()).or_default() += 1;
+            continue;
+        }
         let is_skipped = row.change == "skipped";
         let why = row.why.filter(|_| is_skipped).map(|why| format!("  skipped ({why})")).unwrap_or_default();
         out.push_str(&format!("{:<8} {}{why}\n", row.live, row.object));
         row.notes.iter().for_each(|note| out.push_str(&format!("           {note}\n")));
         row.fields.iter().for_each(|field| out.push_str(&field_line(field)));
     }
+    same.iter().for_each(|(kind, count)| out.push_str(&format!("same     {count} {kind}\n")));
     clean(&(out + &footing(report)))
 }
 
+/// Both values below each other, from shortly before the place where they differ.
 fn field_line(field: &Difference) -> String {
-    let text = |value: &Option<Value>| {
-        let text = value.as_ref().map_or("nothing".to_owned(), Value::to_string);
-        if text.chars().count() > 80 { text.chars().take(77).collect::<String>() + "..." } else { text }
-    };
-    format!("           {}: backup {} | live {}\n", field.path, text(&field.wanted), text(&field.found))
+    let text = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), Value::to_string);
+    let (backup, live) = (text(&field.wanted), text(&field.found));
+    let alike = backup.chars().zip(live.chars()).take_while(|(one, other)| one == other).count();
+    let from = if alike > AROUND { alike - AROUND / 2 } else { 0 };
+    let (backup, live) = (excerpt(&backup, from), excerpt(&live, from));
+    format!("           {}\n             backup  {backup}\n             live    {live}\n", field.path)
+}
+
+fn excerpt(text: &str, from: usize) -> String {
+    let shown: String = text.chars().skip(from).take(EXCERPT).collect();
+    let before = if from > 0 { "…" } else { "" };
+    let after = if text.chars().count() > from + EXCERPT { "…" } else { "" };
+    format!("{before}{shown}{after}")
 }
 
 fn heading(report: &RestoreReport<'_>) -> String {

@@ -1,4 +1,4 @@
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -6,9 +6,9 @@ use sha2::{Digest as _, Sha256};
 
 /// An object's body as canonical JSON text: keys sorted, nothing in it that the server sets.
 ///
-/// Kept as text because a cluster may hold 10,000 policies: parsed they need ten times the memory.
+/// Kept as text because a cluster may hold 10,000 policies: parsed they need ten times the memory. Copies share the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document(Box<str>);
+pub struct Document(Arc<str>);
 
 /// The SHA-256 of some bytes, as hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use crate::{
     event::{Event, Voice},
     journal::News,
     plan::Plan,
-    resource::ObjectRef,
+    resource::{Kind, ObjectRef},
 };
 
 pub(super) async fn take(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Result<BackupPlace, StepError> {
@@ -28,8 +28,9 @@ pub(super) async fn take(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Res
 }
 
 async fn write(plan: &Plan, door: &mut Door) -> Result<(), StepError> {
-    let mut objects: Vec<ObjectRef> =
-        plan.changes().map(|change| change.object.clone()).chain([plan.daemon_set.clone()]).collect();
+    // Every key of etcd is backed up in any case, and a restore names 100,000 of them.
+    let named = plan.changes().map(|change| &change.object).filter(|object| object.kind != Kind::EtcdKey);
+    let mut objects: Vec<ObjectRef> = named.chain([&plan.daemon_set]).cloned().collect();
     objects.sort();
     objects.dedup();
     let mut archive = backup::collect(&door.cluster, &plan.cluster.uid, &objects).await?;

@@ -10,7 +10,7 @@ use crate::{
     cluster::{Cluster, ClusterError},
     door::{Door, Drift},
     event::Voice,
-    observe::read_all,
+    observe::read_each,
     plan::{ObjectChange, Plan, PlannedStep},
     resource::{Document, Kind, Live, ObjectRef},
 };
@@ -18,26 +18,35 @@ use crate::{
 /// Stops if an object is no longer as the steps before the named one left it.
 pub(super) async fn check(cluster: &Cluster, plan: &Plan, step: &str) -> Result<(), StepError> {
     let changes: Vec<&ObjectChange> = earlier(plan, step).flat_map(last_changes).collect();
-    let objects: Vec<ObjectRef> = changes.iter().map(|change| change.object.clone()).collect();
-    let live = read_all(cluster, &objects).await?;
-    match put_back(cluster, plan, &changes, &live).await? {
-        Some(change) => Err(drift(change, live.get(&change.object)).into()),
+    match put_back(cluster, plan, &changes).await? {
+        Some((change, live)) => Err(drift(change, live.as_ref()).into()),
         None => Ok(()),
     }
 }
 
-/// Finds a change that somebody undid; what goes with its namespace was undone by nobody.
+/// Finds a change that somebody undid, and what is there instead; what goes with its namespace was undone by nobody.
 async fn put_back<'p>(
     cluster: &Cluster,
     plan: &Plan,
     changes: &[&'p ObjectChange],
-    live: &BTreeMap<ObjectRef, Live>,
-) -> Result<Option<&'p ObjectChange>, ClusterError> {
-    for change in changes {
-        let found = live.get(&change.object);
-        let is_held = is_held(plan, change, found);
-        if !is_held && (found.is_some() || has_namespace(cluster, &change.object).await?) {
-            return Ok(Some(change));
+) -> Result<Option<(&'p ObjectChange, Option<Live>)>, StepError> {
+    let mut of_object: BTreeMap<&ObjectRef, Vec<&ObjectChange>> = BTreeMap::new();
+    changes.iter().for_each(|change| of_object.entry(&change.object).or_default().push(change));
+    // Compared as it is read: only what is not as it was made is kept.
+    let lost = |object: &ObjectRef, live: Live| {
+        let is_all_held =
+            of_object.get(object).is_some_and(|all| all.iter().all(|one| is_held(plan, one, Some(&live))));
+        (!is_all_held).then_some(live)
+    };
+    let mut found = read_each(cluster, changes.iter().map(|change| &change.object), lost).await?;
+    let is_lost = |change: &&&ObjectChange| match found.get(&change.object) {
+        Some(None) => false,
+        Some(Some(live)) => !is_held(plan, change, Some(live)),
+        None => !is_held(plan, change, None),
+    };
+    for change in changes.iter().filter(is_lost) {
+        if found.contains_key(&change.object) || has_namespace(cluster, &change.object).await? {
+            return Ok(Some((change, found.remove(&change.object).flatten())));
         }
     }
     Ok(None)
@@ -53,9 +62,7 @@ async fn has_namespace(cluster: &Cluster, object: &ObjectRef) -> Result<bool, Cl
 pub(super) async fn restore(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
     for planned in earlier(step.plan, &step.planned.name) {
         let changes: Vec<&ObjectChange> = last_changes(planned).collect();
-        let objects: Vec<ObjectRef> = changes.iter().map(|change| change.object.clone()).collect();
-        let live = read_all(&door.cluster, &objects).await?;
-        if put_back(&door.cluster, step.plan, &changes, &live).await?.is_some() {
+        if put_back(&door.cluster, step.plan, &changes).await?.is_some() {
             tracing::warn!(step = planned.name, "objects were put back since; the step is taken once more");
             Box::pin(Step { plan: step.plan, planned }.take_units(door, voice)).await?;
         }

@@ -7,7 +7,7 @@ use crate::{
     cluster::Cluster,
     door::{Action, BATCH, Change, Door, Drift},
     event::{Event, Voice},
-    observe::read_all,
+    observe::read_each,
     plan::{ObjectChange, Plan},
     resource::{Digest, Document, Kind, Live, ObjectRef, differences},
 };
@@ -32,16 +32,17 @@ pub(super) async fn take(
     voice: &Voice,
 ) -> Result<(), StepError> {
     let name = &step.planned.name;
-    let wanted = pending(&door.cluster, step.plan, changes).await?;
+    let wanted = missing(&door.cluster, step.plan, changes).await?;
     let of = wanted.len();
-    let mut done = 0;
-    for batch in wanted.chunks(BATCH) {
-        door.apply(name, batch.to_vec(), |_| {}).await?;
+    let (mut wanted, mut done) = (wanted.into_iter(), 0);
+    while done < of {
+        // A batch is made when it is its turn: all at once, 100,000 keys would be there twice.
+        let batch: Vec<Change> = wanted.by_ref().take(BATCH).map(to_send).collect();
+        let told = batch.iter().map(|change| (change.intent().action.name().to_owned(), change.object.to_string()));
+        let told: Vec<_> = told.map(|(verb, object)| Event::Changed { step: name.clone(), verb, object }).collect();
         done += batch.len();
-        for change in batch {
-            let (verb, object) = (change.intent().action.name().to_owned(), change.object.to_string());
-            voice.tell(Event::Changed { step: name.clone(), verb, object });
-        }
+        door.apply(name, batch, |_| {}).await?;
+        told.into_iter().for_each(|event| voice.tell(event));
         voice.tell(Event::StepProgress { step: name.clone(), done, of });
     }
     Ok(())
@@ -49,28 +50,47 @@ pub(super) async fn take(
 
 /// Answers which changes are still to be made, with the preconditions of now.
 pub async fn pending(cluster: &Cluster, plan: &Plan, changes: &[ObjectChange]) -> Result<Vec<Change>, StepError> {
-    let objects: Vec<ObjectRef> = changes.iter().map(|change| change.object.clone()).collect();
-    let mut live = read_all(cluster, &objects).await?;
+    Ok(missing(cluster, plan, changes).await?.into_iter().map(to_send).collect())
+}
+
+/// A change that is still to be made, and the object as it is.
+type Missing<'p> = (&'p ObjectChange, Option<Box<Live>>);
+
+async fn missing<'p>(
+    cluster: &Cluster,
+    plan: &Plan,
+    changes: &'p [ObjectChange],
+) -> Result<Vec<Missing<'p>>, StepError> {
+    let by_object: BTreeMap<&ObjectRef, &ObjectChange> = changes.iter().map(|one| (&one.object, one)).collect();
+    let keep = |object: &ObjectRef, live: Live| {
+        let known = by_object.get(object).and_then(|change| change.before.as_ref());
+        Box::new(sharing(live, known))
+    };
+    let mut live = read_each(cluster, changes.iter().map(|change| &change.object), keep).await?;
     let mut wanted = Vec::new();
     for change in changes {
         let found = live.remove(&change.object);
-        match state_of(plan, change, found.as_ref()) {
+        match state_of(plan, change, found.as_deref()) {
             State::Done => {}
-            State::Before | State::Earlier => wanted.extend(to_send(change, found)),
-            State::Foreign => {
-                let value = |document: &Option<Document>| document.as_ref().map(Document::value).unwrap_or_default();
-                let found = found.map(|live| live.document.value()).unwrap_or_default();
-                return Err(Box::new(Drift::between(
-                    &change.object,
-                    &value(&change.before),
-                    &value(&change.after),
-                    &found,
-                ))
-                .into());
-            }
+            State::Before | State::Earlier => wanted.push((change, found)),
+            State::Foreign => return Err(drift(change, found.as_deref()).into()),
         }
     }
     Ok(wanted)
+}
+
+/// An object that is as a plan has it needs no text of its own.
+fn sharing(live: Live, known: Option<&Document>) -> Live {
+    match known.filter(|known| **known == live.document) {
+        Some(known) => Live { document: known.clone(), ..live },
+        None => live,
+    }
+}
+
+fn drift(change: &ObjectChange, live: Option<&Live>) -> Box<Drift> {
+    let value = |document: &Option<Document>| document.as_ref().map(Document::value).unwrap_or_default();
+    let found = live.map(|live| live.document.value()).unwrap_or_default();
+    Box::new(Drift::between(&change.object, &value(&change.before), &value(&change.after), &found))
 }
 
 /// Tells where an object is: a plan may change one object several times.
@@ -100,16 +120,17 @@ pub fn state_of(plan: &Plan, change: &ObjectChange, live: Option<&Live>) -> Stat
     }
 }
 
-fn to_send(change: &ObjectChange, live: Option<Live>) -> Option<Change> {
+/// What is neither wanted nor there is done already, and never comes here.
+fn to_send((change, live): Missing<'_>) -> Change {
     let action = match (&change.after, live) {
         (Some(after), None) => Action::Create { after: after.clone() },
-        (Some(after), Some(live)) => Action::Replace { before: Box::new(live), after: after.clone() },
-        (None, Some(live)) => Action::Delete { before: Box::new(live) },
-        (None, None) => return None,
+        (Some(after), Some(before)) => Action::Replace { before, after: after.clone() },
+        (None, Some(before)) => Action::Delete { before },
+        (None, None) => unreachable!("an object that shall not be and is not is done"),
     };
     let mut change = Change { label: String::new(), object: change.object.clone(), action };
     change.label = format!("{} {}", change.intent().action.name(), change.object);
-    Some(change)
+    change
 }
 
 /// Checks that the source of a copy is as it was, object by object, and that nothing was added to it.

@@ -1,10 +1,11 @@
 //! Kills the program at every write boundary of a small upgrade, goes on, and expects the end that an unharmed run has.
 
-use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt};
-
 use harness::{Kubernetes, Release, State, differences};
 
-use crate::lab::{Lab, Ran, lab, small, upgrade};
+use crate::{
+    kills::{kill_at, record, sample},
+    lab::{Lab, lab, small, upgrade},
+};
 
 /// New definitions keep a server of today from taking objects for two seconds, so the whole matrix runs on the old one.
 #[test]
@@ -20,23 +21,15 @@ fn killed_at_some_write_boundaries_of_todays_kubernetes_the_run_goes_on_to_the_s
 /// Kills at every so many-th boundary.
 fn matrix(kubernetes: Kubernetes, every: usize) {
     let mut lab = lab(kubernetes, small(Release::V2_2_1));
-    let (boundaries, expected) = record(&lab);
-    assert!(boundaries.len() > 50, "the recording run passed only {} boundaries", boundaries.len());
-    for boundary in boundaries.iter().step_by(every) {
+    let boundaries = record(&lab, &upgrade("run"));
+    let expected = upgraded(&lab);
+    for boundary in sample(&boundaries, every) {
         lab.again();
-        kill_at(&lab, boundary);
+        kill_at(&lab, &upgrade("run"), boundary);
         go_on(&lab);
         let found = differences(&expected, &upgraded(&lab));
         assert!(found.is_empty(), "killed at {boundary}: {found:#?}");
     }
-}
-
-/// An unharmed run: every boundary that it passed, and the state that it led to.
-fn record(lab: &Lab) -> (BTreeSet<String>, State) {
-    let file = lab.state().join("boundaries");
-    lab.tool(&[upgrade("run"), vec!["--fault-record", file.to_str().unwrap()]].concat()).exits(0);
-    let boundaries = fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect();
-    (boundaries, upgraded(lab))
 }
 
 /// The whole cluster but for the tool's own records, which tell of more runners after a kill.
@@ -44,11 +37,6 @@ fn upgraded(lab: &Lab) -> State {
     let mut state = lab.cluster_state().unwrap();
     state.retain(|key, _| !key.contains("calico-upgrader"));
     state
-}
-
-fn kill_at(lab: &Lab, boundary: &str) {
-    let killed = lab.command(&[upgrade("run"), vec!["--fault", boundary]].concat()).output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9), "not killed at {boundary}: {:?}", Ran::of(killed));
 }
 
 /// A run that died before its record was in the cluster changed nothing: it is begun again.

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod config;
+mod consent;
 mod customized;
 mod etcd;
 mod etcd_snapshot;
@@ -15,11 +16,14 @@ mod flavours;
 mod full_store;
 mod interruptions;
 mod kill_matrix;
+mod kills;
 mod lab;
 mod owners;
 mod refusals;
 mod restored_keys;
 mod restores;
+mod restricted;
+mod rollback_kills;
 mod rollbacks;
 mod rolls;
 mod screens;

@@ -1,9 +1,8 @@
 //! Taking a run back, from wherever it is: the cluster is then what it was at the start, object by object.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
-    os::unix::process::ExitStatusExt,
     process::{Child, Command},
     time::Duration,
 };
@@ -11,19 +10,15 @@ use std::{
 use harness::{Fault, Flavour, Kubernetes, Release, Seen, Size, State, WornIn, differences, wait_until};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Ran, lab, small, upgrade};
+use crate::{
+    kills::kill_at,
+    lab::{Lab, Ran, lab, small, upgrade},
+};
 
-const BACK: [&str; 2] = ["rollback", "--yes"];
-
-/// Every how many-th write boundary of an upgrade kills it before it is rolled back; 1 is the whole matrix.
-const EVERY_OF_UPGRADE: usize = 11;
-/// The same for an upgrade on etcd.
-const EVERY_ON_ETCD: usize = 17;
-/// The same for a rollback that is killed and resumed.
-const EVERY_OF_ROLLBACK: usize = 13;
+pub const BACK: [&str; 2] = ["rollback", "--yes"];
 
 /// Where the cluster differs from its start, once it is at rest. Our own records and the definitions may stay.
-fn since_start(lab: &Lab) -> Vec<String> {
+pub fn since_start(lab: &Lab) -> Vec<String> {
     let is_allowed = |line: &String| {
         let is_definition = line.starts_with("new: apiextensions.k8s.io/") && line.contains("crd.projectcalico.org");
         line.contains("calico-upgrader") || is_definition
@@ -33,11 +28,11 @@ fn since_start(lab: &Lab) -> Vec<String> {
 }
 
 #[track_caller]
-fn is_as_at_the_start(lab: &Lab, after: &str) {
+pub fn is_as_at_the_start(lab: &Lab, after: &str) {
     assert_eq!(since_start(lab), Vec::<String>::new(), "after {after}");
 }
 
-fn newest_run(lab: &Lab) -> String {
+pub fn newest_run(lab: &Lab) -> String {
     lab.tool(&["status", "-o", "json"]).exits(0).json()["run"].as_str().unwrap().to_owned()
 }
 
@@ -94,20 +89,8 @@ fn old_controller(state: &State) -> Option<[Value; 2]> {
     Some([found.1["spec"]["replicas"].clone(), found.1["spec"]["template"].clone()])
 }
 
-#[test]
-fn a_run_on_etcd_that_was_killed_anywhere_goes_back_to_its_start() {
-    let mut lab = lab(Kubernetes::V1_8, WornIn { flavour: Flavour::Etcd, ..small(Release::V2_3_0) });
-    let (keys, boundaries) = (values(&lab), record(&lab, &upgrade("run")));
-    for boundary in boundaries.iter().step_by(EVERY_ON_ETCD) {
-        lab.again();
-        kill_at(&lab, &upgrade("run"), boundary);
-        lab.tool(&BACK).exits(0);
-        is_as_at_the_start_on_etcd(&lab, &format!("a kill at {boundary}"), &keys);
-    }
-}
-
 #[track_caller]
-fn is_as_at_the_start_on_etcd(lab: &Lab, after: &str, keys: &BTreeMap<String, String>) {
+pub fn is_as_at_the_start_on_etcd(lab: &Lab, after: &str, keys: &BTreeMap<String, String>) {
     // A pod of a Deployment has a new name each time, and servers of 1.8 write defaults into the Deployment.
     let left = since_start(lab).into_iter().filter(|line| !line.contains("calico-policy-controller"));
     assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "after {after}");
@@ -117,7 +100,7 @@ fn is_as_at_the_start_on_etcd(lab: &Lab, after: &str, keys: &BTreeMap<String, St
 }
 
 /// The keys of etcd without their indexes: a key that was created again has a new one.
-fn values(lab: &Lab) -> BTreeMap<String, String> {
+pub fn values(lab: &Lab) -> BTreeMap<String, String> {
     lab.etcd().keys().unwrap().into_iter().map(|(key, (value, _))| (key, value)).collect()
 }
 
@@ -155,49 +138,6 @@ fn journalled(lab: &Lab, run: &str) -> Vec<String> {
         .flat_map(|entry| entry["changes"].as_array().unwrap().clone())
         .map(|one| one["label"].as_str().unwrap().to_owned())
         .collect()
-}
-
-#[test]
-fn a_run_that_was_killed_anywhere_goes_back_to_its_start() {
-    let mut lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
-    let boundaries = record(&lab, &upgrade("run"));
-    assert!(boundaries.len() > 50, "the recording run passed only {} boundaries", boundaries.len());
-    for boundary in boundaries.iter().step_by(EVERY_OF_UPGRADE) {
-        lab.again();
-        kill_at(&lab, &upgrade("run"), boundary);
-        lab.tool(&BACK).exits(0);
-        is_as_at_the_start(&lab, &format!("a kill at {boundary}"));
-        lab.tool(&["resume", "--yes"]).exits(0).says("nothing to resume");
-    }
-}
-
-#[test]
-fn a_rollback_that_was_killed_anywhere_goes_on_to_the_start() {
-    let mut lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
-    lab.tool(&upgrade("run")).exits(0);
-    let boundaries = record(&lab, &BACK);
-    for (index, boundary) in boundaries.iter().step_by(EVERY_OF_ROLLBACK).enumerate() {
-        lab.again();
-        lab.tool(&upgrade("run")).exits(0);
-        kill_at(&lab, &BACK, boundary);
-        // A rollback may also be made anew in place of the one that died, and must be where that one was not recorded.
-        let on = if index % 3 == 2 { lab.tool(&BACK) } else { lab.tool(&["resume", "--yes"]) };
-        if on.exits(0).words.contains("nothing to resume") {
-            lab.tool(&BACK).exits(0);
-        }
-        is_as_at_the_start(&lab, &format!("a rollback killed at {boundary}"));
-    }
-}
-
-fn record(lab: &Lab, arguments: &[&str]) -> BTreeSet<String> {
-    let file = lab.state().join("boundaries");
-    lab.tool(&[arguments, &["--fault-record", file.to_str().unwrap()]].concat()).exits(0);
-    fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect()
-}
-
-fn kill_at(lab: &Lab, arguments: &[&str], boundary: &str) {
-    let killed = lab.command(&[arguments, &["--fault", boundary]].concat()).output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9), "not killed at {boundary}: {:?}", Ran::of(killed));
 }
 
 #[test]
@@ -266,7 +206,7 @@ fn what_others_changed_since_is_left_and_named_and_what_the_nodes_need_blocks() 
     lab.api().merge_patch(config, &json!({"data": {"surprise": "yes"}})).unwrap();
     lab.tool(&BACK).exits(13).says("CU-P021").says("data.surprise");
     lab.api().merge_patch(config, &json!({"data": {"surprise": null}})).unwrap();
-    lab.tool(&BACK).exits(0).says(&format!("Left       IPPool {pool}"));
+    lab.tool(&["rollback", "--confirm", &newest_run(&lab)]).exits(0).says(&format!("Left       IPPool {pool}"));
     assert_eq!(since_start(&lab), [format!("new: crd.projectcalico.org/ippools//{pool}")]);
 }
 
@@ -306,28 +246,6 @@ fn after_a_completion_there_is_no_way_back() {
         assert!(!gone.is_empty() && gone.iter().all(is_old_data), "{gone:#?}");
         lab.tool(&BACK).exits(3).says("CU-E018").says("calico-upgrader restore");
         lab.tool(&["complete"]).exits(0).says("nothing to remove");
-    }
-}
-
-#[test]
-fn a_completion_that_was_killed_anywhere_forbids_a_rollback_and_goes_on() {
-    let mut lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
-    lab.tool(&upgrade("run")).exits(0);
-    let boundaries = record(&lab, &["complete", "--confirm", &newest_run(&lab)]);
-    for boundary in boundaries.iter().step_by(EVERY_OF_ROLLBACK) {
-        lab.again();
-        lab.tool(&upgrade("run")).exits(0);
-        let run = newest_run(&lab);
-        let complete = ["complete", "--confirm", &run];
-        kill_at(&lab, &complete, boundary);
-        if newest_run(&lab) != run {
-            lab.tool(&BACK).exits(3).says("CU-E018");
-        }
-        if lab.tool(&["resume", "--yes"]).exits(0).words.contains("nothing to resume") {
-            lab.tool(&complete).exits(0);
-        }
-        let is_old_data = |key: &String| key.starts_with("projectcalico.org/");
-        assert!(!lab.cluster_state().unwrap().keys().any(is_old_data), "old data is left after a kill at {boundary}");
     }
 }
 

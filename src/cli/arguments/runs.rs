@@ -41,6 +41,9 @@ pub struct Rollback {
     pub trial: Trial,
     #[command(flatten)]
     pub consent: Consent,
+    /// Confirm with the name of the run, instead of typing it when asked: needed once others wrote to the new store
+    #[arg(long, value_name = "RUN")]
+    pub confirm: Option<String>,
     #[command(flatten)]
     pub lease: Lease,
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     check::DRIFT,
     inventory::{ClusterFacts, NamespaceFacts, Stored},
-    plan::{FORMAT, Request},
+    plan::{Consent, FORMAT, Request, consent},
     resource::Digest,
     version::{Minor, Version},
 };
@@ -242,6 +242,25 @@ fn what_others_changed_stays_and_what_the_nodes_need_blocks() {
     set(&mut world, &system(Kind::ConfigMap, "calico-config"), &some("theirs"));
     let Err(RollbackError::Blocked(findings)) = back(&plan, &world, None) else { panic!("it must be blocked") };
     assert_eq!((findings[0].id.as_str(), findings[0].blocks()), ("CU-P021", Some(DRIFT)));
+}
+
+#[test]
+fn what_is_asked_for_depends_on_what_runs_and_on_what_would_be_lost() {
+    let plan = upgrade("RollingUpdate");
+    let pool = ObjectRef::cluster(Kind::IpPool, "pool");
+    // Two policies, a definition and a copy: then the first change of what runs.
+    for (done, untouched, touched) in [
+        (0, Consent::NotNeeded, Consent::NotNeeded),
+        (4, Consent::NotNeeded, Consent::NotNeeded),
+        (5, Consent::Yes, Consent::Yes),
+        (usize::MAX, Consent::Yes, Consent::Name),
+    ] {
+        let mut world = start(&plan);
+        make(&mut world, &plan, done);
+        assert_eq!(consent(&back(&plan, &world, None).unwrap()), untouched, "{done} changes");
+        set(&mut world, &pool, &some("touched"));
+        assert_eq!(consent(&back(&plan, &world, None).unwrap()), touched, "{done} changes");
+    }
 }
 
 #[test]
