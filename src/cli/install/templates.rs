@@ -13,7 +13,7 @@ struct Files;
 pub fn objects<const N: usize>(name: &str) -> [Value; N] {
     let file = Files::get(name).expect("the file is part of the program");
     let text = String::from_utf8_lossy(&file.data).into_owned();
-    let parts = text.split("\n---\n").map(|part| serde_saphyr::from_str::<Value>(part));
+    let parts = text.split("\n---\n").map(serde_saphyr::from_str::<Value>);
     let objects = parts.collect::<Result<Vec<_>, _>>().expect("the file was read in a test");
     objects.try_into().unwrap_or_else(|found: Vec<Value>| panic!("{name} has {} objects", found.len()))
 }
