@@ -9,6 +9,7 @@ mod accounts;
 mod customized;
 mod etcd;
 mod flavours;
+mod in_cluster;
 mod interruptions;
 mod kill_matrix;
 mod lab;
