@@ -54,7 +54,9 @@ image/pack.sh --name "${IMAGE:-calico-upgrader:$version}" --arch "$arch" --entry
 
 if command -v cargo-cyclonedx >/dev/null; then
   cargo cyclonedx --quiet --format json --target "$target" --spec-version 1.5 --override-filename calico-upgrader.cdx
-  mv calico-upgrader.cdx.json "$out/calico-upgrader.cdx.json"
+  # Where it was built is nobody's business.
+  sed "s|path+file://$PWD#|workspace#|g" calico-upgrader.cdx.json >"$out/calico-upgrader.cdx.json"
+  rm calico-upgrader.cdx.json
   # Every member of the workspace gets one, and the test harness is in no image.
   rm -f tests/harness/calico-upgrader.cdx.json
   echo "$out/calico-upgrader.cdx.json  CycloneDX, $(jq '.components | length' "$out/calico-upgrader.cdx.json") components"

@@ -8,6 +8,8 @@ use super::{
 };
 use crate::{
     check::{self, CHECKS, Finding},
+    inventory::Inventory,
+    observe,
     plan::{self, PlanError},
     report,
 };
@@ -38,8 +40,13 @@ pub async fn check(session: &Session, arguments: &Check) -> Ended {
 async fn all_findings(session: &Session) -> Result<Vec<Finding>, Failure> {
     let mut wanted = Wanted::read(&Planning::default())?;
     wanted.request.allow_untested = true;
-    let inventory = session.look_as_far_as_possible(&wanted.catalogue).await?;
-    match plan::make(&inventory, &wanted.catalogue, &wanted.runbook, &wanted.request) {
+    let cluster = session.connect().await?;
+    let mut inventory = session.look_as_far_as_possible(&cluster, &wanted.catalogue).await?;
+    let make = |inventory: &Inventory| plan::make(inventory, &wanted.catalogue, &wanted.runbook, &wanted.request);
+    if let Ok(plan) = make(&inventory) {
+        inventory.rights_missing.extend(observe::missing_to_give(&cluster, &plan).await?);
+    }
+    match make(&inventory) {
         Ok(plan) => Ok(plan.findings),
         Err(PlanError::Blocked(findings)) => Ok(findings),
         Err(other) => Err(other.into()),

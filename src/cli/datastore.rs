@@ -28,16 +28,19 @@ impl Session {
     /// Looks at the cluster, and at the etcd of Calico's own data as far as it lets us: for those who only look.
     ///
     /// Where etcd gives no answer the inventory says why, and what Kubernetes shows is there all the same.
-    pub async fn look_as_far_as_possible(&self, catalogue: &Catalogue) -> Result<Inventory, Failure> {
-        let cluster = self.connect().await?;
-        let Some(access) = self.etcd_access(&cluster).await? else { return self.look(&cluster, catalogue, None).await };
+    pub async fn look_as_far_as_possible(
+        &self,
+        cluster: &Cluster,
+        catalogue: &Catalogue,
+    ) -> Result<Inventory, Failure> {
+        let Some(access) = self.etcd_access(cluster).await? else { return self.look(cluster, catalogue, None).await };
         let looked = match Etcd::connect(&access).await {
             Ok(etcd) => self.observe(&cluster.clone().with_etcd(etcd, self.is_etcd_chosen()), catalogue, None).await,
             Err(error) => Err(ClusterError::Etcd(error).into()),
         };
         match looked {
             Err(ObserveError::Cluster(ClusterError::Etcd(error))) => {
-                let rest = self.look(&cluster, catalogue, None).await?;
+                let rest = self.look(cluster, catalogue, None).await?;
                 Ok(Inventory { etcd: Some(Fact::Unknown { why: in_one_line(error) }), ..rest })
             }
             whole => Ok(whole?),

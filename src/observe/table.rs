@@ -118,6 +118,7 @@ pub(super) fn upgrading(scope: &Scope<'_>) -> Vec<Right> {
     rows.add(Kind::CustomResourceDefinition, None, &[Verb::Create]);
     Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Create]));
     for object in shipped(scope.datastore).filter(|object| is_replaced(object.kind)) {
+        // What pulls the images is a DaemonSet beside the one of the install.
         rows.add(object.kind, object.namespace.as_deref(), &[Verb::Create]);
         rows.add_object(&object, &[Verb::Update]);
     }
@@ -153,12 +154,11 @@ pub(super) fn rolling_back(scope: &Scope<'_>) -> Vec<Right> {
     rows.0
 }
 
-/// To replace pods node by node, and to pull images before.
+/// To replace pods node by node. What pulls the images before is taken away by a rollback, too, if the run died over it.
 fn rolling() -> Rows {
     let mut rows = Rows::default();
     rows.add(Kind::Node, None, &[Verb::Get, Verb::Patch]);
     rows.add(Kind::Pod, Some(INSTALL), &[Verb::Get, Verb::Delete]);
-    rows.add(Kind::DaemonSet, Some(INSTALL), &[Verb::Create]);
     rows.add_named(Kind::DaemonSet, Some(INSTALL), &[PULL_NAME], &[Verb::Get, Verb::Delete]);
     rows
 }
@@ -168,12 +168,12 @@ fn is_replaced(kind: Kind) -> bool {
         .contains(&kind)
 }
 
-/// The rights that the roles give which a mode writes: those of the new release, or those of all before it.
+/// The rights that the roles give which a mode writes. A run adds to what the old pods need, and a rollback leaves that alone
+/// again, so it is what any release ever needed.
 pub fn given(mode: Mode, datastore: Datastore) -> BTreeSet<Granted> {
     let manifests = match mode {
         Mode::Plan => Vec::new(),
-        Mode::Run => newest(&runbook::catalogue(), datastore),
-        Mode::Rollback => all_releases(&runbook::catalogue(), datastore),
+        Mode::Run | Mode::Rollback => all_releases(&runbook::catalogue(), datastore),
     };
     let objects = manifests.iter().flat_map(|manifest| &manifest.objects);
     let roles = objects.filter(|(object, _)| object.kind == Kind::ClusterRole);

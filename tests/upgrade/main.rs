@@ -14,6 +14,7 @@ mod etcd_snapshot;
 mod etcd_trouble;
 mod flavours;
 mod full_store;
+mod in_cluster;
 mod interruptions;
 mod kill_matrix;
 mod kills;
