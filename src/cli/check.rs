@@ -39,9 +39,11 @@ async fn all_findings(session: &Session) -> Result<Vec<Finding>, Failure> {
     let mut wanted = Wanted::read(&Planning::default())?;
     wanted.request.allow_untested = true;
     let inventory = session.look(&cluster, &wanted.catalogue, None).await?;
+    let clocks = check::clocks(session.faults().now(), cluster.clock().await?);
     match plan::make(&inventory, &wanted.catalogue, &wanted.runbook, &wanted.request) {
         Ok(plan) => Ok(plan.findings),
         Err(PlanError::Blocked(findings)) => Ok(findings),
-        Err(other) => Err(other.into()),
+        Err(other) => Err(Failure::from(other)),
     }
+    .map(|findings| findings.into_iter().chain(clocks).collect())
 }

@@ -5,7 +5,9 @@ use super::{
     arguments::{ReportFormat, Run},
     dry_run,
     failure::Failure,
-    plan, progress,
+    gates,
+    listen::listeners,
+    plan, progress, scheduled,
     session::Session,
     terminal,
 };
@@ -20,7 +22,16 @@ use crate::{
 };
 
 pub async fn run(session: &Session, arguments: &Run) -> Ended {
-    let home = session.home(&arguments.lease.lease_duration, arguments.abandon.clone())?;
+    match arguments.scheduled {
+        true => scheduled::run(session, arguments).await,
+        false => run_now(session, arguments).await,
+    }
+}
+
+/// Plans, asks and runs, or runs a saved plan.
+pub async fn run_now(session: &Session, arguments: &Run) -> Ended {
+    let mut home = session.home(&arguments.lease.lease_duration, arguments.abandon.clone())?;
+    home.gate = gates::read(&arguments.gates)?;
     let saved = arguments.plan.as_deref().map(read_plan).transpose()?;
     if let Some(flag) = saved.as_ref().and_then(|_| arguments.planning.first_flag()) {
         return Err(Failure::usage(format!(
@@ -28,6 +39,9 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
         )));
     }
     let cluster = session.connect_with_data().await?;
+    if arguments.dry_run.is_none() {
+        gates::check_now(&home, &cluster).await?;
+    }
     let (sealed, inventory) = match saved {
         Some(saved) => confirm_unchanged(session, &cluster, saved).await?,
         None => plan::make(session, &cluster, &arguments.planning).await?,
@@ -35,18 +49,21 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
     if let Some(mode) = arguments.dry_run {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
+    gates::check_length(&home, &sealed.plan, &[])?;
     plan::show(session, &sealed, &inventory);
     if sealed.plan.is_empty() {
         return Ok(0);
     }
     check_phase(&sealed, arguments.until.as_deref())?;
     may_run(&inventory)?;
-    approve(arguments.yes, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
+    // Where someone else approves, the run begins so that there is something to approve, and waits at once.
+    let is_decided = arguments.yes || sealed.plan.request.needs_approval;
+    approve(is_decided, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
     begin(session, home, &cluster, sealed, &inventory, arguments.until.as_deref()).await
 }
 
 /// Reads a saved plan and checks its seal.
-fn read_plan(path: &Path) -> Result<Sealed, Failure> {
+pub fn read_plan(path: &Path) -> Result<Sealed, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::bad_file(path.display(), error.to_string()))?;
     let sealed = Sealed::read(&text).map_err(|error| {
         Failure::bad_file(path.display(), error.to_string()).now("make it again: calico-upgrader plan --out FILE")
@@ -154,7 +171,8 @@ pub async fn start(
     sealed: &Sealed,
     inventory: &Inventory,
 ) -> Result<Started, Failure> {
-    let progress = progress::Screen::start(&session.global)?;
+    let progress =
+        progress::Screen::start(&session.global, listeners(session, cluster, &sealed.plan.daemon_set).await?)?;
     let voice = progress.voice();
     let (switch, stop) = Stop::new();
     tokio::spawn(progress::stop_on_signals(switch));
@@ -192,12 +210,18 @@ pub async fn drive(
             Ok(0)
         }
         Ok(Ending::AfterPhase) => Ok(0),
-        Ok(Ending::Paused { exit }) => {
-            terminal::chatter_line(&format!("Stopped. Next: calico-upgrader resume {run}"));
-            Ok(exit)
-        }
+        Ok(Ending::Held(hold)) => match gates::held(&hold, &run) {
+            Some(failure) => Err(failure),
+            None => Ok(stopped(&run, hold.exit())),
+        },
+        Ok(Ending::Interrupted { exit }) => Ok(stopped(&run, exit)),
         Err(error) => Err(error.into()),
     }
+}
+
+fn stopped(run: &str, exit: u8) -> u8 {
+    terminal::chatter_line(&format!("Stopped. Next: calico-upgrader resume {run}"));
+    exit
 }
 
 /// What holds now, what is left, and what comes next.

@@ -4,23 +4,32 @@
 //! intents to the journal and make them durable, send each with its precondition, read back what is stored, write down the
 //! outcomes. A test kills the program at each of these points.
 
+mod alerts;
+mod announce;
+mod approval;
 mod change;
 mod faults;
 mod files;
+mod gate;
 mod lease;
 mod record;
 mod stop;
 
 use futures::StreamExt;
 
+pub use alerts::{Alarm, AlertGate};
+pub use announce::{Notice, announce};
+pub use approval::approve;
 pub use change::{Action, Change, ChangeError, Drift};
 pub use faults::{Faults, Phase};
 pub use files::{FileError, RunFiles};
+pub use gate::{Beginning, Gate, Hold};
 pub use lease::{Lease, LeaseError, current_holder};
 pub use stop::Stop;
 
 pub use record::{
-    BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, orphans, runs,
+    BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, orphans,
+    record_of, runs,
 };
 
 use crate::{
@@ -40,6 +49,7 @@ pub struct Door {
     pub files: RunFiles,
     pub faults: Faults,
     pub stop: Stop,
+    gate: Gate,
     journal: Journal,
     record: Record,
     lease: Lease,
@@ -52,8 +62,8 @@ pub struct Door {
 pub enum DoorError {
     #[error("the lock of the cluster could not be kept")]
     LeaseLost,
-    #[error("a pause was asked for")]
-    PauseWanted,
+    #[error(transparent)]
+    Held(#[from] Hold),
     #[error("a signal asked to stop")]
     Interrupted { exit: u8 },
     #[error(transparent)]
@@ -78,17 +88,17 @@ impl Door {
         lease: Lease,
     ) -> Self {
         let batch = record.state.reserved;
-        Self { cluster, files, faults, stop, journal, record, lease, batch, is_midway: false }
+        Self { cluster, files, faults, stop, gate: Gate::default(), journal, record, lease, batch, is_midway: false }
     }
 
-    /// Holds back a wish to pause while something is half done that must not stay so, like a node that is cordoned.
+    /// Asks this gate from now on.
+    pub fn heeding(self, gate: Gate) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// Keeps the gate open while something is half done that must not stay so, like a node that is cordoned.
     pub fn hold_pause(&mut self, is_midway: bool) {
         self.is_midway = is_midway;
-    }
-
-    /// Answers whether someone asked for a pause, as far as the record said at the last reservation.
-    pub fn is_pause_wanted(&self) -> bool {
-        self.record.state.is_pause_wanted
     }
 
     pub fn state(&self) -> &RunState {
@@ -121,7 +131,7 @@ impl Door {
         failure.map_or(Ok(settled), |error| Err(error.into()))
     }
 
-    /// Claims the next batches in the run record: whoever lost the run, or shall pause, learns it here.
+    /// Claims the next batches in the run record: whoever lost the run, or shall not go on now, learns it here.
     pub async fn reserve(&mut self, step: &str, batches: u64, note: impl Fn(&mut RunState)) -> Result<(), DoorError> {
         self.check_safe()?;
         let (done, next, chain) = (self.batch, self.batch + batches, self.journal.chain().to_owned());
@@ -135,7 +145,7 @@ impl Door {
             })
             .await?;
         self.faults.at(&format!("{step}/reserve-{next}"), Phase::Acked);
-        if self.record.state.is_pause_wanted && !self.is_midway { Err(DoorError::PauseWanted) } else { Ok(()) }
+        if self.is_midway { Ok(()) } else { Ok(self.may_begin(Beginning::Changes).await.map(drop)?) }
     }
 
     fn check_safe(&self) -> Result<(), DoorError> {

@@ -8,6 +8,7 @@ mod controllers;
 mod held;
 mod objects;
 mod order;
+mod pace;
 mod pull;
 mod roll;
 mod tidy;
@@ -21,6 +22,7 @@ use std::{
 pub use back_up::check_backup;
 pub use objects::{State, pending, state_of};
 pub use order::planned_moves;
+pub use pace::expected_for_a_node;
 pub use pull::{PullError, planned_pull};
 pub use roll::RollError;
 pub use tidy::planned_uncordons;

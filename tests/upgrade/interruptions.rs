@@ -9,10 +9,15 @@ use crate::lab::{Lab, Ran, lab, small, upgrade};
 
 /// Starts a run that hangs at node-2, and waits until it does.
 pub fn hang_at_a_node(lab: &Lab) -> std::process::Child {
-    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    let run = lab.spawn(&upgrade("run"));
-    wait_until("the run to reach node-2", Duration::from_secs(60), || {
-        let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
+    hang(lab, "node-2", lab.command(&upgrade("run")))
+}
+
+/// The same with a node and a command of one's own.
+pub fn hang(lab: &Lab, node: &str, mut command: std::process::Command) -> std::process::Child {
+    lab.nodes().fail(node, Fault::NeverReady).unwrap();
+    let run = command.spawn().unwrap();
+    wait_until("the run to reach the node", Duration::from_secs(60), || {
+        let node = lab.api().get(&format!("/api/v1/nodes/{node}")).unwrap();
         Ok(if node["spec"]["unschedulable"] == true { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })
     })
     .unwrap();

@@ -1,6 +1,6 @@
 use clap::Args;
 
-use super::{DryRun, Lease};
+use super::{DryRun, Gates, Lease};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -27,6 +27,8 @@ pub struct Resume {
     /// Stop after this phase
     #[arg(long, value_name = "PHASE")]
     pub until: Option<String>,
+    #[command(flatten)]
+    pub gates: Gates,
     #[command(flatten)]
     pub lease: Lease,
 }
