@@ -29,7 +29,7 @@ impl ClusterListener {
             for notice in self.notices(&event) {
                 match announce(&self.cluster, &notice).await {
                     Ok(()) => {}
-                    Err(error) if error.is_worth_a_retry() => tracing::warn!(%error, "an Event was not written"),
+                    Err(error) if error.is_worth_a_retry() => tracing::info!(%error, "an Event was not written"),
                     Err(error) => return skipped(&error.to_string()),
                 }
             }

@@ -42,7 +42,7 @@ impl WebhookListener {
             let Some(news) = news(&event) else { continue };
             let sent = self.deliver(&self.document(&event, &news)).await;
             if let Err(error) = sent {
-                tracing::warn!(%error, "news were not delivered");
+                tracing::info!(%error, "news were not delivered");
                 if !std::mem::replace(&mut is_told, true) {
                     lost(&error.to_string());
                 }

@@ -17,7 +17,7 @@ pub struct Gates {
         env = "CALICO_UPGRADER_FREEZE"
     )]
     pub freeze: Vec<String>,
-    /// Begin no node while this query to Prometheus has an answer, like ALERTS{alertstate="firing"}; none can be asked is one
+    /// Begin no node while this query to Prometheus, like ALERTS{alertstate="firing"}, has an answer or cannot be asked
     #[arg(long, num_args = 2, value_names = ["URL", "QUERY"])]
     pub alert_gate: Vec<String>,
     /// A file with the bearer token for the alert gate

@@ -77,7 +77,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "CALICO_UPGRADER_NOTIFY_URL_FILE")]
     pub notify_url_file: Option<PathBuf>,
     /// How to write news for that address
-    #[arg(long, global = true, value_enum, default_value_t = NotifyFormat::Json, env = "CALICO_UPGRADER_NOTIFY_FORMAT")]
+    #[arg(long, global = true, value_enum, value_name = "json|slack", default_value_t = NotifyFormat::Json, env = "CALICO_UPGRADER_NOTIFY_FORMAT")]
     pub notify_format: NotifyFormat,
     /// Say only what is asked for and what goes wrong
     #[arg(short, long, global = true)]
