@@ -56,7 +56,7 @@ pub async fn check_now(home: &Home, cluster: &Cluster) -> Result<(), Failure> {
             .now(finding.now));
     }
     calendar.may_begin(home.faults.now(), std::time::Duration::ZERO).map(drop).map_err(|shut| {
-        Failure::new(9, "CU-E030", shut.to_string())
+        Failure::new(9, "CU-E031", shut.to_string())
             .why("a run begins and goes on inside its windows only; nothing was changed")
             .now("the same command in the next window")
     })

@@ -5,6 +5,7 @@
 
 mod back_up;
 mod controllers;
+mod cordon;
 mod held;
 mod objects;
 mod order;

@@ -9,11 +9,13 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    Step, StepError, held,
+    Step, StepError,
+    cordon::{cordon, cordoned_by, is_cordoned, uncordon},
+    held,
     order::{names_of, next_batch},
     pace::Pace,
 };
@@ -21,11 +23,11 @@ use crate::{
     cluster::{Cluster, ClusterError, Followed, PodFeed},
     door::{Action, Beginning, Change, Door, DoorError, Hold, Stop},
     event::{Event, Voice},
-    inventory::{CORDONED_BY, NodeFacts},
+    inventory::NodeFacts,
     journal::News,
     observe,
     plan::{Plan, Roll},
-    resource::{Kind, Live, ObjectRef},
+    resource::{Kind, ObjectRef},
     window::shown,
 };
 
@@ -211,7 +213,7 @@ impl Rolling<'_> {
         let nodes = futures::future::try_join_all(done.iter().chain(next).map(read)).await?;
         let (done, next) = nodes.split_at(done.len());
         let uncordon = done.iter().flatten().filter(|live| cordoned_by(live).as_ref() == Some(&self.run)).map(uncordon);
-        let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| self.cordon(live));
+        let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| cordon(live, &self.run));
         Ok(uncordon.chain(cordon).collect())
     }
 
@@ -236,11 +238,6 @@ impl Rolling<'_> {
         let (done, of) = (self.done, self.feed.pods().len());
         door.apply(self.step, changes, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
         Ok(())
-    }
-
-    fn cordon(&self, live: &Live) -> Change {
-        let annotations = json!({CORDONED_BY: self.run});
-        node_patch("cordon", live, json!({"metadata": {"annotations": annotations}, "spec": {"unschedulable": true}}))
     }
 
     /// Waits until every node of a batch has a new pod that is ready and stays so. Nodes that go away are left out.
@@ -371,30 +368,4 @@ async fn newest_revision(cluster: &Cluster, roll: &Roll) -> Result<String, StepE
     let hash = newest.and_then(|one| one["metadata"]["labels"]["controller-revision-hash"].as_str());
     let none = || RollError::NoRevision { daemon_set: roll.daemon_set.clone() };
     Ok(hash.map(str::to_owned).ok_or_else(none)?)
-}
-
-/// The nodes are read again before: Kubernetes answers a cordon with a taint.
-fn uncordon(live: &Live) -> Change {
-    node_patch(
-        "uncordon",
-        live,
-        json!({"metadata": {"annotations": {CORDONED_BY: null}}, "spec": {"unschedulable": null}}),
-    )
-}
-
-fn node_patch(verb: &str, live: &Live, patch: Value) -> Change {
-    let object = ObjectRef::cluster(Kind::Node, &live.name);
-    Change {
-        label: format!("{verb} Node {}", live.name),
-        object,
-        action: Action::Patch { before: Box::new(live.clone()), patch },
-    }
-}
-
-fn is_cordoned(live: &Live) -> bool {
-    live.document.value()["spec"]["unschedulable"] == true
-}
-
-fn cordoned_by(live: &Live) -> Option<String> {
-    live.document.value()["metadata"]["annotations"][CORDONED_BY].as_str().map(str::to_owned)
 }

@@ -42,7 +42,7 @@ fn outside_its_window_a_run_does_not_begin_and_says_when_the_next_one_opens() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let later = window(2, 3);
     let run = [upgrade("run"), vec!["--window", &later]].concat();
-    lab.tool(&run).exits(9).says("CU-E030").says("no window is open: the next one opens");
+    lab.tool(&run).exits(9).says("CU-E031").says("no window is open: the next one opens");
     let freeze = ["--window", &window(-1, 1), "--freeze", "2000-01-01..2999-12-31"];
     lab.tool(&[upgrade("run"), freeze.to_vec()].concat()).exits(9).says("none opens within a year");
     assert!(!lab.state().join("runs").exists(), "a run was begun");
