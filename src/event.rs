@@ -41,6 +41,12 @@ pub enum Event {
         what: String,
         limit_seconds: u64,
     },
+    /// A node is begun only if it can be done before the window ends; `known` nodes tell how long it takes.
+    NodesTimed {
+        seconds: u64,
+        known: usize,
+        until: String,
+    },
     NodeStarted {
         node: String,
         done: usize,
@@ -49,6 +55,11 @@ pub enum Event {
     NodeWaiting {
         node: String,
         why: String,
+    },
+    /// A new pod was seen ready at this time, and stayed so.
+    NodeReady {
+        node: String,
+        seen: jiff::Timestamp,
     },
     NodeDone {
         node: String,

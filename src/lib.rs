@@ -5,10 +5,10 @@
 //!
 //! | room | what it holds |
 //! |---|---|
-//! | `version`, `resource`, `inventory` | the nouns: releases, objects, what is known of a cluster |
+//! | `version`, `window`, `resource`, `inventory` | the nouns: releases, times, objects, what is known of a cluster |
 //! | `convert`, `check`, `runbook`, `plan` | decisions, pure: no client, no file, no clock |
-//! | `datastore`, `cluster`, `backup` | hands: Calico's own etcd, the Kubernetes API, archives |
-//! | `event`, `journal`, `door`, `observe`, `step`, `engine` | work: tell, remember, change, look, take steps, run |
+//! | `web`, `datastore`, `cluster`, `backup` | hands: HTTP to others, Calico's own etcd, the Kubernetes API, archives |
+//! | `event`, `journal`, `door`, `observe`, `step`, `engine`, `notice` | work: tell, remember, change, look, take steps, run, report to others |
 //! | `report`, `cli` | the door to people |
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ pub mod engine;
 pub mod event;
 pub mod inventory;
 pub mod journal;
+pub mod notice;
 pub mod observe;
 pub mod plan;
 pub mod report;
@@ -30,3 +31,5 @@ pub mod resource;
 pub mod runbook;
 pub mod step;
 pub mod version;
+pub mod web;
+pub mod window;

@@ -93,3 +93,20 @@ fn usage_errors_and_help_have_their_exit_codes() {
         assert_eq!(tool(&arguments, "").status.code(), Some(code), "{arguments:?}");
     }
 }
+
+#[test]
+fn windows_and_gates_that_cannot_be_read_are_told_before_any_cluster_is_asked() {
+    for (arguments, what) in [
+        (vec!["--window", "Tue,Wedd 22:00-02:00 UTC"], "at column 5"),
+        (vec!["--window", "Tue 22:00-02:00 Berlin"], "Europe/Berlin"),
+        (vec!["--window", "Tue 22:00-02:00 UTC", "--freeze", "2026-13-01..2026-13-02"], "`--freeze` cannot be read"),
+        (vec!["--freeze", "2026-12-20..2027-01-05"], "--window"),
+        (vec!["--alert-gate", "prometheus", "up == 0"], "no address like https://host:port/path"),
+        (vec!["--alert-gate", "http://a", "up", "--alert-gate", "http://b", "up"], "can be given once"),
+        (vec!["--scheduled", "--until", "verify"], "cannot be used with"),
+    ] {
+        let ran = tool(&[vec!["run", "--yes"], arguments.clone()].concat(), "");
+        let words = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.code() == Some(64) && words.contains(what), "{arguments:?}: {words}");
+    }
+}

@@ -3,6 +3,7 @@
 //! A finding has a stable id. Mandatory ones stop a run before anything is changed; some of those yield to
 //! `--ignore ID=reason`, and the reason is kept in the plan.
 
+mod clock;
 mod cluster;
 mod etcd;
 mod install;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use clock::clocks;
 pub use owners::{owners_of_changed, signs};
 
 use crate::inventory::Inventory;
@@ -105,7 +107,7 @@ pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
 }
 
 /// Every check, with one line on what it looks at.
-pub const CHECKS: [(&str, &str); 27] = [
+pub const CHECKS: [(&str, &str); 28] = [
     ("CU-C001", "a Calico is installed"),
     ("CU-C002", "there is one Calico, not two"),
     ("CU-C003", "no operator manages Calico"),
@@ -133,4 +135,5 @@ pub const CHECKS: [(&str, &str); 27] = [
     ("CU-C026", "old controllers left nothing behind in etcd"),
     ("CU-C027", "the etcd of Calico's data answers us"),
     ("CU-C028", "etcd has raised no alarm"),
+    ("CU-C030", "our clock and that of the API server agree"),
 ];

@@ -46,9 +46,11 @@ async fn all_findings(session: &Session) -> Result<Vec<Finding>, Failure> {
     if let Ok(plan) = make(&inventory) {
         inventory.rights_missing.extend(observe::missing_to_give(&cluster, &plan).await?);
     }
+    let clocks = check::clocks(session.faults().now(), cluster.clock().await?);
     match make(&inventory) {
         Ok(plan) => Ok(plan.findings),
         Err(PlanError::Blocked(findings)) => Ok(findings),
-        Err(other) => Err(other.into()),
+        Err(other) => Err(Failure::from(other)),
     }
+    .map(|findings| findings.into_iter().chain(clocks).collect())
 }

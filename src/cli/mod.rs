@@ -1,5 +1,6 @@
 //! The command line: parse, do, print, exit. Only this room prints, prompts, exits or reads the environment.
 
+mod approve;
 mod arguments;
 mod backup;
 mod check;
@@ -13,7 +14,9 @@ mod discover;
 mod dry_run;
 mod explain;
 mod failure;
+mod gates;
 mod install;
+mod listen;
 mod plan;
 mod progress;
 mod report;
@@ -22,6 +25,7 @@ mod resume;
 mod rollback;
 mod run;
 mod runbook;
+mod scheduled;
 mod session;
 mod status;
 mod stores;
@@ -68,6 +72,7 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Diff(diff) => diff::diff(&session, diff).await,
         Command::Run(run) => run::run(&session, run).await,
         Command::Status(status) => status::status(&session, status).await,
+        Command::Approve(approve) => approve::approve(&session, approve).await,
         Command::Pause(pause) => status::pause(&session, pause).await,
         Command::Resume(resume) => resume::resume(&session, resume).await,
         Command::Rollback(rollback) => rollback::rollback(&session, rollback).await,

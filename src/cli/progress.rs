@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     event::{Event, Voice},
+    notice::Listeners,
     report,
 };
 
@@ -22,7 +23,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    pub fn start(global: &Global) -> Result<Self, Failure> {
+    pub fn start(global: &Global, listeners: Listeners) -> Result<Self, Failure> {
         let style = resolve(global);
         let mut events = match global.events.as_deref() {
             None => None,
@@ -39,8 +40,10 @@ impl Screen {
                     sink.write(&event);
                 }
                 lines.show(&event);
+                listeners.tell(&event);
             }
             lines.end();
+            listeners.end().await;
         });
         Ok(Self { sender: Some(sender), task })
     }
@@ -156,8 +159,12 @@ impl Lines {
             }
             Event::StepStarted { step, phase, summary, .. } => format!("{phase}: {step} · {summary}"),
             Event::Changed { verb, object, .. } if self.style != ProgressStyle::Bar => format!("  {verb} {object}"),
-            Event::Changed { .. } | Event::StepProgress { .. } => return None,
+            Event::Changed { .. } | Event::StepProgress { .. } | Event::NodeReady { .. } => return None,
             Event::WaitStarted { what, limit_seconds, .. } => format!("  waiting for {what}, at most {limit_seconds}s"),
+            Event::NodesTimed { seconds, known, until } => {
+                let known = if *known == 0 { "none is done yet".to_owned() } else { format!("from {known} done") };
+                format!("  a node may take {} ({known}); the window ends {until}", report::duration(*seconds))
+            }
             Event::NodeStarted { node, done, of } => format!("  {node}: replacing calico-node ({done} of {of} done)"),
             Event::NodeWaiting { node, why } => format!("  {node}: {why}"),
             Event::NodeDone { node, seconds, done, of } => {

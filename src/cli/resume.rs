@@ -2,6 +2,8 @@ use super::{
     Ended,
     arguments::Resume,
     failure::Failure,
+    gates,
+    listen::listeners,
     progress,
     run::{approve, drive},
     session::Session,
@@ -10,16 +12,21 @@ use super::{
 use crate::{cluster::Cluster, door, engine};
 
 pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
-    let home = session.home(&arguments.lease.lease_duration, None)?;
+    let mut home = session.home(&arguments.lease.lease_duration, None)?;
+    home.gate = gates::read(&arguments.gates)?;
     let cluster = session.connect_with_data().await?;
     let Some(run) = find(&cluster, arguments.run.as_deref()).await? else {
         terminal::chatter_line("No run of this cluster is unfinished: nothing to resume.");
         return Ok(0);
     };
-    let state = door::Record::open(&cluster, &run).await?.state;
+    gates::check_now(&home, &cluster).await?;
+    let record = door::Record::open(&cluster, &run).await?;
+    let plan = record.plan().await?.plan;
+    gates::check_length(&home, &plan, &record.state.node_seconds)?;
+    let state = record.state;
     terminal::chatter(&super::status::describe(&state));
     approve(arguments.consent.yes, "Go on?")?;
-    let progress = progress::Screen::start(&session.global)?;
+    let progress = progress::Screen::start(&session.global, listeners(session, &cluster, &plan.daemon_set).await?)?;
     let voice = progress.voice();
     let (switch, stop) = door::Stop::new();
     tokio::spawn(progress::stop_on_signals(switch));

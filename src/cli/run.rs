@@ -2,16 +2,18 @@ use std::{borrow::Cow, path::Path};
 
 use super::{
     Ended,
-    arguments::{ReportFormat, Resume, Run},
+    arguments::{ReportFormat, Run},
     dry_run,
     failure::Failure,
-    plan, progress, resume,
+    gates,
+    listen::listeners,
+    plan, progress, scheduled,
     session::Session,
     terminal,
 };
 use crate::{
     cluster::Cluster,
-    door::{Door, RunPhase, RunState, Stop},
+    door::{Door, Stop},
     engine::{self, Ending, Home},
     event::Voice,
     inventory::Inventory,
@@ -21,7 +23,16 @@ use crate::{
 };
 
 pub async fn run(session: &Session, arguments: &Run) -> Ended {
-    let home = session.home(&arguments.lease.lease_duration, arguments.abandon.clone())?;
+    match arguments.scheduled || arguments.or_resume {
+        true => scheduled::run(session, arguments).await,
+        false => run_now(session, arguments).await,
+    }
+}
+
+/// Plans, asks and runs, or runs a saved plan.
+pub async fn run_now(session: &Session, arguments: &Run) -> Ended {
+    let mut home = session.home(&arguments.lease.lease_duration, arguments.abandon.clone())?;
+    home.gate = gates::read(&arguments.gates)?;
     let saved = arguments.plan.as_deref().map(read_plan).transpose()?;
     if let Some(flag) = saved.as_ref().and_then(|_| arguments.planning.first_flag()) {
         return Err(Failure::usage(format!(
@@ -29,8 +40,8 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
         )));
     }
     let cluster = session.connect_with_data().await?;
-    if let Some(resume) = takes_up(&cluster, arguments).await? {
-        return resume::resume(session, &resume).await;
+    if arguments.trial.dry_run.is_none() {
+        gates::check_now(&home, &cluster).await?;
     }
     let (sealed, inventory) = match saved {
         Some(saved) => confirm_unchanged(session, &cluster, saved).await?,
@@ -39,6 +50,7 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
     if let Some(mode) = arguments.trial.dry_run {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
+    gates::check_length(&home, &sealed.plan, &[])?;
     plan::show(session, &sealed, &inventory);
     if sealed.plan.is_empty() {
         return Ok(0);
@@ -46,33 +58,14 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
     check_phase(&sealed, arguments.until.as_deref())?;
     may_run(&inventory)?;
     may(&observe::missing_to_give(&cluster, &sealed.plan).await?)?;
-    approve(arguments.consent.yes, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
+    // Where someone else approves, the run begins so that there is something to approve, and waits at once.
+    let is_decided = arguments.consent.yes || sealed.plan.request.needs_approval;
+    approve(is_decided, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
     begin(session, home, &cluster, sealed, &inventory, arguments.until.as_deref()).await
 }
 
-/// What to go on with instead of beginning: an upgrade that is not over. One that a person paused waits for a person.
-async fn takes_up(cluster: &Cluster, arguments: &Run) -> Result<Option<Resume>, Failure> {
-    if !arguments.or_resume {
-        return Ok(None);
-    }
-    let unfinished = engine::newest_unfinished(cluster).await?.filter(|state| state.purpose == Purpose::Upgrade);
-    let Some(RunState { run, phase, .. }) = unfinished else { return Ok(None) };
-    match phase {
-        RunPhase::Stopped { exit: engine::PAUSED, why } if why == engine::ASKED_TO_PAUSE => {
-            Err(Failure::new(engine::PAUSED, "CU-E030", format!("run `{run}` was paused by a person"))
-                .why("only a person lets it go on; nothing was changed")
-                .now(format!("calico-upgrader resume {run}")))
-        }
-        RunPhase::Running | RunPhase::Stopped { .. } => {
-            let Run { consent, until, lease, .. } = arguments;
-            Ok(Some(Resume { run: Some(run), consent: *consent, until: until.clone(), lease: lease.clone() }))
-        }
-        RunPhase::Finished { .. } | RunPhase::Abandoned | RunPhase::RolledBack { .. } => Ok(None),
-    }
-}
-
 /// Reads a saved plan and checks its seal.
-fn read_plan(path: &Path) -> Result<Sealed, Failure> {
+pub fn read_plan(path: &Path) -> Result<Sealed, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::bad_file(path.display(), error.to_string()))?;
     let sealed = Sealed::read(&text).map_err(|error| {
         Failure::bad_file(path.display(), error.to_string()).now("make it again: calico-upgrader plan --out FILE")
@@ -180,7 +173,8 @@ pub async fn start(
     sealed: &Sealed,
     inventory: &Inventory,
 ) -> Result<Started, Failure> {
-    let progress = progress::Screen::start(&session.global)?;
+    let progress =
+        progress::Screen::start(&session.global, listeners(session, cluster, &sealed.plan.daemon_set).await?)?;
     let voice = progress.voice();
     let (switch, stop) = Stop::new();
     tokio::spawn(progress::stop_on_signals(switch));
@@ -219,12 +213,18 @@ pub async fn drive(
             Ok(0)
         }
         Ok(Ending::AfterPhase) => Ok(0),
-        Ok(Ending::Paused { exit }) => {
-            terminal::chatter_line(&format!("Stopped. Next: calico-upgrader resume {run}"));
-            Ok(exit)
-        }
+        Ok(Ending::Held(hold)) => match gates::held(&hold, &run) {
+            Some(failure) => Err(failure),
+            None => Ok(stopped(&run, hold.exit())),
+        },
+        Ok(Ending::Interrupted { exit }) => Ok(stopped(&run, exit)),
         Err(error) => Err(error.into()),
     }
+}
+
+fn stopped(run: &str, exit: u8) -> u8 {
+    terminal::chatter_line(&format!("Stopped. Next: calico-upgrader resume {run}"));
+    exit
 }
 
 /// What holds now, what is left, and what comes next.

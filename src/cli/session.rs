@@ -7,7 +7,7 @@ use super::{
 use crate::{
     cluster::{Access, Cluster},
     convert::SystemPolicyChoice,
-    door::Faults,
+    door::{Faults, Gate},
     engine::Home,
     inventory::{Fact, Install, Inventory},
     observe::{self, ObserveError},
@@ -44,14 +44,20 @@ impl Session {
 
     /// Where runs are kept, and under which name we hold the lock.
     pub fn home(&self, lease: &str, abandon: Option<String>) -> Result<Home, Failure> {
+        let holder = format!("{} (pid {})", self.holder(), std::process::id());
+        let seconds = seconds("--lease-duration", lease)?.max(1);
+        let (lease, gate) = (Duration::from_secs(seconds), Gate::default());
+        Ok(Home { state: self.state(), holder, lease, faults: self.faults(), abandon, gate })
+    }
+
+    /// Who we are, for others to see.
+    pub fn holder(&self) -> String {
         let user = ["USER", "LOGNAME"]
             .iter()
             .find_map(|name| std::env::var(name).ok())
             .unwrap_or_else(|| "someone".to_owned());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let holder = format!("{user}@{host} (pid {})", std::process::id());
-        let seconds = seconds("--lease-duration", lease)?.max(1);
-        Ok(Home { state: self.state(), holder, lease: Duration::from_secs(seconds), faults: self.faults(), abandon })
+        format!("{user}@{host}")
     }
 
     /// The node that our own pod runs on, as its manifest tells it by the downward API.
@@ -62,7 +68,7 @@ impl Session {
     #[cfg(feature = "faults")]
     pub fn faults(&self) -> Faults {
         let faults = self.global.faults.clone();
-        Faults::new(faults.fault, faults.fault_record)
+        Faults::new(faults.fault, faults.fault_record, faults.fault_clock)
     }
 
     #[cfg(not(feature = "faults"))]
@@ -151,6 +157,7 @@ fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failu
         system_policies: planning.system_policies.map(choice),
         preferences: super::decide::preferences(planning)?,
         ignore: super::decide::reasons(&planning.waivers)?,
+        needs_approval: planning.require_approval,
         is_pull_left_out: planning.no_pull,
         pull_within_seconds: duration("--pull-within", &planning.pull_within)?,
         batch: planning.batch.map(usize::from),

@@ -87,6 +87,7 @@ fn next(state: &RunState, lock: &Lock) -> String {
     let command = match &state.phase {
         RunPhase::Running if lock.is_silent() => format!("resume {run}"),
         RunPhase::Running => "status -w, or pause".to_owned(),
+        RunPhase::Stopped { exit: 10, .. } => format!("approve {run}, then resume {run}"),
         RunPhase::Stopped { .. } => match &state.purpose {
             Purpose::Upgrade => format!("resume {run}, or rollback {run}"),
             Purpose::Rollback { .. } | Purpose::Completion { .. } | Purpose::Restore { .. } => format!("resume {run}"),

@@ -9,7 +9,9 @@
 
 mod access;
 mod adapt;
+mod clock;
 mod error;
+mod event;
 mod keys;
 mod places;
 mod read;
@@ -57,6 +59,7 @@ pub struct Cluster {
     client: Client,
     served: Arc<Served>,
     requests: Arc<AtomicU64>,
+    retries: Arc<AtomicU64>,
     /// The etcd of Calico's own data, where it has one.
     etcd: Option<Etcd>,
     is_etcd_chosen: bool,
@@ -77,6 +80,7 @@ impl Cluster {
             client,
             served: Arc::default(),
             requests: Arc::default(),
+            retries: Arc::default(),
             etcd: None,
             is_etcd_chosen: false,
             server,
@@ -90,6 +94,11 @@ impl Cluster {
     /// Counts the requests sent so far.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Counts the reads that were tried again.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     async fn read_version(&self) -> Result<Version, ClusterError> {
@@ -119,6 +128,9 @@ impl Cluster {
                     .with_jitter(),
             )
             .when(ClusterError::is_worth_a_retry)
+            .notify(|_, _| {
+                self.retries.fetch_add(1, Ordering::Relaxed);
+            })
             .await
     }
 

@@ -3,6 +3,8 @@
 #[cfg(feature = "faults")]
 use std::{io::Write, path::PathBuf, sync::Arc};
 
+use jiff::Timestamp;
+
 /// When, around one write, the program dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -30,13 +32,23 @@ pub struct Faults {
 struct FaultPlan {
     kill: Option<String>,
     record: Option<PathBuf>,
+    clock: Option<PathBuf>,
 }
 
 #[cfg(feature = "faults")]
 impl Faults {
-    /// Kills at the boundary `name:phase`, and appends each boundary passed to a file.
-    pub fn new(kill: Option<String>, record: Option<PathBuf>) -> Self {
-        Self { plan: Some(Arc::new(FaultPlan { kill, record })) }
+    /// Kills at the boundary `name:phase`, appends each boundary passed to a file, and reads from another by how many
+    /// seconds the clock of this machine is wrong.
+    pub fn new(kill: Option<String>, record: Option<PathBuf>, clock: Option<PathBuf>) -> Self {
+        Self { plan: Some(Arc::new(FaultPlan { kill, record, clock })) }
+    }
+
+    /// What the clock of this machine shows, as wrong as the test wants it.
+    pub fn now(&self) -> Timestamp {
+        let clock = self.plan.as_ref().and_then(|plan| plan.clock.as_ref());
+        let wrong = clock.map(|file| std::fs::read_to_string(file).expect("the test gave a file that can be read"));
+        let seconds = wrong.map_or(0, |text| text.trim().parse().expect("the test gave seconds"));
+        Timestamp::now() + jiff::SignedDuration::from_secs(seconds)
     }
 
     /// Dies here if this is the boundary that was asked for.
@@ -76,4 +88,9 @@ impl Phase {
 impl Faults {
     /// Does nothing: this build has no fault points.
     pub fn at(&self, _name: &str, _phase: Phase) {}
+
+    /// What the clock of this machine shows.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
 }

@@ -5,23 +5,32 @@
 //! outcomes. A test kills the program at each of these points. Outcomes become durable with the next intents: one that is
 //! lost with the power is looked up again, so it is not worth a sync of its own.
 
+mod alerts;
+mod announce;
+mod approval;
 mod change;
 mod faults;
 mod files;
+mod gate;
 mod lease;
 mod record;
 mod stop;
 
 use futures::StreamExt;
 
+pub use alerts::{Alarm, AlertGate};
+pub use announce::{Notice, announce};
+pub use approval::approve;
 pub use change::{Action, Change, ChangeError, Drift};
 pub use faults::{Faults, Phase};
 pub use files::{FileError, Receiving, RunFiles};
+pub use gate::{Beginning, Gate, Hold};
 pub use lease::{Holder, Lease, LeaseError, NAME as LOCK_NAME, current_holder};
 pub use stop::Stop;
 
 pub use record::{
-    BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, orphans, runs,
+    BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, orphans,
+    record_of, runs,
 };
 
 use crate::{
@@ -43,6 +52,7 @@ pub struct Door {
     pub stop: Stop,
     /// The node that we run on ourselves, which is replaced last; none outside of the cluster.
     pub own_node: Option<String>,
+    gate: Gate,
     journal: Journal,
     record: Record,
     lease: Lease,
@@ -55,8 +65,8 @@ pub struct Door {
 pub enum DoorError {
     #[error("the lock of the cluster could not be kept")]
     LeaseLost,
-    #[error("a pause was asked for")]
-    PauseWanted,
+    #[error(transparent)]
+    Held(#[from] Hold),
     #[error("a signal asked to stop")]
     Interrupted { exit: u8 },
     #[error(transparent)]
@@ -76,7 +86,7 @@ impl DoorError {
             DoorError::Record(RecordError::Cluster(source))
             | DoorError::Change(ChangeError::Refused { source, .. }) => Some(source),
             DoorError::LeaseLost
-            | DoorError::PauseWanted
+            | DoorError::Held(_)
             | DoorError::Interrupted { .. }
             | DoorError::Record(RecordError::Lost { .. } | RecordError::Damaged { .. } | RecordError::Missing { .. })
             | DoorError::Journal(_)
@@ -98,17 +108,18 @@ impl Door {
         lease: Lease,
     ) -> Self {
         let batch = record.state.reserved;
-        Self { cluster, files, faults, stop, own_node: None, journal, record, lease, batch, is_midway: false }
+        let gate = Gate::default();
+        Self { cluster, files, faults, stop, own_node: None, gate, journal, record, lease, batch, is_midway: false }
     }
 
-    /// Holds back a wish to pause while something is half done that must not stay so, like a node that is cordoned.
+    /// Asks this gate from now on.
+    pub fn heeding(self, gate: Gate) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// Keeps the gate open while something is half done that must not stay so, like a node that is cordoned.
     pub fn hold_pause(&mut self, is_midway: bool) {
         self.is_midway = is_midway;
-    }
-
-    /// Answers whether someone asked for a pause, as far as the record said at the last reservation.
-    pub fn is_pause_wanted(&self) -> bool {
-        self.record.state.is_pause_wanted
     }
 
     pub fn state(&self) -> &RunState {
@@ -140,7 +151,7 @@ impl Door {
         failure.map_or(Ok(settled), |error| Err(error.into()))
     }
 
-    /// Claims the next batches in the run record: whoever lost the run, or shall pause, learns it here.
+    /// Claims the next batches in the run record: whoever lost the run, or shall not go on now, learns it here.
     pub async fn reserve(&mut self, step: &str, batches: u64, note: impl Fn(&mut RunState)) -> Result<(), DoorError> {
         self.check_safe()?;
         let (done, next, chain) = (self.batch, self.batch + batches, self.journal.chain().to_owned());
@@ -154,7 +165,7 @@ impl Door {
             })
             .await?;
         self.faults.at(&format!("{step}/reserve-{next}"), Phase::Acked);
-        if self.record.state.is_pause_wanted && !self.is_midway { Err(DoorError::PauseWanted) } else { Ok(()) }
+        if self.is_midway { Ok(()) } else { Ok(self.may_begin(Beginning::Changes).await.map(drop)?) }
     }
 
     fn check_safe(&self) -> Result<(), DoorError> {

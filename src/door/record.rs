@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Faults;
 use super::Phase;
@@ -23,7 +23,7 @@ pub const NAMESPACE: &str = "calico-upgrader";
 const CHUNK: usize = 384 * 1024;
 
 /// How often a write of the record is tried.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +49,12 @@ pub struct RunState {
     pub chain: String,
     pub backup: Option<BackupPlace>,
     pub is_pause_wanted: bool,
+    /// Whether nothing may be changed before someone approved the plan.
+    #[serde(default)]
+    pub needs_approval: bool,
+    /// How long the newest nodes took.
+    #[serde(default)]
+    pub node_seconds: Vec<u64>,
     pub nodes_done: usize,
     pub nodes: usize,
     pub started: String,
@@ -110,6 +116,8 @@ pub enum RecordError {
 pub struct Record {
     cluster: Cluster,
     live: Live,
+    /// What others wrote beside it, like an approval.
+    pub(super) annotations: Map<String, Value>,
     pub state: RunState,
 }
 
@@ -126,24 +134,21 @@ impl Record {
         for (index, chunk) in chunks.iter().enumerate() {
             let name = chunk_name(&state.run, index);
             faults.at(&format!("record/plan-{index}"), Phase::Pre);
-            put_secret(cluster, &name, &state.run, &[("plan", chunk)], &Precondition::Absent).await?;
+            put_secret(cluster, &name, &state.run, ("plan", chunk), &Value::Null, &Precondition::Absent).await?;
             faults.at(&format!("record/plan-{index}"), Phase::Acked);
         }
         faults.at("record/create", Phase::Pre);
-        let body = to_bytes(&state);
-        let live =
-            put_secret(cluster, &record_name(&state.run), &state.run, &[("record", &body)], &Precondition::Absent)
-                .await?;
+        let live = put_record(cluster, &state, &Value::Null, &Precondition::Absent).await?;
         faults.at("record/create", Phase::Acked);
-        Ok(Self { cluster: cluster.clone(), live, state })
+        Ok(Self { cluster: cluster.clone(), live, annotations: Map::new(), state })
     }
 
     /// Reads the record of a run.
     pub async fn open(cluster: &Cluster, run: &str) -> Result<Self, RecordError> {
-        let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, record_name(run));
-        let live = cluster.get(&reference).await?.ok_or_else(|| RecordError::Missing { run: run.to_owned() })?;
+        let live = cluster.get(&record_of(run)).await?.ok_or_else(|| RecordError::Missing { run: run.to_owned() })?;
         let state = from_secret(run, &live, "record")?;
-        Ok(Self { cluster: cluster.clone(), live, state })
+        let annotations = live.document.value()["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        Ok(Self { cluster: cluster.clone(), live, annotations, state })
     }
 
     /// Reads the plan that the record keeps, and checks its seal.
@@ -171,8 +176,8 @@ impl Record {
             let mut wanted = self.state.clone();
             change(&mut wanted);
             wanted.updated = jiff::Timestamp::now().to_string();
-            let (name, body) = (record_name(&wanted.run), to_bytes(&wanted));
-            match put_secret(&self.cluster, &name, &wanted.run, &[("record", &body)], &self.precondition()).await {
+            let annotations = Value::Object(self.annotations.clone());
+            match put_record(&self.cluster, &wanted, &annotations, &self.precondition()).await {
                 Ok(live) => {
                     (self.live, self.state) = (live, wanted);
                     return Ok(());
@@ -207,11 +212,11 @@ impl Record {
             let RunState { run, holder, epoch, .. } = theirs.state;
             return Err(RecordError::Lost { run, holder, epoch });
         }
-        (self.live, self.state) = (theirs.live, theirs.state);
+        (self.live, self.annotations, self.state) = (theirs.live, theirs.annotations, theirs.state);
         Ok(())
     }
 
-    fn precondition(&self) -> Precondition {
+    pub(super) fn precondition(&self) -> Precondition {
         Precondition::Unchanged { uid: self.live.uid.clone(), resource_version: self.live.resource_version.clone() }
     }
 }
@@ -267,19 +272,33 @@ pub async fn ensure_namespace(cluster: &Cluster, faults: &Faults) -> Result<(), 
     }
 }
 
+/// Writes the record of a run as a whole, with what others wrote beside it.
+pub(super) async fn put_record(
+    cluster: &Cluster,
+    state: &RunState,
+    annotations: &Value,
+    precondition: &Precondition,
+) -> Result<Live, ClusterError> {
+    let (name, body) = (record_name(&state.run), to_bytes(state));
+    put_secret(cluster, &name, &state.run, ("record", &body), annotations, precondition).await
+}
+
 async fn put_secret(
     cluster: &Cluster,
     name: &str,
     run: &str,
-    data: &[(&str, &[u8])],
+    (part, bytes): (&str, &[u8]),
+    annotations: &Value,
     precondition: &Precondition,
 ) -> Result<Live, ClusterError> {
-    let part = data.first().map_or("record", |(key, _)| key);
-    let data: BTreeMap<&str, String> = data.iter().map(|(key, bytes)| (*key, base64::encode(bytes))).collect();
+    let data = BTreeMap::from([(part, base64::encode(bytes))]);
     let labels =
         json!({"app.kubernetes.io/name": "calico-upgrader", "calico-upgrader/run": run, "calico-upgrader/part": part});
-    let body =
+    let mut body =
         json!({"metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}, "type": "Opaque", "data": data});
+    if !annotations.is_null() {
+        body["metadata"]["annotations"] = annotations.clone();
+    }
     let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, name);
     cluster.store(&reference, &Document::new(body), precondition, Mode::Real).await
 }
@@ -306,6 +325,11 @@ fn bytes_of(run: &str, live: &Live, key: &str) -> Result<Vec<u8>, RecordError> {
     let text = document["data"].get(key).and_then(Value::as_str);
     let bytes = text.and_then(base64::decode);
     bytes.ok_or_else(|| RecordError::Damaged { run: run.to_owned(), what: format!("`{key}` is missing or not base64") })
+}
+
+/// Names the object that holds the record of a run.
+pub fn record_of(run: &str) -> ObjectRef {
+    ObjectRef::namespaced(Kind::Secret, NAMESPACE, record_name(run))
 }
 
 fn record_name(run: &str) -> String {

@@ -1,32 +1,30 @@
 use crate::{
     cluster::ClusterError,
-    door::{Door, DoorError, RecordError},
+    door::{Beginning, Door, DoorError, Hold, RecordError},
     plan::{Plan, Purpose},
     step::{Step, StepError},
 };
+
+use tracing::Instrument;
 
 use crate::event::{Event, Voice};
 
 /// A rollback stopped and cannot go on by itself.
 pub const ROLLBACK_FAILED: u8 = 7;
 
-/// What a run that was paused on request ends with.
-pub const PAUSED: u8 = 11;
-
-/// What the record says of such a run; other ends may have the same exit code.
-pub const ASKED_TO_PAUSE: &str = "a pause was asked for";
-
 /// A run waits for room in the store of the API server, as it waits for a node.
 const STORE_FULL: u8 = 4;
 
 /// How a run ended without an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Ending {
     Finished,
     /// It stopped after the phase that the operator named.
     AfterPhase,
-    /// Someone asked for a pause, or sent a signal.
-    Paused {
+    /// It goes on when what holds it is over.
+    Held(Hold),
+    /// Someone sent a signal.
+    Interrupted {
         exit: u8,
     },
 }
@@ -49,24 +47,23 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
     let last = until.and_then(|phase| steps.iter().rposition(|step| step.phase.eq_ignore_ascii_case(phase)));
     for (index, planned) in steps.iter().enumerate() {
         let step = Step { plan, planned };
-        let grounded = step.check_ground(index == 0, &mut door, voice).await;
-        let taken = match grounded {
-            Ok(()) => step.take(&mut door, voice).await,
-            Err(error) => Err(error),
-        };
-        match taken {
+        // An error span, so that warnings have its fields where the log is quiet.
+        let span = tracing::error_span!("step", %run, step = planned.name);
+        match take(&step, index == 0, &mut door, voice).instrument(span).await {
             Ok(()) => {}
-            Err(StepError::Door(DoorError::PauseWanted)) => {
-                return Ok(pause(door, voice, PAUSED, ASKED_TO_PAUSE).await);
+            Err(StepError::Door(DoorError::Held(hold))) => {
+                pause(door, voice, hold.exit(), &hold.to_string(), hold.now(&run)).await;
+                return Ok(Ending::Held(hold));
             }
             Err(StepError::Door(DoorError::Interrupted { exit })) => {
-                return Ok(pause(door, voice, exit, "a signal asked to stop").await);
+                pause(door, voice, exit, "a signal asked to stop", resume(&run)).await;
+                return Ok(Ending::Interrupted { exit });
             }
             Err(source) => return Err(stop(door, voice, plan, &planned.name, source).await),
         }
         if last == Some(index) && index + 1 < steps.len() {
-            pause(door, voice, 0, &format!("phase `{}` is done, and the run was to go no further", planned.phase))
-                .await;
+            let why = format!("phase `{}` is done, and the run was to go no further", planned.phase);
+            pause(door, voice, 0, &why, resume(&run)).await;
             return Ok(Ending::AfterPhase);
         }
     }
@@ -83,13 +80,26 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
     }
 }
 
-async fn pause(door: Door, voice: &Voice, exit: u8, why: &str) -> Ending {
+async fn take(step: &Step<'_>, is_first: bool, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+    door.may_begin(Beginning::Changes).await.map_err(DoorError::from)?;
+    tracing::info!("the step begins");
+    step.check_ground(is_first, door, voice).await?;
+    step.take(door, voice).await?;
+    tracing::info!("the step is done");
+    Ok(())
+}
+
+fn resume(run: &str) -> String {
+    format!("calico-upgrader resume {run}")
+}
+
+/// Stops the run where it can go on; `now` is what makes it do so.
+async fn pause(door: Door, voice: &Voice, exit: u8, why: &str, now: String) {
     let run = door.state().run.clone();
     if let Err(error) = door.stop(exit, why).await {
         unrecorded(&error);
     }
-    voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run, exit, why: why.to_owned() });
-    Ending::Paused { exit }
+    voice.tell(Event::RunStopped { now, run, exit, why: why.to_owned() });
 }
 
 fn unrecorded(error: &DoorError) {
@@ -116,7 +126,7 @@ async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepEr
         }
         Ok(()) => (source, exit, why),
     };
-    voice.tell(Event::RunStopped { now: format!("calico-upgrader resume {run}"), run: run.clone(), exit, why });
+    voice.tell(Event::RunStopped { now: resume(&run), run: run.clone(), exit, why });
     RunError { run, step: step.to_owned(), exit, source }
 }
 
@@ -167,7 +177,7 @@ fn exit_code(error: &StepError) -> u8 {
         StepError::Door(DoorError::LeaseLost | DoorError::Record(RecordError::Lost { .. })) => 8,
         StepError::Door(DoorError::Record(RecordError::Cluster(source))) => of_cluster(source),
         StepError::Door(DoorError::Record(_) | DoorError::Journal(_) | DoorError::File(_)) => 1,
-        StepError::Door(DoorError::PauseWanted) => PAUSED,
+        StepError::Door(DoorError::Held(hold)) => hold.exit(),
         StepError::Door(DoorError::Interrupted { exit }) => *exit,
         StepError::Cluster(source) => of_cluster(source),
         StepError::Pull(_) | StepError::Roll(_) | StepError::NotYet { .. } => 4,

@@ -11,7 +11,7 @@ use crate::event::{Event, Voice};
 use crate::{
     cluster::Cluster,
     door::{
-        Door, Faults, FileError, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, Stop,
+        Door, Faults, FileError, Gate, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, Stop,
         current_holder, ensure_namespace, runs,
     },
     inventory::Inventory,
@@ -31,6 +31,7 @@ pub struct Home {
     pub faults: Faults,
     /// An unfinished run that the operator gives up: a new plan starts from what is there now.
     pub abandon: Option<String>,
+    pub gate: Gate,
 }
 
 /// Why a run could not begin or go on.
@@ -89,7 +90,8 @@ pub async fn begin(
             let steps = sealed.plan.steps.iter().map(|step| step.name.clone()).collect();
             let (from, to) = (sealed.plan.from.to_string(), sealed.plan.to.to_string());
             voice.tell(Event::RunStarted { run, plan: sealed.digest.short().to_owned(), from, to, steps });
-            Ok(Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease))
+            let door = Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease);
+            Ok(door.heeding(home.gate.clone()))
         }
         Err(error) => {
             files.discard();
@@ -162,7 +164,7 @@ pub async fn go_on(
             let (epoch, after) = (record.state.epoch, record.state.steps_done.clone());
             voice.tell(Event::RunResumed { run: run.to_owned(), epoch, after });
             let door = Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease);
-            Ok((sealed, door))
+            Ok((sealed, door.heeding(home.gate.clone())))
         }
         Err(error) => {
             let _ = lease.release().await;
@@ -280,6 +282,9 @@ fn first_state(home: &Home, sealed: &Sealed, run: &str, inventory: &Inventory) -
         chain: String::new(),
         backup: None,
         is_pause_wanted: false,
+        // A way back must not wait for anybody.
+        needs_approval: sealed.plan.request.needs_approval && sealed.plan.purpose == Purpose::Upgrade,
+        node_seconds: Vec::new(),
         nodes_done: 0,
         nodes: if sealed.plan.roll().is_some() { inventory.nodes.len() } else { 0 },
         started: now.clone(),

@@ -28,6 +28,9 @@ pub struct Request {
     pub preferences: Preferences,
     /// Findings to go on in spite of, by id, with the reason.
     pub ignore: BTreeMap<String, String>,
+    /// Whether nothing may be changed before someone approved the plan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_approval: bool,
     /// Whether each node pulls the new images only while it has no calico-node.
     #[serde(default)]
     pub is_pull_left_out: bool,

@@ -35,6 +35,9 @@ pub fn plan(plan: &Plan, digest: &str, inventory: &Inventory, width: u16) -> Str
     }
     out.push_str(&attention(plan, width));
     out.push_str(&format!("\nPlan       {digest}\n"));
+    if plan.request.needs_approval && plan.purpose == Purpose::Upgrade {
+        out.push_str("Approval   needed before the first change (calico-upgrader approve)\n");
+    }
     out
 }
 

@@ -33,8 +33,9 @@ pub struct Next {
     pub why: String,
 }
 
-/// Exit codes of a run that stopped because someone wanted it so: after a phase, on request, by a signal.
-const WANTED: [u8; 4] = [0, 11, 130, 143];
+/// Exit codes of a run that stopped because someone wanted it so: after a phase, at the end of a window, until its approval,
+/// on request, by a signal.
+const WANTED: [u8; 6] = [0, 9, 10, 11, 130, 143];
 
 /// Judges a run; a claim that does not hold or a step that is not done is never well, whatever the end says.
 pub fn verdict(progress: &Progress, steps: &[StepReport], record: Option<&RunState>) -> (Verdict, Option<u8>, String) {

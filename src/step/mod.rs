@@ -5,9 +5,11 @@
 
 mod back_up;
 mod controllers;
+mod cordon;
 mod held;
 mod objects;
 mod order;
+mod pace;
 mod pull;
 mod roll;
 mod snapshot;
@@ -22,6 +24,7 @@ use std::{
 pub use back_up::check_backup;
 pub use objects::{State, pending, state_of};
 pub use order::planned_moves;
+pub use pace::expected_for_a_node;
 pub use pull::{PullError, planned_pull};
 pub use roll::RollError;
 pub use snapshot::{SnapshotError, keep_snapshot};

@@ -9,22 +9,26 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    Step, StepError, held,
+    Step, StepError,
+    cordon::{cordon, cordoned_by, is_cordoned, uncordon},
+    held,
     order::{Special, names_of, next_batch},
+    pace::Pace,
 };
 use crate::{
     cluster::{Cluster, ClusterError, Followed, PodFeed},
-    door::{Action, Change, Door, DoorError, Stop},
+    door::{Action, Beginning, Change, Door, DoorError, Hold, Stop},
     event::{Event, Voice},
-    inventory::{CORDONED_BY, NodeFacts},
+    inventory::NodeFacts,
     journal::News,
     observe,
     plan::{Plan, Roll},
-    resource::{Kind, Live, ObjectRef},
+    resource::{Kind, ObjectRef},
+    window::shown,
 };
 
 /// How often a roll looks whether its nodes are still there, and whether others undo the run.
@@ -54,6 +58,9 @@ struct Rolling<'a> {
     feed: PodFeed,
     stop: Stop,
     done: usize,
+    pace: Pace,
+    /// How long nodes may take, as it was last told.
+    told: Option<Duration>,
     /// When what earlier steps made was last seen to be so; the step itself began with that.
     held_at: Instant,
     /// When each new pod that is waited for was seen ready, for the account.
@@ -74,9 +81,12 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         feed: cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?,
         stop: door.stop.clone(),
         done: 0,
+        pace: Pace::of(&door.state().node_seconds),
+        told: None,
         held_at: Instant::now(),
         ready: BTreeMap::new(),
     };
+    door.hold_pause(true);
     rolling.finish_started(&nodes, door, voice).await?;
     rolling.roll_all(door, voice).await
 }
@@ -92,7 +102,7 @@ impl Rolling<'_> {
         self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         if !rolled.is_empty() {
             self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
-            self.note_ready(door)?;
+            self.note_ready(door, voice)?;
             self.free(&rolled, door).await?;
             rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
         }
@@ -105,7 +115,6 @@ impl Rolling<'_> {
     async fn roll_all(&mut self, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
         let (mut is_canary, mut done) = (self.done == 0, Vec::new());
         let mut tried: BTreeMap<String, u32> = BTreeMap::new();
-        door.hold_pause(true);
         loop {
             let size = if is_canary { 1 } else { self.roll.batch.max(1) };
             let (revision, order) = (&self.revision, self.roll.order);
@@ -143,12 +152,16 @@ impl Rolling<'_> {
         let nodes: Vec<String> = batch.iter().map(|(node, _)| node.clone()).collect();
         let cluster = door.cluster.clone();
         // One reservation for the cordons and the deletions that follow at once.
-        let reserved = door.reserve(self.step, 2, |state| (state.nodes_done, state.nodes) = (done, of));
+        let seconds = self.pace.seconds().to_vec();
+        let reserved = door.reserve(self.step, 2, |state| {
+            (state.nodes_done, state.nodes) = (done, of);
+            state.node_seconds.clone_from(&seconds);
+        });
         let (reserved, swap) = futures::join!(reserved, self.cordon_swap(&cluster, &before, &nodes));
         reserved?;
-        if door.is_pause_wanted() {
+        if let Err(hold) = self.may_begin(door, voice).await {
             self.free(&before, door).await?;
-            return Err(DoorError::PauseWanted.into());
+            return Err(DoorError::Held(hold).into());
         }
         for node in &nodes {
             voice.tell(Event::NodeStarted { node: node.clone(), done, of });
@@ -157,14 +170,27 @@ impl Rolling<'_> {
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
         self.wait_for(&nodes, &cluster, voice).await?;
-        self.note_ready(door)?;
+        self.note_ready(door, voice)?;
         self.done += nodes.len();
         let seconds = started.elapsed().as_secs();
+        self.pace.note(seconds);
         for node in &nodes {
             door.note(News::Waited { step: self.step.to_owned(), what: format!("calico-node on {node}"), seconds })?;
             voice.tell(Event::NodeDone { node: node.clone(), seconds, done: self.done, of: self.feed.pods().len() });
         }
         Ok(nodes)
+    }
+
+    /// Asks whether there is time for the next nodes, and says so whenever that changes.
+    async fn may_begin(&mut self, door: &Door, voice: &Voice) -> Result<(), Hold> {
+        let within = self.pace.expected(self.roll);
+        let until = door.may_begin(Beginning::Nodes { within }).await?;
+        if let Some(until) = until.filter(|_| self.told != Some(within)) {
+            self.told = Some(within);
+            let known = self.pace.seconds().len();
+            voice.tell(Event::NodesTimed { seconds: within.as_secs(), known, until: shown(&until) });
+        }
+        Ok(())
     }
 
     fn deletion(&self, node: &str, pod: &Followed) -> Change {
@@ -187,7 +213,7 @@ impl Rolling<'_> {
         let nodes = futures::future::try_join_all(done.iter().chain(next).map(read)).await?;
         let (done, next) = nodes.split_at(done.len());
         let uncordon = done.iter().flatten().filter(|live| cordoned_by(live).as_ref() == Some(&self.run)).map(uncordon);
-        let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| self.cordon(live));
+        let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| cordon(live, &self.run));
         Ok(uncordon.chain(cordon).collect())
     }
 
@@ -212,11 +238,6 @@ impl Rolling<'_> {
         let (done, of) = (self.done, self.feed.pods().len());
         door.apply(self.step, changes, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
         Ok(())
-    }
-
-    fn cordon(&self, live: &Live) -> Change {
-        let annotations = json!({CORDONED_BY: self.run});
-        node_patch("cordon", live, json!({"metadata": {"annotations": annotations}, "spec": {"unschedulable": true}}))
     }
 
     /// Waits until every node of a batch has a new pod that is ready and stays so. Nodes that go away are left out.
@@ -257,8 +278,9 @@ impl Rolling<'_> {
         }
     }
 
-    fn note_ready(&mut self, door: &mut Door) -> Result<(), DoorError> {
+    fn note_ready(&mut self, door: &mut Door, voice: &Voice) -> Result<(), DoorError> {
         for (node, seen) in std::mem::take(&mut self.ready) {
+            voice.tell(Event::NodeReady { node: node.clone(), seen });
             door.note(News::Ready { step: self.step.to_owned(), node, seen: seen.to_string() })?;
         }
         Ok(())
@@ -346,30 +368,4 @@ async fn newest_revision(cluster: &Cluster, roll: &Roll) -> Result<String, StepE
     let hash = newest.and_then(|one| one["metadata"]["labels"]["controller-revision-hash"].as_str());
     let none = || RollError::NoRevision { daemon_set: roll.daemon_set.clone() };
     Ok(hash.map(str::to_owned).ok_or_else(none)?)
-}
-
-/// The nodes are read again before: Kubernetes answers a cordon with a taint.
-fn uncordon(live: &Live) -> Change {
-    node_patch(
-        "uncordon",
-        live,
-        json!({"metadata": {"annotations": {CORDONED_BY: null}}, "spec": {"unschedulable": null}}),
-    )
-}
-
-fn node_patch(verb: &str, live: &Live, patch: Value) -> Change {
-    let object = ObjectRef::cluster(Kind::Node, &live.name);
-    Change {
-        label: format!("{verb} Node {}", live.name),
-        object,
-        action: Action::Patch { before: Box::new(live.clone()), patch },
-    }
-}
-
-fn is_cordoned(live: &Live) -> bool {
-    live.document.value()["spec"]["unschedulable"] == true
-}
-
-fn cordoned_by(live: &Live) -> Option<String> {
-    live.document.value()["metadata"]["annotations"][CORDONED_BY].as_str().map(str::to_owned)
 }

@@ -375,7 +375,7 @@ fn a_run_that_a_person_paused_waits_for_a_person() {
     lab.tool(&["pause"]).exits(0);
     lab.nodes().repair("node-2").unwrap();
     Ran::of(run.wait_with_output().unwrap()).exits(11);
-    lab.tool(&[upgrade("run"), vec!["--or-resume"]].concat()).exits(11).says("CU-E030").says("calico-upgrader resume");
+    lab.tool(&[upgrade("run"), vec!["--or-resume"]].concat()).exits(11).says("CU-E032").says("calico-upgrader resume");
     lab.tool(&upgrade("resume")).exits(0);
     lab.tool(&[upgrade("run"), vec!["--or-resume"]].concat()).exits(0);
 }

@@ -9,15 +9,20 @@ use crate::lab::{Lab, Ran, lab, small, upgrade};
 
 /// Starts a run that hangs at node-2, and waits until it does.
 pub fn hang_at_a_node(lab: &Lab) -> std::process::Child {
-    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    at_a_node(lab, &upgrade("run"))
+    hang(lab, "node-2", lab.command(&upgrade("run")))
 }
 
-/// Starts a run and goes on beside it once it has come to its first node.
-pub fn at_a_node(lab: &Lab, arguments: &[&str]) -> std::process::Child {
-    let run = lab.spawn(arguments);
-    wait_until("the run to reach node-2", Duration::from_secs(60), || {
-        let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
+/// The same with a node and a command of one's own.
+pub fn hang(lab: &Lab, node: &str, command: std::process::Command) -> std::process::Child {
+    lab.nodes().fail(node, Fault::NeverReady).unwrap();
+    at_a_node(lab, node, command)
+}
+
+/// Starts a run and goes on beside it once it has come to a node.
+pub fn at_a_node(lab: &Lab, node: &str, mut command: std::process::Command) -> std::process::Child {
+    let run = command.spawn().unwrap();
+    wait_until("the run to reach the node", Duration::from_secs(60), || {
+        let node = lab.api().get(&format!("/api/v1/nodes/{node}")).unwrap();
         Ok(if node["spec"]["unschedulable"] == true { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })
     })
     .unwrap();

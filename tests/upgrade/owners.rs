@@ -93,7 +93,7 @@ fn an_object_of_ours_that_somebody_deletes_midway_stops_the_run_and_comes_again_
         let lab = lab(kubernetes, cluster);
         // As long as a run goes on without looking whether what it made is still there. A node that never gets ready would
         // keep the controllers from it as well.
-        let run = at_a_node(&lab, &[upgrade("run"), vec!["--stable-for", "5s"]].concat());
+        let run = at_a_node(&lab, "node-2", lab.command(&[upgrade("run"), vec!["--stable-for", "5s"]].concat()));
         lab.api().delete(&path).unwrap();
         let stopped = Ran::of(run.wait_with_output().unwrap()).exits(13);
         stopped.says(path.rsplit('/').next().unwrap()).says("was deleted by someone else");

@@ -4,6 +4,7 @@ mod accounts;
 mod consent;
 mod datastore;
 mod files;
+mod gates;
 mod install;
 mod planning;
 mod restore;
@@ -17,6 +18,7 @@ pub use accounts::{Explain, Report, ReportFormat};
 pub use consent::{Consent, DryRun, Trial, Waivers};
 pub use datastore::{Datastore, DatastoreChoice};
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
+pub use gates::{Approve, Gates, NotifyFormat};
 pub use install::{Install, InstallAction, InstallManifests, InstallRbac, JobMode, RightsFor};
 pub use planning::{Check, Diff, Lease, Plan, Planning, Run, SystemPolicies};
 pub use restore::Restore;
@@ -33,8 +35,8 @@ pub use runs::{Complete, OfRun, Resume, Rollback, Status};
 ///
 /// Exit codes: 0 done or nothing to do · 1 unexpected · 2 changes pending (with --detailed-exitcode) · 3 blocked before
 /// anything changed · 4 a gate failed, run stopped, cluster stable · 5 finished but verification differs · 6 the run was
-/// rolled back · 7 a rollback failed: page a person · 8 locked by another run · 10 approval missing · 11 paused on request ·
-/// 13 drift · 14 backup missing or damaged · 15 unreachable or not allowed · 16 no supported path · 17 conversion needs a
+/// rolled back · 7 a rollback failed: page a person · 8 locked by another run · 9 outside the window · 10 approval missing ·
+/// 11 paused on request · 13 drift · 14 backup missing or damaged · 15 unreachable or not allowed · 16 no supported path · 17 conversion needs a
 /// decision · 64 usage · 65 bad file · 130/143 interrupted
 #[derive(Debug, Parser)]
 #[command(name = "calico-upgrader", version, max_term_width = 100, verbatim_doc_comment)]
@@ -72,6 +74,15 @@ pub struct Global {
     /// Write every event as a line of JSON to a file, or to stdout with `-`
     #[arg(long, global = true, value_name = "FILE|-", env = "CALICO_UPGRADER_EVENTS")]
     pub events: Option<String>,
+    /// Serve figures of a run for Prometheus here while it goes on; a port alone is one of this machine only
+    #[arg(long, global = true, value_name = "[ADDRESS:]PORT", env = "CALICO_UPGRADER_METRICS")]
+    pub metrics: Option<String>,
+    /// Send the larger news of a run to the address that this file holds
+    #[arg(long, global = true, value_name = "FILE", env = "CALICO_UPGRADER_NOTIFY_URL_FILE")]
+    pub notify_url_file: Option<PathBuf>,
+    /// How to write news for that address
+    #[arg(long, global = true, value_enum, value_name = "json|slack", default_value_t = NotifyFormat::Json, env = "CALICO_UPGRADER_NOTIFY_FORMAT")]
+    pub notify_format: NotifyFormat,
     /// Say only what is asked for and what goes wrong
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -97,6 +108,9 @@ pub struct FaultArguments {
     /// Append each write boundary to this file; only in builds for tests
     #[arg(long, global = true, hide = true)]
     pub fault_record: Option<PathBuf>,
+    /// A file with the seconds by which the clock of this machine is wrong; only in builds for tests
+    #[arg(long, global = true, hide = true, env = "CALICO_UPGRADER_FAULT_CLOCK")]
+    pub fault_clock: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -142,6 +156,8 @@ pub enum Command {
     Run(Run),
     /// Show how far a run is, from any machine
     Status(Status),
+    /// Approve the plan of a run that waits for it, by its name or by the plan file that was reviewed
+    Approve(Approve),
     /// Ask a run to stop after its current change
     Pause(OfRun),
     /// Go on with a run that stopped, was paused or was killed

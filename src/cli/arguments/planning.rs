@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Consent, Trial, Waivers};
+use super::{Consent, Gates, Trial, Waivers};
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -44,6 +44,9 @@ pub struct Planning {
     pub decisions: Option<PathBuf>,
     #[command(flatten)]
     pub waivers: Waivers,
+    /// Change nothing before someone approved the plan: calico-upgrader approve
+    #[arg(long, env = "CALICO_UPGRADER_REQUIRE_APPROVAL")]
+    pub require_approval: bool,
     /// Do not bring the new images to all nodes before the first pod is replaced
     #[arg(long, env = "CALICO_UPGRADER_NO_PULL")]
     pub no_pull: bool,
@@ -78,6 +81,7 @@ impl Planning {
             ("--decisions", self.decisions.is_some()),
             ("--gitops", self.waivers.gitops.is_some()),
             ("--ignore", !self.waivers.ignore.is_empty()),
+            ("--require-approval", self.require_approval),
             ("--no-pull", self.no_pull),
             ("--pull-within", self.pull_within.is_some()),
             ("--batch", self.batch.is_some()),
@@ -138,12 +142,17 @@ pub struct Run {
     /// Give up this unfinished run: the new plan starts from what is there now
     #[arg(long, value_name = "RUN")]
     pub abandon: Option<String>,
+    /// As a CronJob calls it: go on with what is there, else plan and run; exit 0 if another runner works or no window is open
+    #[arg(long, conflicts_with_all = ["plan", "dry_run", "abandon", "until"], env = "CALICO_UPGRADER_SCHEDULED")]
+    pub scheduled: bool,
     /// Stop after this phase; `resume` goes on
     #[arg(long, value_name = "PHASE")]
     pub until: Option<String>,
     /// Go on with an upgrade that is not finished, if there is one, instead of beginning one
     #[arg(long, conflicts_with_all = ["abandon", "dry_run"])]
     pub or_resume: bool,
+    #[command(flatten)]
+    pub gates: Gates,
     #[command(flatten)]
     pub lease: Lease,
 }

@@ -1,6 +1,6 @@
 use clap::Args;
 
-use super::{Consent, Lease, Trial};
+use super::{Consent, Gates, Lease, Trial};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -26,6 +26,8 @@ pub struct Resume {
     /// Stop after this phase
     #[arg(long, value_name = "PHASE")]
     pub until: Option<String>,
+    #[command(flatten)]
+    pub gates: Gates,
     #[command(flatten)]
     pub lease: Lease,
 }

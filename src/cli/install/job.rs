@@ -75,7 +75,8 @@ fn job(arguments: &InstallManifests, kubernetes: Version) -> Result<Value, Failu
 /// What the pod calls the program with. A pod that follows another goes on with its run.
 fn words(arguments: &InstallManifests) -> Vec<String> {
     let own: &[&str] = match arguments.mode {
-        JobMode::Job | JobMode::CronJob => &["run", "--yes", "--or-resume"],
+        JobMode::Job => &["run", "--yes", "--or-resume"],
+        JobMode::CronJob => &["run", "--yes", "--scheduled"],
         JobMode::Plan => &["plan"],
     };
     let window = arguments.window.iter().flat_map(|window| ["--window".to_owned(), window.clone()]);

@@ -1,0 +1,153 @@
+//! `run --or-resume` goes on with what is there, else it plans and runs. `run --scheduled`, what a CronJob calls again and again, is
+//! the same, and content where there is nothing to do for it now.
+
+use super::{
+    Ended,
+    arguments::{Consent, Resume, Run},
+    failure::Failure,
+    resume,
+    run::run_now,
+    session::Session,
+    terminal,
+};
+use crate::{
+    cluster::Cluster,
+    door::{self, Notice, RunPhase, RunState},
+    engine::StartError,
+    plan::Purpose,
+    resource::{Kind, ObjectRef},
+};
+
+/// What a schedule has to do now.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Begin,
+    GoOn { run: String, needs_approval: bool },
+}
+
+pub async fn run(session: &Session, arguments: &Run) -> Ended {
+    // What is wrong with the flags is told before anything else.
+    super::gates::read(&arguments.gates)?;
+    let cluster = session.connect().await?;
+    let runs = door::runs(&cluster).await?;
+    let ended = match due(&runs)? {
+        Due::Begin => run_now(session, arguments).await,
+        Due::GoOn { run, needs_approval } => {
+            let (gates, lease) = (arguments.gates.clone(), arguments.lease.clone());
+            let consent = Consent { yes: arguments.consent.yes || needs_approval };
+            resume::resume(session, &Resume { run: Some(run), consent, until: arguments.until.clone(), gates, lease })
+                .await
+        }
+    };
+    match ended {
+        Err(failure) if arguments.scheduled && [8, 9].contains(&failure.exit) => {
+            failure.tell(&session.global);
+            tell(&cluster, runs.last(), &failure).await;
+            Ok(0)
+        }
+        other => other,
+    }
+}
+
+/// Decides from the runs so far, the newest last. What people stopped or took back is theirs to go on with.
+fn due(runs: &[RunState]) -> Result<Due, Failure> {
+    if let Some(open) = runs.iter().rev().find(|state| !state.phase.is_over()) {
+        return go_on(open);
+    }
+    match runs.iter().rev().find(|state| state.purpose == Purpose::Upgrade) {
+        Some(RunState { run, phase: RunPhase::RolledBack { by }, .. }) => {
+            let failure = Failure::from(StartError::RolledBack { run: run.clone(), by: by.clone() });
+            Err(failure.why("a schedule does not repeat what was taken back").now("calico-upgrader run, by hand"))
+        }
+        Some(_) | None => Ok(Due::Begin),
+    }
+}
+
+fn go_on(open: &RunState) -> Result<Due, Failure> {
+    let run = open.run.clone();
+    if open.purpose != Purpose::Upgrade {
+        return Err(StartError::Unfinished { run }.into());
+    }
+    match &open.phase {
+        RunPhase::Stopped { exit: 11, .. } => Err(Failure::new(11, "CU-E032", format!("run `{run}` was paused"))
+            .why("a schedule does not go on with what a person paused; nothing was changed")
+            .now(format!("calico-upgrader resume {run}"))),
+        RunPhase::Stopped { .. }
+        | RunPhase::Running
+        | RunPhase::Finished { .. }
+        | RunPhase::Abandoned
+        | RunPhase::RolledBack { .. } => Ok(Due::GoOn { run, needs_approval: open.needs_approval }),
+    }
+}
+
+/// Tells in the cluster why nothing was done; whether that works changes nothing.
+async fn tell(cluster: &Cluster, newest: Option<&RunState>, failure: &Failure) {
+    let about = match newest {
+        Some(state) => door::record_of(&state.run),
+        None => ObjectRef::cluster(Kind::Namespace, "kube-system"),
+    };
+    let reason = if failure.exit == 8 { "RunLocked" } else { "RunOutsideWindow" };
+    let notice = Notice { about, reason, message: failure.what.clone(), is_warning: false };
+    if let Err(error) = door::announce(cluster, &notice).await {
+        terminal::chatter_line(&format!("Events     skipped ({error})"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Digest;
+
+    fn state(run: &str, purpose: Purpose, phase: RunPhase) -> RunState {
+        RunState {
+            run: run.to_owned(),
+            purpose,
+            plan: Digest::of(b"plan"),
+            plan_chunks: 1,
+            cluster: String::new(),
+            from: String::new(),
+            to: String::new(),
+            epoch: 1,
+            holder: String::new(),
+            phase,
+            steps_done: Vec::new(),
+            step: None,
+            reserved: 0,
+            confirmed: 0,
+            chain: String::new(),
+            backup: None,
+            is_pause_wanted: false,
+            needs_approval: false,
+            node_seconds: Vec::new(),
+            nodes_done: 0,
+            nodes: 0,
+            started: String::new(),
+            updated: String::new(),
+        }
+    }
+
+    fn stopped(exit: u8) -> RunPhase {
+        RunPhase::Stopped { exit, why: String::new() }
+    }
+
+    #[test]
+    fn a_schedule_begins_where_nothing_is_unfinished_and_goes_on_where_something_is() {
+        let finished = state("one", Purpose::Upgrade, RunPhase::Finished { exit: 0 });
+        assert_eq!(due(&[]).unwrap(), Due::Begin);
+        assert_eq!(due(std::slice::from_ref(&finished)).unwrap(), Due::Begin);
+        for phase in [RunPhase::Running, stopped(4), stopped(9), stopped(143)] {
+            let runs = [finished.clone(), state("two", Purpose::Upgrade, phase)];
+            assert_eq!(due(&runs).unwrap(), Due::GoOn { run: "two".to_owned(), needs_approval: false });
+        }
+    }
+
+    #[test]
+    fn a_schedule_leaves_what_people_paused_or_took_back() {
+        let back = Purpose::Rollback { run: "one".to_owned() };
+        let taken = state("one", Purpose::Upgrade, RunPhase::RolledBack { by: "two".to_owned() });
+        let paused = due(&[state("one", Purpose::Upgrade, stopped(11))]).unwrap_err();
+        let rolling = due(&[taken.clone(), state("two", back.clone(), stopped(7))]).unwrap_err();
+        let rolled = due(&[taken, state("two", back, RunPhase::Finished { exit: 0 })]).unwrap_err();
+        assert_eq!([paused.exit, rolling.exit, rolled.exit], [11, 3, 6]);
+    }
+}

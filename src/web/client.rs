@@ -1,0 +1,174 @@
+//! One request to an address that the operator gave. What stands behind the host may be a secret and is never shown.
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderValue, Method, Request, Uri, header};
+use http_body_util::{BodyExt, Limited};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::{client::legacy::Client as Legacy, rt::TokioExecutor};
+use secrecy::{ExposeSecret, SecretString};
+
+/// How long one request may take as a whole.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A larger answer is given up.
+const ANSWER_LIMIT: usize = 4 << 20;
+
+/// An address, of which only scheme and host are shown.
+#[derive(Clone)]
+pub struct Address {
+    whole: SecretString,
+    shown: String,
+}
+
+/// An address that cannot be used, or that did not answer as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    #[error("it is no address like https://host:port/path, without a user or password in it")]
+    Address,
+    #[error("no certificate authority of this machine can be read ({why})")]
+    Authorities { why: String },
+    #[error("{address} does not answer ({why})")]
+    Unreachable { address: String, why: String },
+    #[error("{address} answers {status}")]
+    Refused { address: String, status: u16 },
+}
+
+impl Address {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// It is not http or https, has no host, or holds a password, which would be shown by others.
+    pub fn read(text: &str) -> Result<Self, WebError> {
+        let uri: Uri = text.trim().parse().map_err(|_| WebError::Address)?;
+        let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme)).ok_or(WebError::Address)?;
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        let shown = format!("{scheme}://{}", authority.ok_or(WebError::Address)?);
+        Ok(Self { whole: text.trim().to_owned().into(), shown })
+    }
+
+    /// The address with more behind it.
+    pub fn below(&self, path: &str) -> Self {
+        let whole = format!("{}{path}", self.whole.expose_secret().trim_end_matches('/'));
+        Self { whole: whole.into(), shown: self.shown.clone() }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Address({})", self.shown)
+    }
+}
+
+/// Asks one address.
+#[derive(Clone, Debug)]
+pub struct Client {
+    address: Address,
+    token: Option<SecretString>,
+}
+
+impl Client {
+    pub fn new(address: Address, token: Option<SecretString>) -> Self {
+        Self { address, token }
+    }
+
+    /// The address as it may be shown.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Reads what is below the address.
+    pub async fn get(&self, path: &str) -> Result<Vec<u8>, WebError> {
+        self.send(Method::GET, &self.address.below(path), String::new()).await
+    }
+
+    /// Sends a document to the address.
+    pub async fn post(&self, document: &serde_json::Value) -> Result<Vec<u8>, WebError> {
+        self.send(Method::POST, &self.address, document.to_string()).await
+    }
+
+    async fn send(&self, method: Method, address: &Address, body: String) -> Result<Vec<u8>, WebError> {
+        let unreachable = |why: String| WebError::Unreachable { address: address.to_string(), why };
+        match tokio::time::timeout(LIMIT, self.exchange(method, address, body)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(unreachable(format!("not within {}s", LIMIT.as_secs()))),
+        }
+    }
+
+    async fn exchange(&self, method: Method, address: &Address, body: String) -> Result<Vec<u8>, WebError> {
+        // Errors of the library may name the address; only their causes are shown.
+        let unreachable = |error: &dyn std::error::Error| WebError::Unreachable {
+            address: address.to_string(),
+            why: innermost(error),
+        };
+        let mut request = Request::builder().method(method).uri(address.whole.expose_secret());
+        request = request.header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.token {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
+            let mut value = value.map_err(|_| WebError::Address)?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let request = request.body(body).map_err(|_| WebError::Address)?;
+        let answer = connector(address)?.request(request).await.map_err(|error| unreachable(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
+        let body = body.map_err(|error| unreachable(error.as_ref()))?;
+        if status.is_success() {
+            return Ok(body.to_bytes().to_vec());
+        }
+        Err(WebError::Refused { address: address.to_string(), status: status.as_u16() })
+    }
+}
+
+type Https = hyper_rustls::HttpsConnector<hyper_util::client::legacy::connect::HttpConnector>;
+
+/// A machine without certificate authorities can still speak plain HTTP, so they are looked for only where they are needed.
+fn connector(address: &Address) -> Result<Legacy<Https, String>, WebError> {
+    let builder = HttpsConnectorBuilder::new();
+    let builder = match address.shown.starts_with("https:") {
+        true => builder.with_native_roots().map_err(|error| WebError::Authorities { why: error.to_string() })?,
+        false => {
+            let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+            let config = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("ring speaks every version of TLS that rustls does")
+                .with_root_certificates(rustls::RootCertStore::empty());
+            builder.with_tls_config(config.with_no_client_auth())
+        }
+    };
+    Ok(Legacy::builder(TokioExecutor::new()).build(builder.https_or_http().enable_http1().build()))
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_behind_the_host_is_never_shown() {
+        let address = Address::read("https://hooks.example:8443/services/T0/B0/secret?key=secret\n").unwrap();
+        assert_eq!(address.below("/more").to_string(), "https://hooks.example:8443");
+        assert_eq!(format!("{:?}", Client::new(address, Some("secret".into()))).matches("secret").count(), 0);
+    }
+
+    #[test]
+    fn addresses_that_would_show_a_password_or_lead_nowhere_are_refused() {
+        for text in ["", "hooks.example/path", "ftp://host/", "https://user:word@host/", "file:///etc/passwd"] {
+            assert!(Address::read(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! HTTP to and from what is neither the cluster nor its etcd: alerts asked for, news sent, metrics served.
+
+mod client;
+mod serve;
+
+pub use client::{Address, Client, WebError};
+pub use serve::{Page, serve};

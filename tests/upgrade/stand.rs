@@ -1,0 +1,81 @@
+//! A small HTTP server that stands in for Prometheus and for whoever is told of runs.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+};
+
+/// One request, as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub line: String,
+    pub headers: String,
+    pub body: String,
+}
+
+/// Answers what it was told to, and remembers what it was asked. It ends with the test.
+pub struct Stand {
+    pub address: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    answers: Arc<Mutex<Vec<(u16, String)>>>,
+}
+
+impl Stand {
+    /// Starts with answers that are given in turn; the last one again and again.
+    pub fn start(answers: &[(u16, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let stand = Self { address, asked: Arc::default(), answers: Arc::default() };
+        stand.answer(answers);
+        let (asked, answers) = (Arc::clone(&stand.asked), Arc::clone(&stand.answers));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // Whoever asks may be killed in between.
+                let _ = serve(stream, &asked, &answers);
+            }
+        });
+        stand
+    }
+
+    pub fn answer(&self, answers: &[(u16, &str)]) {
+        *self.answers.lock().unwrap() = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn serve(stream: TcpStream, asked: &Mutex<Vec<Asked>>, answers: &Mutex<Vec<(u16, String)>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let (mut line, mut headers, mut length) = (String::new(), String::new(), 0);
+    reader.read_line(&mut line)?;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header)?;
+        if header.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = header.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        headers.push_str(&header);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    asked.lock().unwrap().push(Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() });
+    let mut answers = answers.lock().unwrap();
+    let (status, text) = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+    let mut stream = stream;
+    write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len())
+}
+
+/// Reads a page in one go: the answer with its head.
+pub fn fetch(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
