@@ -40,7 +40,9 @@ impl ClusterListener {
         let Some(News { reason, message, is_warning }) = news(event) else { return Vec::new() };
         let record = self.run.as_deref().map(record_of);
         let about: Vec<ObjectRef> = match event {
-            Event::NodeStarted { node, .. } | Event::NodeWaiting { node, .. } | Event::NodeDone { node, .. } => {
+            // That a node is begun with is told by Kubernetes itself: it is cordoned. So there is one request a node.
+            Event::NodeStarted { .. } => Vec::new(),
+            Event::NodeWaiting { node, .. } | Event::NodeDone { node, .. } => {
                 vec![ObjectRef::cluster(Kind::Node, node)]
             }
             Event::StepDone { .. } => record.into_iter().collect(),

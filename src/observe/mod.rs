@@ -22,7 +22,7 @@ use crate::{
 pub use etcd::etcd_access;
 pub use owners::ownership;
 pub use rights::{missing_for, missing_to_give, read_rights};
-pub use table::{Mode, Scope, given, rights as rights_of};
+pub use table::{INSTALL, Mode, Scope, given, rights as rights_of};
 
 /// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).
 const ISOLATION: &str = "net.beta.kubernetes.io/network-policy";

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The namespace of every install that the program knows.
-const INSTALL: &str = "kube-system";
+pub const INSTALL: &str = "kube-system";
 
 /// The Secret of Calico's manifests with the certificates of its etcd.
 pub(super) const ETCD_SECRETS: &str = "calico-etcd-secrets";

@@ -113,7 +113,7 @@ fn a_run_is_told_on_the_objects_that_it_touches() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.tool(&upgrade("run")).exits(0);
         let node = told(&lab, "default", "Node", "node-2");
-        assert!(["CalicoNodeReplacing", "CalicoNodeReplaced"].iter().all(|one| node.iter().any(|told| told == one)));
+        assert!(node.iter().any(|told| told == "CalicoNodeReplaced"), "{node:?}");
         for (namespace, kind, name) in
             [("kube-system", "DaemonSet", "calico-node".to_owned()), ("calico-upgrader", "Secret", record_of(&lab))]
         {

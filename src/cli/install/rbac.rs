@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::templates;
 use crate::{
     cluster::{Granted, Places, Right},
-    observe::Mode,
+    door::NAMESPACE,
+    observe::{INSTALL, Mode},
     version::Version,
 };
 
@@ -37,6 +38,9 @@ pub fn objects(
     for right in rights {
         by_namespace.entry(right.namespace.clone()).or_default().extend(as_granted(right, places));
     }
+    if mode != Mode::Plan {
+        telling().for_each(|(namespace, granted)| by_namespace.entry(Some(namespace)).or_default().push(granted));
+    }
     for (namespace, granted) in by_namespace {
         all.extend(role(name, namespace.as_deref(), &granted, kubernetes));
     }
@@ -46,6 +50,13 @@ pub fn objects(
         all.extend(bound(&format!("{name}-gives"), name, None, &given, kubernetes));
     }
     all
+}
+
+/// To write Events on the objects that a run touches; those on nodes lie in `default`. No run needs them, so no check asks for them.
+fn telling() -> impl Iterator<Item = (String, Granted)> {
+    let (verb, resource) = ("create".to_owned(), "events".to_owned());
+    let granted = Granted { verb, group: String::new(), resource, names: Vec::new() };
+    ["default", INSTALL, NAMESPACE].map(|namespace| (namespace.to_owned(), granted.clone())).into_iter()
 }
 
 fn role(name: &str, namespace: Option<&str>, granted: &[Granted], kubernetes: Version) -> [Value; 2] {
