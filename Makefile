@@ -4,19 +4,23 @@ KUBERNETES ?= 1.34
 RELEASE ?= v2.2.1
 FLAVOUR ?= networking
 NODES ?= 12
+ARCH ?= amd64
 export KUBERNETES RELEASE
 
 LAB = cargo run --locked -q -p harness --bin lab --
 MINOR = sed -n 's/^[^0-9]*1\.\([0-9]*\).*/\1/p'
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e lint bench clean need-rust need-go
+.PHONY: help build image demo test e2e lint bench clean need-rust need-go
 
 help: ## List what make can do
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: need-rust ## Build the program: target/release/calico-upgrader
 	cargo build --release --locked
+
+image: need-rust ## Build the image without Docker: target/image/calico-upgrader-amd64.tar (ARCH=amd64|arm64 IMAGE=NAME:TAG)
+	image/build.sh $(ARCH)
 
 demo: need-rust need-go ## Upgrade a worn-in cluster before your eyes (KUBERNETES=1.34|1.8 RELEASE=v2.2.1|v2.4.1|v2.5.1 FLAVOUR=networking|policy-only NODES=12)
 	cargo build --locked

@@ -7,6 +7,8 @@ use super::{
 };
 use crate::{
     check::{self, CHECKS, Finding},
+    inventory::Inventory,
+    observe,
     plan::{self, PlanError},
     report,
 };
@@ -38,8 +40,12 @@ async fn all_findings(session: &Session) -> Result<Vec<Finding>, Failure> {
     let cluster = session.connect_with_data().await?;
     let mut wanted = Wanted::read(&Planning::default())?;
     wanted.request.allow_untested = true;
-    let inventory = session.look(&cluster, &wanted.catalogue, None).await?;
-    match plan::make(&inventory, &wanted.catalogue, &wanted.runbook, &wanted.request) {
+    let mut inventory = session.look(&cluster, &wanted.catalogue, None).await?;
+    let make = |inventory: &Inventory| plan::make(inventory, &wanted.catalogue, &wanted.runbook, &wanted.request);
+    if let Ok(plan) = make(&inventory) {
+        inventory.rights_missing.extend(observe::missing_to_give(&cluster, &plan).await?);
+    }
+    match make(&inventory) {
         Ok(plan) => Ok(plan.findings),
         Err(PlanError::Blocked(findings)) => Ok(findings),
         Err(other) => Err(other.into()),

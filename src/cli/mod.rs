@@ -12,6 +12,7 @@ mod discover;
 mod dry_run;
 mod explain;
 mod failure;
+mod install;
 mod plan;
 mod progress;
 mod report;
@@ -76,6 +77,7 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Explain(explain) => explain::explain(&session, explain),
         Command::Convert(convert) => convert::convert(&session, convert),
         Command::Runbook(runbook) => runbook::runbook(&session, runbook),
+        Command::Install(install) => install::install(&session, install).await,
         Command::Version => version::version(&session),
         Command::Completion { shell } => Ok(terminal::print_completion(*shell, Arguments::command())),
     }

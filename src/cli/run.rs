@@ -2,19 +2,20 @@ use std::path::Path;
 
 use super::{
     Ended,
-    arguments::{ReportFormat, Run},
+    arguments::{ReportFormat, Resume, Run},
     dry_run,
     failure::Failure,
-    plan, progress,
+    plan, progress, resume,
     session::Session,
     terminal,
 };
 use crate::{
     cluster::Cluster,
-    door::{Door, Stop},
+    door::{Door, RunPhase, RunState, Stop},
     engine::{self, Ending, Home},
     event::Voice,
     inventory::Inventory,
+    observe,
     plan::{ObjectChange, Plan, Purpose, Sealed},
     report, runbook,
 };
@@ -28,6 +29,9 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
         )));
     }
     let cluster = session.connect_with_data().await?;
+    if let Some(resume) = takes_up(&cluster, arguments).await? {
+        return resume::resume(session, &resume).await;
+    }
     let (sealed, inventory) = match saved {
         Some(saved) => confirm_unchanged(session, &cluster, saved).await?,
         None => plan::make(session, &cluster, &arguments.planning).await?,
@@ -41,8 +45,30 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
     }
     check_phase(&sealed, arguments.until.as_deref())?;
     may_run(&inventory)?;
+    may(&observe::missing_to_give(&cluster, &sealed.plan).await?)?;
     approve(arguments.yes, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
     begin(session, home, &cluster, sealed, &inventory, arguments.until.as_deref()).await
+}
+
+/// What to go on with instead of beginning: an upgrade that is not over. One that a person paused waits for a person.
+async fn takes_up(cluster: &Cluster, arguments: &Run) -> Result<Option<Resume>, Failure> {
+    if !arguments.or_resume {
+        return Ok(None);
+    }
+    let unfinished = engine::newest_unfinished(cluster).await?.filter(|state| state.purpose == Purpose::Upgrade);
+    let Some(RunState { run, phase, .. }) = unfinished else { return Ok(None) };
+    match phase {
+        RunPhase::Stopped { exit: engine::PAUSED, why } if why == engine::ASKED_TO_PAUSE => {
+            Err(Failure::new(engine::PAUSED, "CU-E030", format!("run `{run}` was paused by a person"))
+                .why("only a person lets it go on; nothing was changed")
+                .now(format!("calico-upgrader resume {run}")))
+        }
+        RunPhase::Running | RunPhase::Stopped { .. } => {
+            let Run { yes, until, lease, .. } = arguments;
+            Ok(Some(Resume { run: Some(run), yes: *yes, until: until.clone(), lease: lease.clone() }))
+        }
+        RunPhase::Finished { .. } | RunPhase::Abandoned | RunPhase::RolledBack { .. } => Ok(None),
+    }
 }
 
 /// Reads a saved plan and checks its seal.
@@ -172,11 +198,12 @@ pub async fn start(
 pub async fn drive(
     session: &Session,
     sealed: &Sealed,
-    door: Door,
+    mut door: Door,
     until: Option<&str>,
     voice: Voice,
     progress: progress::Screen,
 ) -> Ended {
+    door.own_node = session.own_node();
     let (directory, run) = (door.files.directory().to_owned(), door.state().run.clone());
     let ended = engine::run(&sealed.plan, until, door, &voice).await;
     drop(voice);

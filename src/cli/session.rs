@@ -54,6 +54,11 @@ impl Session {
         Ok(Home { state: self.state(), holder, lease: Duration::from_secs(seconds), faults: self.faults(), abandon })
     }
 
+    /// The node that our own pod runs on, as its manifest tells it by the downward API.
+    pub fn own_node(&self) -> Option<String> {
+        std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty())
+    }
+
     #[cfg(feature = "faults")]
     pub fn faults(&self) -> Faults {
         let faults = self.global.faults.clone();

@@ -11,6 +11,7 @@ mod access;
 mod adapt;
 mod error;
 mod keys;
+mod places;
 mod read;
 mod served;
 mod watch;
@@ -28,9 +29,10 @@ use std::{
 use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
 use serde_json::Value;
 
-pub use access::{Right, Verb};
+pub use access::{Granted, Right, Verb};
 pub use adapt::document_of;
 pub use error::ClusterError;
+pub use places::{Place, Places};
 pub use read::Raw;
 pub use watch::{Followed, PodFeed};
 pub use write::{Applied, Mode, Precondition};

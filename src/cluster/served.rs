@@ -91,7 +91,7 @@ async fn plurals(cluster: &Cluster, resource: &Resource) -> Result<BTreeSet<Stri
     }
 }
 
-const ALL_KINDS: [Kind; 25] = [
+pub(super) const ALL_KINDS: [Kind; 25] = [
     Kind::Namespace,
     Kind::Node,
     Kind::Pod,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The name of the lock object.
-const NAME: &str = "calico-upgrader";
+pub const NAME: &str = "calico-upgrader";
 
 /// Why the lock is not ours.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ use futures::StreamExt;
 pub use change::{Action, Change, ChangeError, Drift};
 pub use faults::{Faults, Phase};
 pub use files::{FileError, RunFiles};
-pub use lease::{Lease, LeaseError, current_holder};
+pub use lease::{Lease, LeaseError, NAME as LOCK_NAME, current_holder};
 pub use stop::Stop;
 
 pub use record::{
@@ -40,6 +40,8 @@ pub struct Door {
     pub files: RunFiles,
     pub faults: Faults,
     pub stop: Stop,
+    /// The node that we run on ourselves, which is replaced last; none outside of the cluster.
+    pub own_node: Option<String>,
     journal: Journal,
     record: Record,
     lease: Lease,
@@ -78,7 +80,7 @@ impl Door {
         lease: Lease,
     ) -> Self {
         let batch = record.state.reserved;
-        Self { cluster, files, faults, stop, journal, record, lease, batch, is_midway: false }
+        Self { cluster, files, faults, stop, own_node: None, journal, record, lease, batch, is_midway: false }
     }
 
     /// Holds back a wish to pause while something is half done that must not stay so, like a node that is cordoned.

@@ -3,5 +3,5 @@
 mod runner;
 mod start;
 
-pub use runner::{Ending, ROLLBACK_FAILED, RunError, run};
+pub use runner::{ASKED_TO_PAUSE, Ending, PAUSED, ROLLBACK_FAILED, RunError, run};
 pub use start::{Home, StartError, begin, go_on, newest_unfinished};

@@ -9,6 +9,12 @@ use crate::event::{Event, Voice};
 /// A rollback stopped and cannot go on by itself.
 pub const ROLLBACK_FAILED: u8 = 7;
 
+/// What a run that was paused on request ends with.
+pub const PAUSED: u8 = 11;
+
+/// What the record says of such a run; other ends may have the same exit code.
+pub const ASKED_TO_PAUSE: &str = "a pause was asked for";
+
 /// How a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -47,7 +53,7 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
         match taken {
             Ok(()) => {}
             Err(StepError::Door(DoorError::PauseWanted)) => {
-                return Ok(pause(door, voice, 11, "a pause was asked for").await);
+                return Ok(pause(door, voice, PAUSED, ASKED_TO_PAUSE).await);
             }
             Err(StepError::Door(DoorError::Interrupted { exit })) => {
                 return Ok(pause(door, voice, exit, "a signal asked to stop").await);
@@ -131,7 +137,7 @@ fn exit_code(error: &StepError) -> u8 {
         StepError::Door(DoorError::LeaseLost | DoorError::Record(RecordError::Lost { .. })) => 8,
         StepError::Door(DoorError::Record(RecordError::Cluster(source))) => of_cluster(source),
         StepError::Door(DoorError::Record(_) | DoorError::Journal(_) | DoorError::File(_)) => 1,
-        StepError::Door(DoorError::PauseWanted) => 11,
+        StepError::Door(DoorError::PauseWanted) => PAUSED,
         StepError::Door(DoorError::Interrupted { exit }) => *exit,
         StepError::Cluster(source) => of_cluster(source),
         StepError::Pull(_) | StepError::Roll(_) | StepError::NotYet { .. } => 4,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{ObserveError, installs, may_read, read_rights};
+use super::{ObserveError, installs, may_read, read_rights, table::ETCD_SECRETS};
 use crate::{
     cluster::{Cluster, ClusterError},
     datastore::{Access, Authority, Identity, Key, Reading},
@@ -14,8 +14,7 @@ use crate::{
     runbook::Catalogue,
 };
 
-/// The Secret of the manifests that holds the certificates of etcd, and where it is mounted.
-const SECRETS: &str = "calico-etcd-secrets";
+/// Where the manifests mount the Secret that holds the certificates of etcd.
 const MOUNTED_AT: &str = "/calico-secrets";
 
 /// Policies that controllers before v1.0.3 leave behind and nobody looks after any more: with it, what a `default-deny` selects is
@@ -63,7 +62,7 @@ async fn complete(cluster: &Cluster, install: &Install, mut access: Access) -> R
     if !wants_authority && !wants_identity {
         return Ok(access);
     }
-    let name = ObjectRef { kind: Kind::Secret, name: SECRETS.to_owned(), ..config_map.clone() };
+    let name = ObjectRef { kind: Kind::Secret, name: ETCD_SECRETS.to_owned(), ..config_map.clone() };
     let Some(secret) = cluster.get(&name).await? else { return Ok(access) };
     let secret = secret.document.value();
     let file = |key: &str| file_of(&secret, text(key)?);
@@ -80,7 +79,7 @@ async fn complete(cluster: &Cluster, install: &Install, mut access: Access) -> R
 fn file_of(secret: &Value, path: &str) -> Option<(PathBuf, Vec<u8>)> {
     let name = Path::new(path).strip_prefix(MOUNTED_AT).ok()?.to_str()?;
     let bytes = STANDARD.decode(secret["data"][name].as_str()?).ok()?;
-    Some((PathBuf::from(format!("Secret {SECRETS}/{name}")), bytes))
+    Some((PathBuf::from(format!("Secret {ETCD_SECRETS}/{name}")), bytes))
 }
 
 /// What is kept of the keys while they go by.

@@ -5,6 +5,7 @@ mod etcd;
 mod install;
 mod owners;
 mod rights;
+mod table;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ use crate::{
 
 pub use etcd::etcd_access;
 pub use owners::ownership;
-pub use rights::{missing_for, read_rights, write_rights};
+pub use rights::{missing_for, missing_to_give, read_rights};
+pub use table::{Mode, Scope, given, rights as rights_of};
 
 /// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).
 const ISOLATION: &str = "net.beta.kubernetes.io/network-policy";
@@ -67,7 +69,7 @@ pub async fn inventory(
             .into_iter()
             .map(|(object, live)| Stored { object, document: live.document })
             .collect(),
-        rights_missing: rights::missing(cluster, &write_rights(cluster, &installs)).await?,
+        rights_missing: rights::missing(cluster, &rights::write_rights(cluster, &installs).await?).await?,
         owners: owners::owners(cluster, &objects, &installs).await?,
         installs,
         etcd: etcd::etcd_facts(cluster).await?,

@@ -2,72 +2,49 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::IN_FLIGHT;
+use super::{
+    IN_FLIGHT,
+    table::{self, Scope},
+};
 use crate::{
-    cluster::{Cluster, ClusterError, Right, Verb},
+    cluster::{Cluster, ClusterError, Granted, Right, Verb},
     inventory::{Datastore, Install},
     plan::{Desired, ObjectChange, Plan, PlannedStep, Stage},
-    resource::Kind,
+    resource::{Document, Kind, ObjectRef},
 };
 
-/// The rights that a plan needs: to look, and nothing more.
+/// The rights that a plan needs before it is known where Calico keeps its data: to look, and nothing more.
 pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
-    let everywhere = [Kind::Namespace, Kind::Node, Kind::DaemonSet, Kind::NetworkPolicy];
-    let mut rights: Vec<_> = everywhere.into_iter().map(|kind| right(Verb::List, kind, None)).collect();
-    let single = [Kind::ClusterRole, Kind::ClusterRoleBinding, Kind::CustomResourceDefinition, Kind::Namespace];
-    for kind in single.into_iter().filter(|kind| cluster.serves(*kind)) {
-        rights.push(right(Verb::Get, kind, None));
-    }
-    for kind in [Kind::ConfigMap, Kind::ServiceAccount] {
-        rights.push(right(Verb::Get, kind, Some("kube-system")));
-    }
-    rights.push(right(Verb::List, Kind::ControllerRevision, Some("kube-system")));
-    rights.extend([Verb::List, Verb::Watch].map(|verb| right(verb, Kind::Pod, Some("kube-system"))));
-    let data = Kind::THIRD_PARTY.into_iter().chain(Kind::CUSTOM).filter(|kind| cluster.serves(*kind));
-    rights.extend(data.map(|kind| right(Verb::List, kind, None)));
-    rights
+    let scope = Scope { places: &cluster.places(), datastore: Datastore::Kubernetes, has_namespace: true };
+    served(cluster, table::reading(&scope))
 }
 
 /// The further rights that looking at controllers needs, which are there on etcd only.
 pub(super) fn of_controllers(namespace: &str) -> Vec<Right> {
-    let kinds = [Kind::Deployment, Kind::ReplicaSet].into_iter();
-    kinds.flat_map(|kind| [Verb::Get, Verb::List].map(|verb| right(verb, kind, Some(namespace)))).collect()
-}
-
-/// The rights that the record and the lock of any run need.
-fn record_rights(cluster: &Cluster) -> Vec<Right> {
-    let own = Some(crate::door::NAMESPACE);
-    let lock = if cluster.serves(Kind::Lease) { Kind::Lease } else { Kind::ConfigMap };
-    let secrets = [Verb::Get, Verb::List, Verb::Create, Verb::Update].map(|verb| right(verb, Kind::Secret, own));
-    let locks = [Verb::Get, Verb::Create, Verb::Update].map(|verb| right(verb, lock, own));
-    [right(Verb::Create, Kind::Namespace, None)].into_iter().chain(secrets).chain(locks).collect()
+    table::of_controllers(namespace)
 }
 
 /// The further rights that a run needs.
-pub fn write_rights(cluster: &Cluster, installs: &[Install]) -> Vec<Right> {
-    let mut rights = record_rights(cluster);
-    let mut add = |kind: Kind, namespace: Option<&str>, verbs: &[Verb]| {
-        rights.extend(verbs.iter().map(|verb| right(*verb, kind, namespace)));
-    };
-    add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
-    if cluster.serves(Kind::CustomResourceDefinition) {
-        add(Kind::CustomResourceDefinition, None, &[Verb::Create]);
-        Kind::CUSTOM.iter().for_each(|kind| add(*kind, None, &[Verb::Create]));
-    }
-    for kind in [Kind::ClusterRole, Kind::ClusterRoleBinding] {
-        add(kind, None, &[Verb::Create, Verb::Update]);
-    }
-    for kind in [Kind::ConfigMap, Kind::ServiceAccount, Kind::DaemonSet] {
-        add(kind, Some("kube-system"), &[Verb::Create, Verb::Update]);
-    }
-    add(Kind::DaemonSet, Some("kube-system"), &[Verb::Delete]);
-    if installs.iter().any(|install| install.datastore.known() == Some(&Datastore::Etcd)) {
-        add(Kind::Deployment, Some("kube-system"), &[Verb::Create, Verb::Update]);
-        add(Kind::ReplicaSet, Some("kube-system"), &[Verb::Update]);
-    }
-    add(Kind::Node, None, &[Verb::Get, Verb::Patch]);
-    add(Kind::Pod, Some("kube-system"), &[Verb::Get, Verb::Delete]);
-    rights
+pub(super) async fn write_rights(cluster: &Cluster, installs: &[Install]) -> Result<Vec<Right>, ClusterError> {
+    let is_on_etcd = installs.iter().any(|install| install.datastore.known() == Some(&Datastore::Etcd));
+    let datastore = if is_on_etcd { Datastore::Etcd } else { Datastore::Kubernetes };
+    let scope = Scope { places: &cluster.places(), datastore, has_namespace: has_namespace(cluster).await? };
+    let rights = table::recording(&scope).into_iter().chain(table::upgrading(&scope)).collect();
+    Ok(writable(cluster, rights))
+}
+
+async fn has_namespace(cluster: &Cluster) -> Result<bool, ClusterError> {
+    Ok(cluster.get(&ObjectRef::cluster(Kind::Namespace, crate::door::NAMESPACE)).await?.is_some())
+}
+
+fn served(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
+    rights.into_iter().filter(|right| cluster.serves(right.kind)).collect()
+}
+
+/// Custom resources are written as soon as the run has defined them.
+fn writable(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
+    let comes = |kind| cluster.serves(Kind::CustomResourceDefinition) && Kind::CUSTOM.contains(&kind);
+    rights.into_iter().filter(|right| cluster.serves(right.kind) || comes(right.kind)).collect()
 }
 
 /// Names the rights that a run of exactly this plan needs, and that we do not hold.
@@ -83,16 +60,45 @@ pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, 
             (Some(_), Some(_)) => Verb::Update,
             (None, None) => return None,
         };
-        // Policies may lie in thousands of namespaces: they are asked for at once.
-        let namespace = change.object.namespace.as_deref().filter(|_| change.object.kind != Kind::NetworkPolicy);
-        Some(right(verb, change.object.kind, namespace))
+        let ObjectRef { kind, namespace, name } = change.object.clone();
+        // Policies and data may be thousands in as many namespaces: they are asked for at once. No name limits a create.
+        let is_one = verb != Verb::Create && !is_countless(kind);
+        let namespace = namespace.filter(|_| !is_countless(kind));
+        Some(Right { verb, kind, namespace, name: is_one.then_some(name) })
     };
-    let rights: BTreeSet<Right> = record_rights(cluster)
+    let scope = Scope {
+        places: &cluster.places(),
+        datastore: Datastore::Kubernetes,
+        has_namespace: has_namespace(cluster).await?,
+    };
+    let rights: BTreeSet<Right> = table::recording(&scope)
         .into_iter()
         .chain(plan.changes().filter_map(of_change))
         .chain(plan.steps.iter().flat_map(of_step))
         .collect();
-    missing(cluster, &rights.into_iter().collect::<Vec<_>>()).await
+    let mut missing = missing(cluster, &rights.into_iter().collect::<Vec<_>>()).await?;
+    missing.extend(missing_to_give(cluster, plan).await?);
+    Ok(missing)
+}
+
+fn is_countless(kind: Kind) -> bool {
+    kind == Kind::NetworkPolicy || Kind::CUSTOM.contains(&kind) || Kind::THIRD_PARTY.contains(&kind)
+}
+
+/// Names the rights that the plan writes into roles and that we do not hold: the server lets nobody give them then.
+pub async fn missing_to_give(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
+    let rules = |document: &Option<Document>| document.as_ref().map(|role| role.value()["rules"].take());
+    let is_given = |change: &&ObjectChange| {
+        // A role whose rules stay may be written by anyone who may write it.
+        change.object.kind == Kind::ClusterRole && rules(&change.before) != rules(&change.after)
+    };
+    let roles = plan.changes().filter(is_given).filter_map(|change| change.after.as_ref());
+    let given: BTreeSet<Granted> = roles.flat_map(|role| table::given_by(&role.value())).collect();
+    if given.is_empty() || cluster.may_escalate().await? {
+        return Ok(Vec::new());
+    }
+    let asked = given.iter().map(|granted| async move { Ok((granted.to_string(), cluster.may_give(granted).await?)) });
+    not_held(asked).await
 }
 
 /// What a step does beside changes of objects.
@@ -108,7 +114,9 @@ fn of_step(step: &PlannedStep) -> Vec<Right> {
         }
         Desired::Pull(pull) => {
             let namespace = pull.daemon_set.namespace.as_deref();
-            [Verb::Create, Verb::Delete].map(|verb| right(verb, Kind::DaemonSet, namespace)).into()
+            let name = Some(pull.daemon_set.name.clone());
+            let delete = Right { name, ..right(Verb::Delete, Kind::DaemonSet, namespace) };
+            vec![right(Verb::Create, Kind::DaemonSet, namespace), delete]
         }
         Desired::Roll(roll) => {
             let pods = right(Verb::Delete, Kind::Pod, roll.daemon_set.namespace.as_deref());
@@ -118,12 +126,17 @@ fn of_step(step: &PlannedStep) -> Vec<Right> {
 }
 
 fn right(verb: Verb, kind: Kind, namespace: Option<&str>) -> Right {
-    Right { verb, kind, namespace: namespace.map(str::to_owned) }
+    Right { verb, kind, namespace: namespace.map(str::to_owned), name: None }
 }
 
 /// Asks for all rights side by side and names the ones we do not hold.
 pub(super) async fn missing(cluster: &Cluster, rights: &[Right]) -> Result<Vec<String>, ClusterError> {
-    let asked = rights.iter().map(|right| async move { Ok((right.to_string(), cluster.may(right).await?)) });
-    let answers: Vec<(String, bool)> = futures::stream::iter(asked).buffered(IN_FLIGHT).try_collect::<Vec<_>>().await?;
+    not_held(rights.iter().map(|right| async move { Ok((right.to_string(), cluster.may(right).await?)) })).await
+}
+
+async fn not_held(
+    asked: impl Iterator<Item = impl Future<Output = Result<(String, bool), ClusterError>>>,
+) -> Result<Vec<String>, ClusterError> {
+    let answers: Vec<(String, bool)> = futures::stream::iter(asked).buffered(IN_FLIGHT).try_collect().await?;
     Ok(answers.into_iter().filter(|(_, is_held)| !is_held).map(|(name, _)| name).collect())
 }

@@ -25,6 +25,7 @@ pub use make::{PlanError, Request, Target, decide, make};
 pub use ownership::{Holder, Ownership};
 pub use rollback::{Aftermath, RollbackError, roll_back};
 pub use seal::{SealError, Sealed};
+pub use steps::PULL_NAME;
 
 use crate::{
     check::Finding,

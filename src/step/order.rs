@@ -1,4 +1,5 @@
 //! The order in which nodes are replaced: workers by name, the canary first, the control plane last; or the other way round.
+//! The node that we run on ourselves is the last of all.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +11,60 @@ use crate::{
     resource::{Kind, differences},
 };
 
-/// Picks the nodes to replace next: workers by name, then the control plane, or backwards; the two are never in one batch.
+/// Nodes that are not like the others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Special {
+    pub control_plane: BTreeSet<String>,
+    /// The node that we run on ourselves.
+    pub own: Option<String>,
+}
+
+/// Whose turn a node's is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Worker,
+    ControlPlane,
+    /// Whatever becomes of us with our own node, all others are done by then.
+    Own,
+}
+
+impl Special {
+    fn turn_of(&self, node: &str) -> Turn {
+        if self.own.as_deref() == Some(node) {
+            Turn::Own
+        } else if self.control_plane.contains(node) {
+            Turn::ControlPlane
+        } else {
+            Turn::Worker
+        }
+    }
+}
+
+/// Picks the nodes to replace next: workers by name, then the control plane, or backwards; the two are never in one batch. Our
+/// own node comes last, either way.
 pub(super) fn next_batch<'p>(
     pods: impl Iterator<Item = &'p Followed>,
     revision: &str,
-    control_plane: &BTreeSet<String>,
+    special: &Special,
     order: Order,
     size: usize,
 ) -> Vec<(String, Followed)> {
     let old =
         pods.filter(|pod| pod.revision.as_deref() != Some(revision) && !pod.is_terminating && !pod.node.is_empty());
-    let mut old: Vec<(bool, String, Followed)> =
-        old.map(|pod| (control_plane.contains(&pod.node), pod.node.clone(), pod.clone())).collect();
-    old.sort_by_cached_key(|(is_control_plane, node, _)| (*is_control_plane, natural(node)));
+    let mut old: Vec<(Turn, String, Followed)> =
+        old.map(|pod| (special.turn_of(&pod.node), pod.node.clone(), pod.clone())).collect();
+    old.sort_by_cached_key(|(turn, node, _)| (*turn, natural(node)));
     match order {
         Order::CanaryFirst => {}
         Order::NewestFirst => old.reverse(),
     }
-    let is_control_plane = old.first().is_some_and(|first| first.0);
-    let size = if is_control_plane { 1 } else { size };
-    let batch = old.into_iter().filter(|one| one.0 == is_control_plane).take(size);
+    old.sort_by_key(|(turn, _, _)| *turn == Turn::Own);
+    let turn = old.first().map_or(Turn::Worker, |first| first.0);
+    let size = match turn {
+        Turn::Worker => size,
+        Turn::ControlPlane | Turn::Own => 1,
+    };
+    let batch = old.into_iter().filter(|one| one.0 == turn).take(size);
     batch.map(|(_, node, pod)| (node, pod)).collect()
 }
 
@@ -56,7 +91,7 @@ fn natural(name: &str) -> Vec<(String, u64)> {
 /// Names the changes that a roll would make now, in their order, for a dry run.
 pub async fn planned_moves(cluster: &Cluster, plan: &Plan, roll: &Roll) -> Result<Vec<String>, ClusterError> {
     let nodes = nodes(cluster).await?;
-    let control_plane = names_of(&nodes, |node| node.is_control_plane);
+    let special = Special { control_plane: names_of(&nodes, |node| node.is_control_plane), own: None };
     let cordoned = names_of(&nodes, |node| node.is_cordoned);
     let feed = cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?;
     let revision = wanted_revision(cluster, plan, roll).await?;
@@ -65,7 +100,7 @@ pub async fn planned_moves(cluster: &Cluster, plan: &Plan, roll: &Roll) -> Resul
     let mut moves = Vec::new();
     let mut size = if left.iter().any(|pod| is_new(&pod)) { roll.batch.max(1) } else { 1 };
     loop {
-        let batch = next_batch(left.iter(), revision.as_deref().unwrap_or(""), &control_plane, roll.order, size);
+        let batch = next_batch(left.iter(), revision.as_deref().unwrap_or(""), &special, roll.order, size);
         if batch.is_empty() {
             return Ok(moves);
         }
@@ -127,21 +162,28 @@ mod tests {
 
     #[test]
     fn the_control_plane_comes_last_and_never_with_workers() {
-        assert_eq!(batches(Order::CanaryFirst), [vec!["b", "c"], vec!["a"]]);
+        assert_eq!(batches(Order::CanaryFirst, None), [vec!["b", "c"], vec!["a"]]);
     }
 
     #[test]
     fn a_roll_back_goes_the_other_way_round() {
-        assert_eq!(batches(Order::NewestFirst), [vec!["a"], vec!["c", "b"]]);
+        assert_eq!(batches(Order::NewestFirst, None), [vec!["a"], vec!["c", "b"]]);
     }
 
-    fn batches(order: Order) -> Vec<Vec<String>> {
-        let control_plane = BTreeSet::from(["a".to_owned()]);
+    #[test]
+    fn the_node_of_our_own_pod_comes_last_and_alone_either_way() {
+        assert_eq!(batches(Order::CanaryFirst, Some("b")), [vec!["c"], vec!["a"], vec!["b"]]);
+        assert_eq!(batches(Order::NewestFirst, Some("b")), [vec!["a"], vec!["c"], vec!["b"]]);
+        assert_eq!(batches(Order::NewestFirst, Some("a")), [vec!["c", "b"], vec!["a"]]);
+    }
+
+    fn batches(order: Order, own: Option<&str>) -> Vec<Vec<String>> {
+        let special = Special { control_plane: BTreeSet::from(["a".to_owned()]), own: own.map(str::to_owned) };
         let mut pods = vec![pod("a", "old"), pod("b", "old"), pod("c", "old"), pod("d", "new")];
         let mut batches = Vec::new();
         loop {
             let batch: Vec<String> =
-                next_batch(pods.iter(), "new", &control_plane, order, 5).into_iter().map(|(node, _)| node).collect();
+                next_batch(pods.iter(), "new", &special, order, 5).into_iter().map(|(node, _)| node).collect();
             if batch.is_empty() {
                 return batches;
             }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     Step, StepError, held,
-    order::{names_of, next_batch},
+    order::{Special, names_of, next_batch},
 };
 use crate::{
     cluster::{Cluster, ClusterError, Followed, PodFeed},
@@ -50,7 +50,7 @@ struct Rolling<'a> {
     run: String,
     roll: &'a Roll,
     revision: String,
-    control_plane: BTreeSet<String>,
+    special: Special,
     feed: PodFeed,
     stop: Stop,
     done: usize,
@@ -70,7 +70,7 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         run: door.state().run.clone(),
         roll,
         revision: newest_revision(&cluster, roll).await?,
-        control_plane: names_of(&nodes, |node| node.is_control_plane),
+        special: Special { control_plane: names_of(&nodes, |node| node.is_control_plane), own: door.own_node.clone() },
         feed: cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?,
         stop: door.stop.clone(),
         done: 0,
@@ -109,7 +109,7 @@ impl Rolling<'_> {
         loop {
             let size = if is_canary { 1 } else { self.roll.batch.max(1) };
             let (revision, order) = (&self.revision, self.roll.order);
-            let batch = next_batch(self.feed.pods().values(), revision, &self.control_plane, order, size);
+            let batch = next_batch(self.feed.pods().values(), revision, &self.special, order, size);
             if batch.is_empty() {
                 break self.free(&done, door).await?;
             }

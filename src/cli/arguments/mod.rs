@@ -3,6 +3,7 @@
 mod accounts;
 mod datastore;
 mod files;
+mod install;
 mod planning;
 mod restore;
 mod runs;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use accounts::{Explain, Report, ReportFormat};
 pub use datastore::{Datastore, DatastoreChoice};
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
+pub use install::{Install, InstallAction, InstallManifests, InstallRbac, JobMode, RightsFor};
 pub use planning::{Check, Diff, DryRun, Lease, Plan, Planning, Run, SystemPolicies};
 pub use restore::Restore;
 pub use runs::{Complete, OfRun, Resume, Rollback, Status};
@@ -160,6 +162,8 @@ pub enum Command {
     Convert(Convert),
     /// List, show and check runbooks
     Runbook(Runbook),
+    /// Print what runs the program in a cluster: accounts, rights, Jobs (applies nothing)
+    Install(Install),
     /// Print the version
     Version,
     /// Print a completion script for a shell

@@ -142,6 +142,9 @@ pub struct Run {
     /// Stop after this phase; `resume` goes on
     #[arg(long, value_name = "PHASE")]
     pub until: Option<String>,
+    /// Go on with an upgrade that is not finished, if there is one, instead of beginning one
+    #[arg(long, conflicts_with_all = ["abandon", "dry_run"])]
+    pub or_resume: bool,
     #[command(flatten)]
     pub lease: Lease,
 }

@@ -13,6 +13,7 @@ pub(super) use controllers::{replace_controllers, replicas, selector_of};
 pub(super) use leftovers::remove_leftovers;
 pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
 pub(super) use policies::convert_policies;
+pub use pull::NAME as PULL_NAME;
 pub(super) use pull::pull_images;
 pub(super) use resources::copy_resources;
 pub(super) use roll::{node_image_of, roll_nodes, verify};

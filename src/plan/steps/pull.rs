@@ -14,7 +14,7 @@ use crate::{
     runbook::Parameters,
 };
 
-const NAME: &str = "calico-upgrader-pull";
+pub const NAME: &str = "calico-upgrader-pull";
 const SELECTOR: &str = "calico-upgrader/part=pull";
 
 /// How long all nodes together may take by default.

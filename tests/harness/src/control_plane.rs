@@ -11,7 +11,7 @@ use crate::certificates::{self, write_file};
 use crate::error::{HarnessError, Result};
 use crate::etcd::Etcd;
 use crate::nodes::Fault;
-use crate::servers::{KUBECONFIG, Ports, STAGES, Server, Setup};
+use crate::servers::{AUDIT_LOG, AUDIT_POLICY, KUBECONFIG, Ports, STAGES, Server, Setup};
 use crate::stages;
 use crate::supervisor::Supervisor;
 use crate::users::{self, User};
@@ -88,7 +88,7 @@ impl ControlPlane {
         let supervisor = Supervisor::start()?;
         let folder = supervisor.folder().to_owned();
         let ports = Ports::free()?;
-        let authority = write_files(&folder, ports)?;
+        let authority = write_files(&folder, ports, kubernetes)?;
         let setup = Setup { kubernetes, binaries, folder: &folder, ports };
         let plane = ControlPlane {
             kubernetes,
@@ -134,6 +134,24 @@ impl ControlPlane {
     /// The kubeconfig of the given user.
     pub fn kubeconfig_for(&self, user: User) -> PathBuf {
         self.folder.join(kubeconfig_name(user))
+    }
+
+    /// Writes the kubeconfig of whoever has the token; its context is `worn-in`.
+    pub fn kubeconfig_with_token(&self, name: &str, token: &str) -> Result<PathBuf> {
+        let text = users::kubeconfig_with(&self.endpoint(), &self.authority(), name, token).to_string();
+        write_file(&self.folder, &format!("{name}.kubeconfig"), &text)?;
+        Ok(self.folder.join(format!("{name}.kubeconfig")))
+    }
+
+    /// The certificate of the authority that signed the API server's.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join(certificates::AUTHORITY)
+    }
+
+    /// What accounts of the program's namespace asked of the API server so far, one event a request.
+    pub fn audited(&self) -> Vec<serde_json::Value> {
+        let log = std::fs::read_to_string(self.folder.join(AUDIT_LOG)).unwrap_or_default();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The address of the API server.
@@ -234,11 +252,12 @@ impl ControlPlane {
 const ALL_SERVERS: [Server; 5] =
     [Server::Etcd, Server::ApiServer, Server::ControllerManager, Server::Scheduler, Server::Kubelets];
 
-fn write_files(folder: &Path, ports: Ports) -> Result<String> {
+fn write_files(folder: &Path, ports: Ports, kubernetes: Kubernetes) -> Result<String> {
     let authority = certificates::write(folder)?;
     let server = ports.api_endpoint();
     let authority_file = folder.join(certificates::AUTHORITY);
     write_file(folder, users::TOKENS, &users::tokens())?;
+    write_file(folder, AUDIT_POLICY, &audit_policy(kubernetes).to_string())?;
     write_file(folder, STAGES, &stages::for_faults(&BTreeMap::new()))?;
     write_file(folder, KUBECONFIG, &users::kubeconfig_of_servers(&server, &authority_file).to_string())?;
     for user in [User::Admin, User::Viewer, User::Nobody] {
@@ -246,6 +265,18 @@ fn write_files(folder: &Path, ports: Ports) -> Result<String> {
         write_file(folder, &kubeconfig_name(user), &text)?;
     }
     Ok(authority)
+}
+
+/// Only accounts of the program's own namespace are audited, so nothing else gets slower.
+fn audit_policy(kubernetes: Kubernetes) -> serde_json::Value {
+    let version = match kubernetes {
+        Kubernetes::V1_34 => "audit.k8s.io/v1",
+        Kubernetes::V1_8 => "audit.k8s.io/v1beta1",
+    };
+    serde_json::json!({"apiVersion": version, "kind": "Policy", "rules": [
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts:calico-upgrader"]},
+        {"level": "None"},
+    ]})
 }
 
 fn kubeconfig_name(user: User) -> String {

@@ -39,6 +39,8 @@ impl Server {
 
 pub const KUBECONFIG: &str = "servers.kubeconfig";
 pub const STAGES: &str = "stages.yaml";
+pub const AUDIT_POLICY: &str = "audit-policy.json";
+pub const AUDIT_LOG: &str = "audit.log";
 
 /// The ports of 127.0.0.1 that the servers listen on.
 #[derive(Debug, Clone, Copy)]
@@ -127,6 +129,8 @@ impl Setup<'_> {
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
             "--allow-privileged=true".to_owned(),
+            format!("--audit-policy-file={}", self.file(AUDIT_POLICY)),
+            format!("--audit-log-path={}", self.file(AUDIT_LOG)),
             // Lets the harness read what etcd holds; no client can see the difference.
             "--storage-media-type=application/json".to_owned(),
         ];

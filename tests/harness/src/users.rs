@@ -60,7 +60,8 @@ pub fn kubeconfig_of_servers(server: &str, authority: &Path) -> Value {
     kubeconfig_with(server, authority, "system:simulator", SIMULATOR_TOKEN)
 }
 
-fn kubeconfig_with(server: &str, authority: &Path, name: &str, token: &str) -> Value {
+/// A kubeconfig with the context `worn-in` for whoever has the token.
+pub fn kubeconfig_with(server: &str, authority: &Path, name: &str, token: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Config",

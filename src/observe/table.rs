@@ -1,0 +1,295 @@
+//! The table of rights: what each way of using the program does to which objects. The rights check asks for it, and
+//! `install rbac` prints it, so what is granted is what is asked for.
+//!
+//! A right names its objects wherever RBAC can tell them: not for `list`, `watch` and `create`, and not where the names are
+//! the cluster's own (nodes, pods, policies, data).
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::{
+    cluster::{Granted, Places, Right, Verb},
+    door,
+    inventory::{Datastore, Edition},
+    plan::PULL_NAME,
+    resource::{Kind, ObjectRef},
+    runbook::{self, Catalogue, Manifest},
+};
+
+/// The namespace of every install that the program knows.
+const INSTALL: &str = "kube-system";
+
+/// The Secret of Calico's manifests with the certificates of its etcd.
+pub(super) const ETCD_SECRETS: &str = "calico-etcd-secrets";
+
+/// What runs Calico's controllers on etcd, before v2.6 and since.
+const CONTROLLERS: [&str; 2] = ["calico-policy-controller", "calico-kube-controllers"];
+
+/// Where RKE keeps the manifest that it deploys.
+const OF_RKE: &str = "rke-network-plugin";
+
+/// What tells that the Tigera operator is there.
+const OF_OPERATOR: [&str; 2] = ["installations.operator.tigera.io", "tigera-operator"];
+
+/// A way of using the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Plan,
+    Run,
+    Rollback,
+}
+
+/// What the table depends on.
+pub struct Scope<'a> {
+    pub places: &'a Places,
+    /// Where Calico keeps its data; with etcd there is more to look at and to change.
+    pub datastore: Datastore,
+    /// Whether the program's own namespace is there already.
+    pub has_namespace: bool,
+}
+
+/// Every right of a mode.
+pub fn rights(mode: Mode, scope: &Scope<'_>) -> Vec<Right> {
+    let mut all = reading(scope);
+    match mode {
+        Mode::Plan => {}
+        Mode::Run => all.extend(recording(scope).into_iter().chain(upgrading(scope))),
+        Mode::Rollback => all.extend(recording(scope).into_iter().chain(rolling_back(scope))),
+    }
+    let all: BTreeSet<Right> = all.into_iter().filter(|right| scope.places.serves(right.kind)).collect();
+    all.into_iter().collect()
+}
+
+/// To look at a cluster and make a plan.
+pub(super) fn reading(scope: &Scope<'_>) -> Vec<Right> {
+    let mut rows = Rows::default();
+    for kind in [Kind::Namespace, Kind::Node, Kind::DaemonSet, Kind::NetworkPolicy] {
+        rows.add(kind, None, &[Verb::List]);
+    }
+    // Few policies, or few copies, are read one by one.
+    rows.add(Kind::NetworkPolicy, None, &[Verb::Get]);
+    Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Get, Verb::List]));
+    Kind::THIRD_PARTY.iter().for_each(|kind| rows.add(*kind, None, &[Verb::List]));
+    rows.add(Kind::ControllerRevision, Some(INSTALL), &[Verb::List]);
+    rows.add(Kind::Pod, Some(INSTALL), &[Verb::List, Verb::Watch]);
+    rows.add_named(Kind::Namespace, None, &[INSTALL, OF_OPERATOR[1], door::NAMESPACE], &[Verb::Get]);
+    rows.add_named(Kind::CustomResourceDefinition, None, &OF_OPERATOR[..1], &[Verb::Get]);
+    rows.add_named(Kind::ConfigMap, Some(INSTALL), &[OF_RKE], &[Verb::Get]);
+    for object in shipped(scope.datastore).filter(|object| object.kind != Kind::Deployment) {
+        rows.add_object(&object, &[Verb::Get]);
+    }
+    match scope.datastore {
+        Datastore::Kubernetes => {}
+        Datastore::Etcd => {
+            rows.0.extend(of_controllers(INSTALL));
+            rows.add_named(Kind::Secret, Some(INSTALL), &[ETCD_SECRETS], &[Verb::Get]);
+        }
+    }
+    rows.0
+}
+
+/// To look at controllers, which are there on etcd only, whatever people named them.
+pub(super) fn of_controllers(namespace: &str) -> Vec<Right> {
+    let mut rows = Rows::default();
+    for kind in [Kind::Deployment, Kind::ReplicaSet] {
+        rows.add(kind, Some(namespace), &[Verb::Get, Verb::List]);
+    }
+    rows.0
+}
+
+/// To keep the record and the lock of any run. The record's names are made up, so Secrets of our own namespace are open.
+pub(super) fn recording(scope: &Scope<'_>) -> Vec<Right> {
+    let (mut rows, own) = (Rows::default(), Some(door::NAMESPACE));
+    if !scope.has_namespace {
+        rows.add(Kind::Namespace, None, &[Verb::Create]);
+    }
+    let lock = if scope.places.serves(Kind::Lease) { Kind::Lease } else { Kind::ConfigMap };
+    rows.add(Kind::Secret, own, &[Verb::Get, Verb::List, Verb::Create, Verb::Update]);
+    rows.add(lock, own, &[Verb::Create]);
+    rows.add_named(lock, own, &[door::LOCK_NAME], &[Verb::Get, Verb::Update]);
+    rows.0
+}
+
+/// To upgrade.
+pub(super) fn upgrading(scope: &Scope<'_>) -> Vec<Right> {
+    let mut rows = rolling();
+    rows.add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
+    rows.add(Kind::CustomResourceDefinition, None, &[Verb::Create]);
+    Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Create]));
+    for object in shipped(scope.datastore).filter(|object| is_replaced(object.kind)) {
+        // What pulls the images is a DaemonSet beside the one of the install.
+        rows.add(object.kind, object.namespace.as_deref(), &[Verb::Create]);
+        rows.add_object(&object, &[Verb::Update]);
+    }
+    match scope.datastore {
+        Datastore::Kubernetes => {}
+        Datastore::Etcd => {
+            rows.add(Kind::Deployment, Some(INSTALL), &[Verb::Create]);
+            rows.add_named(Kind::Deployment, Some(INSTALL), &CONTROLLERS, &[Verb::Update]);
+            rows.add_named(Kind::ReplicaSet, Some(INSTALL), &CONTROLLERS, &[Verb::Update]);
+        }
+    }
+    rows.0
+}
+
+/// To take a run back: what it changed becomes as it was, and what it made goes. Definitions stay.
+pub(super) fn rolling_back(scope: &Scope<'_>) -> Vec<Right> {
+    let mut rows = rolling();
+    rows.add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
+    Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Delete]));
+    for object in shipped(scope.datastore).filter(|object| is_replaced(object.kind)) {
+        rows.add_object(&object, &[Verb::Update]);
+        if object.kind != Kind::DaemonSet {
+            rows.add_object(&object, &[Verb::Delete]);
+        }
+    }
+    match scope.datastore {
+        Datastore::Kubernetes => {}
+        Datastore::Etcd => {
+            rows.add_named(Kind::Deployment, Some(INSTALL), &CONTROLLERS, &[Verb::Update, Verb::Delete]);
+            rows.add_named(Kind::ReplicaSet, Some(INSTALL), &CONTROLLERS, &[Verb::Update]);
+        }
+    }
+    rows.0
+}
+
+/// To replace pods node by node. What pulls the images before is taken away by a rollback, too, if the run died over it.
+fn rolling() -> Rows {
+    let mut rows = Rows::default();
+    rows.add(Kind::Node, None, &[Verb::Get, Verb::Patch]);
+    rows.add(Kind::Pod, Some(INSTALL), &[Verb::Get, Verb::Delete]);
+    rows.add_named(Kind::DaemonSet, Some(INSTALL), &[PULL_NAME], &[Verb::Get, Verb::Delete]);
+    rows
+}
+
+fn is_replaced(kind: Kind) -> bool {
+    [Kind::ClusterRole, Kind::ClusterRoleBinding, Kind::ConfigMap, Kind::ServiceAccount, Kind::DaemonSet]
+        .contains(&kind)
+}
+
+/// The rights that the roles give which a mode writes. A run adds to what the old pods need, and a rollback leaves that alone
+/// again, so it is what any release ever needed.
+pub fn given(mode: Mode, datastore: Datastore) -> BTreeSet<Granted> {
+    let manifests = match mode {
+        Mode::Plan => Vec::new(),
+        Mode::Run | Mode::Rollback => all_releases(&runbook::catalogue(), datastore),
+    };
+    let objects = manifests.iter().flat_map(|manifest| &manifest.objects);
+    let roles = objects.filter(|(object, _)| object.kind == Kind::ClusterRole);
+    roles.flat_map(|(_, document)| given_by(&document.value())).collect()
+}
+
+/// The rights that one role gives.
+pub fn given_by(role: &Value) -> Vec<Granted> {
+    let words = |rule: &Value, key: &str| -> Vec<String> {
+        let list = rule[key].as_array().into_iter().flatten();
+        list.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut all = Vec::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for (group, resource) in words(rule, "apiGroups").iter().flat_map(|group| {
+            let resources = words(rule, "resources").into_iter();
+            resources.map(move |resource| (group.clone(), resource))
+        }) {
+            let names = words(rule, "resourceNames");
+            let one = |verb| Granted { verb, group: group.clone(), resource: resource.clone(), names: names.clone() };
+            all.extend(words(rule, "verbs").into_iter().map(one));
+        }
+    }
+    all
+}
+
+/// The objects that the newest release ships, in any edition for the data store. An install that keeps its data in etcd is
+/// looked at as any other first, so what is read of those counts as well.
+fn shipped(datastore: Datastore) -> impl Iterator<Item = ObjectRef> {
+    let manifests = newest(&runbook::catalogue(), datastore);
+    let all: BTreeSet<ObjectRef> = manifests.iter().flat_map(Manifest::references).collect();
+    all.into_iter()
+}
+
+fn editions(datastore: Datastore) -> impl Iterator<Item = Edition> {
+    let is_looked_at = move |edition: &Edition| match datastore {
+        Datastore::Kubernetes => edition.datastore() == Datastore::Kubernetes,
+        Datastore::Etcd => true,
+    };
+    Edition::ALL.into_iter().filter(is_looked_at)
+}
+
+fn newest(catalogue: &Catalogue, datastore: Datastore) -> Vec<Manifest> {
+    let Some(newest) = catalogue.lines.iter().map(|line| line.latest).max() else { return Vec::new() };
+    editions(datastore).filter_map(|edition| runbook::target(catalogue, newest, edition)).collect()
+}
+
+fn all_releases(catalogue: &Catalogue, datastore: Datastore) -> Vec<Manifest> {
+    let releases = catalogue.releases.iter().map(|release| release.calico);
+    releases
+        .flat_map(|release| editions(datastore).filter_map(move |edition| runbook::base(catalogue, release, edition)))
+        .collect()
+}
+
+/// Rights as they are gathered.
+#[derive(Default)]
+struct Rows(Vec<Right>);
+
+impl Rows {
+    fn add(&mut self, kind: Kind, namespace: Option<&str>, verbs: &[Verb]) {
+        let namespace = namespace.map(str::to_owned);
+        self.0.extend(verbs.iter().map(|verb| Right { verb: *verb, kind, namespace: namespace.clone(), name: None }));
+    }
+
+    fn add_named(&mut self, kind: Kind, namespace: Option<&str>, names: &[&str], verbs: &[Verb]) {
+        for name in names {
+            let object = ObjectRef { kind, namespace: namespace.map(str::to_owned), name: (*name).to_owned() };
+            self.add_object(&object, verbs);
+        }
+    }
+
+    fn add_object(&mut self, object: &ObjectRef, verbs: &[Verb]) {
+        let ObjectRef { kind, namespace, name } = object.clone();
+        let right = |verb: &Verb| Right { verb: *verb, kind, namespace: namespace.clone(), name: Some(name.clone()) };
+        self.0.extend(verbs.iter().map(right));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::Version;
+
+    fn all(mode: Mode) -> Vec<Right> {
+        let places = Places::of(Version::new(1, 34, 0));
+        [Datastore::Kubernetes, Datastore::Etcd]
+            .into_iter()
+            .flat_map(|datastore| rights(mode, &Scope { places: &places, datastore, has_namespace: true }))
+            .collect()
+    }
+
+    #[test]
+    fn a_plan_changes_nothing_and_reads_no_secret_of_a_run() {
+        for right in all(Mode::Plan) {
+            assert!([Verb::Get, Verb::List, Verb::Watch].contains(&right.verb), "{right}");
+            assert!(right.kind != Kind::Secret || right.name.as_deref() == Some(ETCD_SECRETS), "{right}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_named_or_of_a_kind_that_cannot_be() {
+        let open = [Kind::NetworkPolicy, Kind::Node, Kind::Pod].into_iter().chain(Kind::CUSTOM).collect::<Vec<_>>();
+        for right in [Mode::Run, Mode::Rollback].into_iter().flat_map(all) {
+            let is_write = [Verb::Update, Verb::Patch, Verb::Delete].contains(&right.verb);
+            let is_own = right.namespace.as_deref() == Some(door::NAMESPACE);
+            assert!(!is_write || is_own || open.contains(&right.kind) || right.name.is_some(), "{right}");
+        }
+    }
+
+    #[test]
+    fn no_role_that_is_written_gives_everything() {
+        for mode in [Mode::Run, Mode::Rollback] {
+            let given = given(mode, Datastore::Etcd);
+            assert!(!given.is_empty());
+            let is_all = |one: &&Granted| [&one.verb, &one.group, &one.resource].into_iter().any(|word| word == "*");
+            assert_eq!(given.iter().find(is_all), None);
+        }
+    }
+}
