@@ -11,10 +11,10 @@ LAB = cargo run --locked -q -p harness --bin lab --
 MINOR = sed -n 's/^[^0-9]*1\.\([0-9]*\).*/\1/p'
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test lint bench clean need-rust need-go
+.PHONY: help build image demo test e2e lint bench clean need-rust need-go
 
 help: ## List what make can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: need-rust ## Build the program: target/release/calico-upgrader
 	cargo build --release --locked
@@ -30,9 +30,13 @@ test: need-rust need-go ## Run every test, on real control planes that are built
 	tests/control-plane/build.sh
 	cargo test --workspace --features faults --locked
 
+e2e: need-rust ## Upgrade, kill and break a cluster of kind with real kubelets; without docker as root (KIND_IMAGE=kindest/node:v1.34.11)
+	e2e/run.sh
+
 lint: need-rust ## Hold the sources against rustfmt and clippy, and the dependencies against deny.toml
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features faults --locked -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck e2e/*.sh e2e/runc-* e2e/node-image/build.sh e2e/node-image/files/pod-network e2e/node-image/files/crictl; else echo "shellcheck: skipped (it is not installed)"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo deny: skipped (cargo-deny is not installed)"; fi
 
 bench: need-rust need-go ## Measure

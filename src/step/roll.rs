@@ -335,8 +335,9 @@ impl Rolling<'_> {
         pod.revision.as_deref() == Some(&self.revision)
     }
 
+    /// Whether there is a pod that was not replaced yet; one that is about to go was.
     fn has_old_pod(&self, node: &str) -> bool {
-        self.feed.pods().values().any(|pod| pod.node == node && !self.is_new(pod))
+        self.feed.pods().values().any(|pod| pod.node == node && !self.is_new(pod) && !pod.is_terminating)
     }
 
     fn is_done(&self, node: &str) -> bool {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepError, controllers, objects, pull::wanted_pods};
+use super::{StepError, controllers, objects, order::names_of, pull::wanted_pods};
 use crate::{
     cluster::{Cluster, ClusterError, Followed},
-    observe::read_each,
+    observe::{nodes, read_each},
     plan::{ObjectChange, Plan, Purpose, Verify},
     resource::{Kind, Live, ObjectRef},
 };
@@ -44,6 +44,7 @@ pub async fn nodes_run_the_release(cluster: &Cluster, verify: &Verify) -> Result
     let feed = cluster.follow_pods(namespace, &verify.selector).await?;
     let is_new = |pod: &&Followed| pod.is_ready && !pod.is_terminating && pod.images.contains(&verify.image);
     let (new, old): (Vec<_>, Vec<_>) = feed.pods().values().partition(is_new);
+    let old = on_nodes_that_are_there(cluster, old).await?;
     let wanted = wanted_pods(cluster, &verify.daemon_set).await?;
     let mut facts = vec![match wanted {
         Some(wanted) => format!("{} of {wanted} wanted pods are ready and run {}", new.len(), verify.image),
@@ -55,6 +56,18 @@ pub async fn nodes_run_the_release(cluster: &Cluster, verify: &Verify) -> Result
     );
     let holds = old.is_empty() && wanted == Some(new.len()) && !new.is_empty();
     Ok(Claim { text: format!("calico-node runs {} on every node", verify.image), holds, facts })
+}
+
+/// Leaves out the pods of nodes that were removed: they stay until the garbage collector of pods comes, most of a minute.
+async fn on_nodes_that_are_there<'p>(
+    cluster: &Cluster,
+    mut pods: Vec<&'p Followed>,
+) -> Result<Vec<&'p Followed>, ClusterError> {
+    if !pods.is_empty() {
+        let there = names_of(&nodes(cluster).await?, |_| true);
+        pods.retain(|pod| pod.node.is_empty() || there.contains(&pod.node));
+    }
+    Ok(pods)
 }
 
 fn readiness(pod: &Followed) -> String {

@@ -1,5 +1,7 @@
 //! Rolling nodes while the world goes on: nodes that fail, come, go, or were cordoned by others.
 
+use std::os::unix::process::ExitStatusExt;
+
 use harness::{Fault, Kubernetes, Release};
 use serde_json::json;
 
@@ -69,6 +71,23 @@ pub fn wait_for_cordon(lab: &Lab, node: &str) {
         Ok(if is_cordoned() { harness::Seen::Yes(()) } else { harness::Seen::NotYet("not cordoned".to_owned()) })
     })
     .unwrap();
+}
+
+#[test]
+fn a_pod_that_was_on_its_way_out_at_a_kill_is_waited_for_and_its_node_is_freed() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let before_deletion = ["--ready-within", "5s", "--fault", "roll-nodes/delete Pod on node-2:pre"];
+    let killed = lab.command(&[upgrade("run"), before_deletion.to_vec()].concat()).output().unwrap();
+    assert_eq!(killed.status.signal(), Some(9));
+    // As if it had been sent just before, to a node that takes its time.
+    lab.nodes().fail("node-2", Fault::KubeletLost).unwrap();
+    let name = lab.calico_pods().unwrap()["node-2"][0]["metadata"]["name"].as_str().unwrap().to_owned();
+    lab.api().delete(&format!("/api/v1/namespaces/kube-system/pods/{name}")).unwrap();
+    lab.tool(&upgrade("resume")).exits(4).says("node-2");
+    assert_eq!(replaced(&lab), 0, "no other node was touched meanwhile");
+    lab.nodes().repair("node-2").unwrap();
+    lab.tool(&upgrade("resume")).exits(0);
+    assert!(lab.api().get(NODE).unwrap()["spec"]["unschedulable"].is_null());
 }
 
 #[test]
