@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::{
     Ended,
     arguments::{
-        Arguments, DatastoreChoice, Install, InstallAction, InstallManifests, InstallRbac, JobMode, Output, RightsFor,
+        Arguments, Command, DatastoreChoice, Install, InstallAction, InstallManifests, InstallRbac, JobMode, Output,
+        RightsFor,
     },
     failure::Failure,
     session::Session,
@@ -96,8 +97,10 @@ fn check_flags(arguments: &InstallManifests) -> Result<(), Failure> {
         JobMode::Job | JobMode::CronJob => "run",
         JobMode::Plan => "plan",
     };
-    let words = ["calico-upgrader", verb].into_iter().chain(arguments.flags.iter().map(String::as_str));
-    match Arguments::try_parse_from(words) {
+    let window = arguments.window.iter().filter(|_| verb == "run").flat_map(|window| ["--window", window.as_str()]);
+    let words = ["calico-upgrader", verb].into_iter().chain(window).chain(arguments.flags.iter().map(String::as_str));
+    match Arguments::try_parse_from(words).map(|parsed| parsed.command) {
+        Ok(Command::Run(run)) => super::gates::read(&run.gates).map(drop),
         Ok(_) => Ok(()),
         Err(error) => {
             let told = error.to_string();

@@ -12,7 +12,7 @@ enum Next {
 }
 
 /// Every exit code that the program ends with (docs/exit-codes.md).
-const ENDS: [(u8, Next); 20] = [
+const ENDS: [(u8, Next); 21] = [
     (0, Next::Done),
     (1, Next::Another),
     // Only where it was asked for by --detailed-exitcode; then someone wants to know.
@@ -25,6 +25,8 @@ const ENDS: [(u8, Next); 20] = [
     (7, Next::Person),
     // The lock of a runner that died is free after its time.
     (8, Next::Another),
+    // The next window is hours away. The pod of a CronJob ends with 0 there.
+    (9, Next::Person),
     (10, Next::Person),
     // Whoever paused it resumes it.
     (11, Next::Person),
