@@ -8,8 +8,15 @@ cgroup=calico-upgrader-e2e
 
 daemon_answers() { docker version >/dev/null 2>&1; }
 
-# What is left of control groups once their processes are gone.
-remove_cgroups() { find /sys/fs/cgroup -depth -type d -path "*/$cgroup*" -exec rmdir {} + 2>/dev/null || true; }
+# Control groups can go as soon as the last of their processes is gone.
+remove_cgroups() {
+  local _
+  for _ in {1..50}; do
+    find /sys/fs/cgroup -depth -type d -path "*/$cgroup*" -exec rmdir {} + 2>/dev/null || true
+    [[ -n $(find /sys/fs/cgroup -type d -name "$cgroup" 2>/dev/null) ]] || return 0
+    sleep 0.2
+  done
+}
 
 start_daemon() {
   cat >/run/docker.json <<END

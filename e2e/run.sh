@@ -48,10 +48,10 @@ pack_images() {
 # Asked first, since the rest takes minutes.
 if docker version >/dev/null 2>&1; then
   is_stock=yes
-  needs kind=kind kubectl=kubectl jq=jq
+  needs kind=kind kubectl=kubectl jq=jq musl-tools=musl-gcc
 else
   is_stock=no
-  needs docker.io=dockerd containerd=containerd runc=runc iptables=iptables iproute2=ip mmdebstrap=mmdebstrap zstd=zstd jq=jq golang=go
+  needs docker.io=dockerd containerd=containerd runc=runc iptables=iptables iproute2=ip mmdebstrap=mmdebstrap zstd=zstd jq=jq golang=go musl-tools=musl-gcc
 fi
 
 started=$SECONDS
@@ -66,6 +66,11 @@ E2E_WORN_IN=$(realpath "$built/debug/worn-in")
 export E2E_PROGRAM E2E_WORN_IN E2E_LOGS
 # The registry that the worn-in cluster pulls from.
 registry=registry.corp.example:5000/calico
+# The image that users run, under a name that no other build has.
+export E2E_IMAGE=calico-upgrader:e2e
+case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
+IMAGE=$E2E_IMAGE image/build.sh "$arch" >/dev/null
+ln -s "$(realpath "$built/image/calico-upgrader-$arch.tar")" "$work/upgrader.tar"
 pack_images "$work/old.tar" v2.5.1 "$registry/node:v2.5.1" "$registry/cni:v1.10.0" registry.corp.example:5000/pod-check:1
 pack_images "$work/new.tar" v2.6.12 "$registry/node:v2.6.12" "$registry/cni:v1.11.8"
 
