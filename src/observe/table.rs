@@ -136,6 +136,8 @@ pub(super) fn upgrading(scope: &Scope<'_>) -> Vec<Right> {
 /// To take a run back: what it changed becomes as it was, and what it made goes. Definitions stay.
 pub(super) fn rolling_back(scope: &Scope<'_>) -> Vec<Right> {
     let mut rows = rolling();
+    // Which one a run was about is in its record; who may list them all, as this account, learns nothing more by it.
+    rows.add(Kind::DaemonSet, Some(INSTALL), &[Verb::Get]);
     rows.add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
     Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Delete]));
     for object in shipped(scope.datastore).filter(|object| is_replaced(object.kind)) {

@@ -148,7 +148,7 @@ impl Rolling<'_> {
         door: &mut Door,
         voice: &Voice,
     ) -> Result<Vec<String>, StepError> {
-        let (started, done, of) = (Instant::now(), self.done, self.feed.pods().len());
+        let (started, done, of) = (Instant::now(), self.done, self.nodes());
         let nodes: Vec<String> = batch.iter().map(|(node, _)| node.clone()).collect();
         let cluster = door.cluster.clone();
         // One reservation for the cordons and the deletions that follow at once.
@@ -176,7 +176,7 @@ impl Rolling<'_> {
         self.pace.note(seconds);
         for node in &nodes {
             door.note(News::Waited { step: self.step.to_owned(), what: format!("calico-node on {node}"), seconds })?;
-            voice.tell(Event::NodeDone { node: node.clone(), seconds, done: self.done, of: self.feed.pods().len() });
+            voice.tell(Event::NodeDone { node: node.clone(), seconds, done: self.done, of: self.nodes() });
         }
         Ok(nodes)
     }
@@ -191,6 +191,17 @@ impl Rolling<'_> {
             voice.tell(Event::NodesTimed { seconds: within.as_secs(), known, until: shown(&until) });
         }
         Ok(())
+    }
+
+    /// How many nodes there are to replace; one whose old pod is still ending has two pods for a while.
+    fn nodes(&self) -> usize {
+        self.feed
+            .pods()
+            .values()
+            .map(|pod| pod.node.as_str())
+            .filter(|node| !node.is_empty())
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 
     fn deletion(&self, node: &str, pod: &Followed) -> Change {
@@ -235,7 +246,7 @@ impl Rolling<'_> {
         if changes.is_empty() {
             return Ok(());
         }
-        let (done, of) = (self.done, self.feed.pods().len());
+        let (done, of) = (self.done, self.nodes());
         door.apply(self.step, changes, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
         Ok(())
     }

@@ -1,15 +1,14 @@
 //! Trouble with Calico's own etcd: out of reach, ill, without a majority, with a full disk or other certificates in the middle of a run.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use harness::{CalicoEtcd, EtcdSetup, Fault, Flavour, Kubernetes, Release, Size, WornIn};
+use harness::{CalicoEtcd, EtcdSetup, Fault, Flavour, Kubernetes, Release, Seen, Size, WornIn, wait_until};
 use serde_json::json;
 
 use crate::{
     etcd::{CONFIG_MAP, LEFTOVER, etcd, joined, runbook, with_etcd, without_leftover},
     lab::{Lab, Ran, lab, small, upgrade},
-    rolls::wait_for_cordon,
 };
 
 const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
@@ -68,8 +67,16 @@ fn keys_last(lab: &Lab, text: &str) -> PathBuf {
 /// Holds a run up at its second node, lets something happen, and lets the run go on to the keys.
 fn meanwhile(lab: &Lab, mut run: Command, happens: impl FnOnce()) -> Ran {
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    let run = run.spawn().unwrap();
-    wait_for_cordon(lab, "node-2");
+    let mut run = run.spawn().unwrap();
+    let reached = wait_until("the run to come to node-2", Duration::from_secs(60), || {
+        let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
+        let is_cordoned = node["spec"]["unschedulable"] == true;
+        Ok(if is_cordoned { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })
+    });
+    if let Err(error) = reached {
+        run.kill().unwrap();
+        panic!("{error}: {:?}", Ran::of(run.wait_with_output().unwrap()));
+    }
     happens();
     lab.nodes().repair("node-2").unwrap();
     Ran::of(run.wait_with_output().unwrap())
@@ -135,6 +142,9 @@ fn certificates_that_are_renewed_midway_stop_the_run_and_resume_takes_the_new_on
     let config = json!({"data": {"etcd_endpoints": joined(etcd.secure_endpoints()), "etcd_ca": "/calico-secrets/etcd-ca",
         "etcd_cert": "/calico-secrets/etcd-cert", "etcd_key": "/calico-secrets/etcd-key"}});
     lab.api().merge_patch(CONFIG_MAP, &config).unwrap();
+    // The node that holds the run up must not get the new controller, which calico-node would wait for.
+    let taint = json!({"spec": {"taints": [{"key": "dedicated", "value": "edge", "effect": "NoSchedule"}]}});
+    lab.api().merge_patch("/api/v1/nodes/node-2", &taint).unwrap();
     let before = etcd.keys().unwrap();
     let as_installed = |arguments: &[&str]| {
         let mut command = lab.command(arguments);
