@@ -11,7 +11,7 @@ LAB = cargo run --locked -q -p harness --bin lab --
 MINOR = sed -n 's/^[^0-9]*1\.\([0-9]*\).*/\1/p'
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test e2e lint bench clean need-rust need-go
+.PHONY: help build image demo test e2e lint bench book clean need-rust need-go
 
 help: ## List what make can do
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: need-rust ## Hold the sources against rustfmt and clippy, and the dependen
 
 bench: need-rust need-go ## Measure
 	cargo bench --locked
+
+book: ## Build docs/ as a book: target/book/index.html (needs mdbook)
+	tests/book.sh
 
 clean: ## Remove what was built and the files of demos; the control planes stay in the cache
 	cargo clean
