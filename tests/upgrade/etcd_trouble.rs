@@ -1,14 +1,15 @@
 //! Trouble with Calico's own etcd: out of reach, ill, without a majority, with a full disk or other certificates in the middle of a run.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use harness::{CalicoEtcd, EtcdSetup, Fault, Flavour, Kubernetes, Release, Seen, Size, WornIn, wait_until};
+use harness::{CalicoEtcd, EtcdSetup, Fault, Flavour, Kubernetes, Release, Size, WornIn};
 use serde_json::json;
 
 use crate::{
     etcd::{CONFIG_MAP, LEFTOVER, etcd, joined, runbook, with_etcd, without_leftover},
     lab::{Lab, Ran, lab, small, upgrade},
+    rolls::wait_until_stuck,
 };
 
 const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
@@ -68,11 +69,7 @@ fn keys_last(lab: &Lab, text: &str) -> PathBuf {
 fn meanwhile(lab: &Lab, mut run: Command, happens: impl FnOnce()) -> Ran {
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
     let mut run = run.spawn().unwrap();
-    let reached = wait_until("the run to come to node-2", Duration::from_secs(60), || {
-        let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
-        let is_cordoned = node["spec"]["unschedulable"] == true;
-        Ok(if is_cordoned { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })
-    });
+    let reached = wait_until_stuck(lab, "node-2");
     if let Err(error) = reached {
         run.kill().unwrap();
         panic!("{error}: {:?}", Ran::of(run.wait_with_output().unwrap()));

@@ -4,7 +4,7 @@ use harness::{Fault, Kubernetes, Release};
 
 use crate::{
     lab::{Ran, lab_with_small_store, small, upgrade},
-    rolls::wait_for_cordon,
+    rolls::wait_until_stuck,
 };
 
 #[test]
@@ -18,7 +18,7 @@ fn a_full_store_stops_a_run_before_it_begins_and_in_its_middle_and_with_room_it_
         lab.make_room().unwrap();
         lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
         let run = lab.spawn(&[upgrade("run"), vec!["--ready-within", "20s"]].concat());
-        wait_for_cordon(&lab, "node-2");
+        wait_until_stuck(&lab, "node-2").unwrap();
         lab.fill_store().unwrap();
         let stopped = Ran::of(run.wait_with_output().unwrap()).exits(4);
         stopped.says("CU-R016").says("database space exceeded").says("calico-upgrader resume");

@@ -5,7 +5,10 @@ use std::time::Duration;
 use harness::{Fault, Kubernetes, Release, Seen, wait_until};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Ran, lab, small, upgrade};
+use crate::{
+    lab::{Lab, Ran, lab, small, upgrade},
+    rolls::wait_until_stuck,
+};
 
 /// Starts a run that hangs at node-2, and waits until it does.
 pub fn hang_at_a_node(lab: &Lab) -> std::process::Child {
@@ -15,7 +18,9 @@ pub fn hang_at_a_node(lab: &Lab) -> std::process::Child {
 /// The same with a node and a command of one's own.
 pub fn hang(lab: &Lab, node: &str, command: std::process::Command) -> std::process::Child {
     lab.nodes().fail(node, Fault::NeverReady).unwrap();
-    at_a_node(lab, node, command)
+    let run = at_a_node(lab, node, command);
+    wait_until_stuck(lab, node).unwrap();
+    run
 }
 
 /// Starts a run and goes on beside it once it has come to a node.

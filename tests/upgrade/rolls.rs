@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 
 use harness::{Fault, Kubernetes, Release};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::lab::{Lab, lab, small, upgrade};
 
@@ -54,7 +54,7 @@ fn a_pause_waits_for_the_node_in_hand_and_leaves_no_cordon() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
     let run = lab.spawn(&upgrade("run"));
-    wait_for_cordon(&lab, "node-2");
+    wait_until_stuck(&lab, "node-2").unwrap();
     lab.tool(&["pause"]).exits(0);
     lab.nodes().repair("node-2").unwrap();
     crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(11);
@@ -65,12 +65,21 @@ fn a_pause_waits_for_the_node_in_hand_and_leaves_no_cordon() {
     lab.tool(&upgrade("resume")).exits(0);
 }
 
-pub fn wait_for_cordon(lab: &Lab, node: &str) {
-    let is_cordoned = || lab.api().get(&format!("/api/v1/nodes/{node}")).unwrap()["spec"]["unschedulable"] == true;
-    harness::wait_until("the node to be cordoned", std::time::Duration::from_secs(60), || {
-        Ok(if is_cordoned() { harness::Seen::Yes(()) } else { harness::Seen::NotYet("not cordoned".to_owned()) })
+/// Waits until a run hangs at a node whose new pod does not get ready.
+///
+/// Simulated kubelets that are started anew, as a repair does, may miss a pod that is made at that very moment.
+pub fn wait_until_stuck(lab: &Lab, node: &str) -> harness::Result<()> {
+    harness::wait_until("the new pod of the node to be stuck", std::time::Duration::from_secs(60), || {
+        let pods = lab.calico_pods()?.remove(node).unwrap_or_default();
+        Ok(if is_stuck(&pods) { harness::Seen::Yes(()) } else { harness::Seen::NotYet(format!("{} pods", pods.len())) })
     })
-    .unwrap();
+}
+
+fn is_stuck(pods: &[Value]) -> bool {
+    let [pod] = pods else { return false };
+    let conditions = pod["status"]["conditions"].as_array();
+    let is_ready = conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True");
+    !is_ready && pod["status"]["containerStatuses"].is_array() && pod["metadata"]["deletionTimestamp"].is_null()
 }
 
 #[test]
@@ -107,7 +116,7 @@ fn a_node_that_goes_midway_is_left_out_and_one_that_comes_is_new_already() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
     let run = lab.spawn(&upgrade("run"));
-    wait_for_cordon(&lab, "node-2");
+    wait_until_stuck(&lab, "node-2").unwrap();
     lab.add_nodes(&["node-9"]).unwrap();
     lab.remove_node("node-2").unwrap();
     crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(0).says("node-2: the node is gone");
