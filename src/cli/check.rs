@@ -43,11 +43,16 @@ async fn all_findings(session: &Session) -> Result<Vec<Finding>, Failure> {
     let cluster = session.connect().await?;
     let mut inventory = session.look_as_far_as_possible(&cluster, &wanted.catalogue).await?;
     let make = |inventory: &Inventory| plan::make(inventory, &wanted.catalogue, &wanted.runbook, &wanted.request);
-    if let Ok(plan) = make(&inventory) {
-        inventory.rights_missing.extend(observe::missing_to_give(&cluster, &plan).await?);
+    let mut planned = make(&inventory);
+    if let Ok(plan) = &planned {
+        let missing = observe::missing_to_give(&cluster, plan).await?;
+        if !missing.is_empty() {
+            inventory.rights_missing.extend(missing);
+            planned = make(&inventory);
+        }
     }
     let clocks = check::clocks(session.faults().now(), cluster.clock().await?);
-    match make(&inventory) {
+    match planned {
         Ok(plan) => Ok(plan.findings),
         Err(PlanError::Blocked(findings)) => Ok(findings),
         Err(other) => Err(Failure::from(other)),

@@ -82,17 +82,23 @@ pub fn check_length(home: &Home, plan: &Plan, done: &[u64]) -> Result<(), Failur
 /// What to tell when a run stopped at its gate; nothing of a pause, which someone asked for.
 pub fn held(hold: &Hold, run: &str) -> Option<Failure> {
     let evidence = super::failure::causes(hold);
-    let (code, why) = match hold {
+    let next = hold.now(run);
+    let (code, why, now) = match hold {
         Hold::PauseWanted => return None,
-        Hold::Shut(_) => ("CU-R009", format!("run {run} stopped where it can go on; no node is half done")),
-        Hold::NotApproved { .. } => ("CU-R010", format!("run {run} waits for its approval; nothing was changed")),
-        Hold::Alarm(_) => ("CU-R012", format!("run {run} stopped before the next node; no node is half done")),
+        Hold::Shut(_) => {
+            ("CU-R009", "stopped where it can go on; no node is half done", format!("in the next window: {next}"))
+        }
+        Hold::NotApproved { .. } => (
+            "CU-R010",
+            "waits for its approval; nothing was changed",
+            format!("{next}, then calico-upgrader resume {run}"),
+        ),
+        Hold::Alarm(_) => (
+            "CU-R012",
+            "stopped before the next node; no node is half done",
+            format!("once the alerts are gone: {next}"),
+        ),
     };
-    let now = match hold {
-        Hold::PauseWanted => return None,
-        Hold::Shut(_) => format!("in the next window: calico-upgrader resume {run}"),
-        Hold::Alarm(_) => format!("once the alerts are gone: calico-upgrader resume {run}"),
-        Hold::NotApproved { .. } => format!("calico-upgrader approve {run}, then calico-upgrader resume {run}"),
-    };
+    let why = format!("run {run} {why}");
     Some(Failure::new(hold.exit(), code, hold.to_string()).evidence(evidence).why(why).now(now))
 }

@@ -194,30 +194,20 @@ impl Etcd {
         expected: u64,
     ) -> Result<(Node, u64), EtcdError> {
         let endpoint = self.current();
-        let answered = self.request_of(endpoint, method, key, path, form, expected).await;
+        let answered = async {
+            let answer = self.0.transport.send(endpoint, method.clone(), path, form.map(Body::Form)).await?;
+            self.check_cluster(endpoint, &answer)?;
+            let asked = Asked { endpoint: endpoint.url(), user: &self.0.user, method: &method, key, expected };
+            let node = asked.node(&answer)?;
+            let what = || "it has no X-Etcd-Index".to_owned();
+            let index = answer.index.ok_or_else(|| EtcdError::Malformed { path: key.to_owned(), what: what() })?;
+            Ok((node, index))
+        }
+        .await;
         if answered.as_ref().is_err_and(EtcdError::is_worth_a_retry) {
             self.turn_from(endpoint);
         }
         answered
-    }
-
-    async fn request_of(
-        &self,
-        endpoint: &Endpoint,
-        method: Method,
-        key: &str,
-        path: &str,
-        form: Option<String>,
-        expected: u64,
-    ) -> Result<(Node, u64), EtcdError> {
-        let answer = self.0.transport.send(endpoint, method.clone(), path, form.map(Body::Form)).await?;
-        self.check_cluster(endpoint, &answer)?;
-        let asked = Asked { endpoint: endpoint.url(), user: &self.0.user, method: &method, key, expected };
-        let node = asked.node(&answer)?;
-        let index = answer
-            .index
-            .ok_or_else(|| EtcdError::Malformed { path: key.to_owned(), what: "it has no X-Etcd-Index".to_owned() })?;
-        Ok((node, index))
     }
 
     /// An address may lead elsewhere later than it did at first: behind a balancer, or after a member was replaced.
