@@ -174,7 +174,7 @@ async fn add_what_etcd_needs(
     daemon_sets: &[Live],
 ) -> Result<(), ObserveError> {
     let namespace = install.daemon_set.namespace.clone().unwrap_or_default();
-    may_read(cluster, &rights::of_controllers(&namespace)).await?;
+    may_read(cluster, &table::of_controllers(&namespace)).await?;
     install.controllers = controllers::find(cluster, &namespace).await?;
     let etcd = |kind| ObjectRef::namespaced(kind, &namespace, OWN_ETCD);
     let as_daemon_set = daemon_sets.iter().map(|live| reference(Kind::DaemonSet, live));

@@ -36,11 +36,6 @@ pub(super) fn of_looking_back(cluster: &Cluster) -> Vec<Right> {
     rights
 }
 
-/// The further rights that looking at controllers needs, which are there on etcd only.
-pub(super) fn of_controllers(namespace: &str) -> Vec<Right> {
-    table::of_controllers(namespace)
-}
-
 /// The further rights that a run needs.
 pub(super) async fn write_rights(cluster: &Cluster, installs: &[Install]) -> Result<Vec<Right>, ClusterError> {
     let is_on_etcd = installs.iter().any(|install| install.datastore.known() == Some(&Datastore::Etcd));
