@@ -36,7 +36,7 @@ e2e: need-rust ## Upgrade, kill and break a cluster of kind with real kubelets; 
 lint: need-rust ## Hold the sources against rustfmt and clippy, and the dependencies against deny.toml
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features faults --locked -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck e2e/*.sh e2e/runc-* e2e/node-image/build.sh e2e/node-image/files/pod-network e2e/node-image/files/crictl; else echo "shellcheck: skipped (it is not installed)"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck e2e/*.sh e2e/cases/*.sh e2e/runc-* e2e/node-image/build.sh e2e/node-image/files/pod-network e2e/node-image/files/crictl image/*.sh; else echo "shellcheck: skipped (it is not installed)"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo deny: skipped (cargo-deny is not installed)"; fi
 
 bench: need-rust need-go ## Measure

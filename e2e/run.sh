@@ -15,7 +15,7 @@ cache=${CALICO_UPGRADER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/calico-upgrader}/
 say() { echo "e2e: $*"; }
 
 if [[ ${1:-} == --list ]]; then
-  sed -n 's/^case_\([a-z_]*\)() { # \(.*\)/\1\t\2/p' "$here/cases.sh" | tr _ -
+  sed -n 's/^case_\([a-z_]*\)() { # \(.*\)/\1\t\2/p' "$here"/cases/*.sh | tr _ -
   exit
 fi
 
@@ -35,14 +35,14 @@ build_programs() {
 
 # pack_images OUT RELEASE NAME:TAG...: one program under the names by which the images of Calico are started.
 pack_images() {
-  local out=$1 release=$2 folder
+  local out=$1 release=$2 folder name names=()
   shift 2
+  for name; do names+=(--name "$name"); done
   folder=$work/image-$release
   install -D -m 755 "$built/$target/release/stand-in" "$folder/bin/calico-node"
   ln -s calico-node "$folder/bin/sleep"
   ln -s bin/calico-node "$folder/install-cni.sh"
-  TAR_OPTIONS="--owner=0 --group=0" "$here/image-archive.sh" "$out" "$folder" \
-    "{\"Entrypoint\":[\"/bin/calico-node\"],\"Env\":[\"PATH=/bin\",\"STAND_IN_RELEASE=$release\"]}" "$@"
+  image/pack.sh "${names[@]}" --entrypoint /bin/calico-node --user 0 --env PATH=/bin --env "STAND_IN_RELEASE=$release" "$folder" "$out" >/dev/null
 }
 
 # Asked first, since the rest takes minutes.

@@ -7,15 +7,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${CALICO_UPGRADER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/calico-upgrader}/e2e
 # From 1.35 on the kubelet refuses machines with cgroup v1.
 kubernetes=v1.34.4
-# What kubeadm and the containerd of Debian ask for by these names.
-registry=registry.k8s.io
-pause=$registry/pause:3.10.1 etcd=$registry/etcd:3.6.5-0 coredns=$registry/coredns/coredns:v1.12.1
-path='"Env":["PATH=/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin"]'
+path=PATH=/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin
 export CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local GOFLAGS="-mod=readonly -buildvcs=false -trimpath"
 
 say() { echo "node image: $*" >&2; }
 
-digest=$(cd "$here/.." && cat image-archive.sh <(find node-image -type f | LC_ALL=C sort | xargs cat) | sha256sum | cut -c1-12)
+digest=$(cd "$here/.." && cat ../image/pack.sh <(find node-image -type f | LC_ALL=C sort | xargs cat) | sha256sum | cut -c1-12)
 folder=$cache/kind-$kubernetes-$digest
 if [[ -d $folder ]]; then
   echo "$folder"
@@ -54,6 +51,13 @@ compile_all() {
   cp "$(env -u KUBEBUILDER_ASSETS "$here/../../tests/control-plane/build.sh" v1.34 | cut -d' ' -f2)"/kube-* "$programs/"
 }
 
+# image_name PART: the whole name by which kubeadm asks for an image, as `pause` or `kube-proxy`.
+image_name() {
+  "$programs/kubeadm" config images list --kubernetes-version "$kubernetes" 2>/dev/null |
+    awk -v part="$1" '{ name = $0; sub(/.*\//, "", name); sub(/:.*/, "", name) } name == part { print; found = 1 } END { exit !found }' ||
+    { say "kubeadm names no image $1"; exit 1; }
+}
+
 # debian FOLDER VARIANT PACKAGE,...
 debian() {
   local mirror
@@ -66,7 +70,8 @@ debian() {
 
 # What kind's own image does to Debian: images/base/Dockerfile of the same version.
 install_files_of_kind() {
-  local files part file
+  local files part file pause
+  pause=$(image_name pause)
   files=$(cd "$here/go/kind" && go list -m -f '{{.Dir}}' sigs.k8s.io/kind)/images/base/files
   for part in etc etc/containerd etc/default etc/sysctl.d etc/systemd/system etc/systemd/system/kubelet.service.d kind; do
     for file in "$files/$part"/*; do [[ ! -f $file ]] || install -D -m 644 "$file" "$root/$part/${file##*/}"; done
@@ -78,7 +83,7 @@ install_files_of_kind() {
   ln -s /usr/bin/containerd /usr/bin/ctr /usr/bin/containerd-shim-runc-v2 "$root/usr/local/bin/"
   ln -s /usr/sbin/runc "$root/usr/local/sbin/runc"
   # Machines without CAP_SYS_RESOURCE cannot lower the score of a process.
-  sed -i "s/restrict_oom_score_adj = false/restrict_oom_score_adj = true/; s#\"$registry/pause:.*\"#\"$pause\"#" "$root/etc/containerd/config.toml"
+  sed -i "s/restrict_oom_score_adj = false/restrict_oom_score_adj = true/; s#^\( *sandbox_image = \).*#\1\"$pause\"#" "$root/etc/containerd/config.toml"
 }
 
 install_files_of_ours() {
@@ -105,23 +110,23 @@ set_up_units() {
     >"$root/etc/containerd/cri-base.json"
 }
 
-# pack PROGRAM NAME:TAG CONFIGURATION [FOLDER]
+# pack PROGRAM FOLDER FLAG...: an image that is started as the program, or by its name if no flag says more.
 pack() {
-  local folder=${4:-$work/$1}
-  install -D -m 755 "$programs/$1" "$folder/usr/local/bin/$1"
+  local program=$1 folder=$2 name
+  name=$(image_name "$program")
+  shift 2
+  install -D -m 755 "$programs/$program" "$folder/usr/local/bin/$program"
   install -d -m 1777 "$folder/tmp"
-  "$here/../image-archive.sh" "$images/$1.tar" "$folder" "{$3}" "$2"
+  "$here/../../image/pack.sh" --plain --name "$name" "$@" "$folder" "$images/$program.tar" >&2
 }
 
 pack_all() {
   local one
-  for one in kube-apiserver kube-controller-manager kube-scheduler; do pack "$one" "$registry/$one:$kubernetes" "$path"; done
-  pack etcd "$etcd" "$path"
-  pack pause "$pause" '"Entrypoint":["/usr/local/bin/pause"]'
-  pack coredns "$coredns" '"Entrypoint":["/usr/local/bin/coredns"]'
+  for one in etcd kube-apiserver kube-controller-manager kube-scheduler; do pack "$one" "$work/$one" --env "$path"; done
+  for one in pause coredns; do pack "$one" "$work/$one" --entrypoint "/usr/local/bin/$one"; done
   debian "$work/kube-proxy" extract iptables,nftables,conntrack,kmod
   for one in {iptables,ip6tables}{,-save,-restore}; do ln -sf xtables-nft-multi "$work/kube-proxy/usr/sbin/$one"; done
-  pack kube-proxy "$registry/kube-proxy:$kubernetes" "$path"
+  pack kube-proxy "$work/kube-proxy" --env "$path"
 }
 
 # Puts the images where the containerd of the node keeps its own; a pod that starts unpacks its image.
@@ -153,8 +158,8 @@ pack_all
 preload
 say "laid out after $((SECONDS - started)) s"
 mkdir "$work/done"
-"$here/../image-archive.sh" "$work/node.tar" "$root" \
-  '{"Entrypoint":["/usr/local/bin/entrypoint","/sbin/init"],"Env":["container=docker"],"StopSignal":"SIGRTMIN+3"}' "calico-upgrader/node:$kubernetes"
+"$here/../../image/pack.sh" --plain --name "calico-upgrader/node:$kubernetes" --entrypoint /usr/local/bin/entrypoint --cmd /sbin/init \
+  --env container=docker --stop-signal SIGRTMIN+3 "$root" "$work/node.tar" >&2
 zstd --quiet -3 -T0 "$work/node.tar" -o "$work/done/node.tar.zst"
 cp "$programs/kind" "$programs/kubectl" "$work/done/"
 mv "$work/done" "$folder"
