@@ -19,7 +19,7 @@ help: ## List what make can do
 build: need-rust ## Build the program: target/release/calico-upgrader
 	cargo build --release --locked
 
-image: need-rust ## Build the image without Docker: target/image/calico-upgrader-amd64.tar (ARCH=amd64|arm64 IMAGE=NAME:TAG)
+image: need-rust ## Build the image without Docker: target/image/calico-upgrader-amd64.tar (ARCH=amd64|arm64|all IMAGE=NAME:TAG)
 	image/build.sh $(ARCH)
 
 demo: need-rust need-go ## Upgrade a worn-in cluster before your eyes (KUBERNETES=1.34|1.8 RELEASE=v2.2.1|v2.4.1|v2.5.1 FLAVOUR=networking|policy-only NODES=12)

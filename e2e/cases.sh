@@ -18,7 +18,7 @@ done
 
 say() { echo "e2e: $*"; }
 
-failed=()
+failed=() skipped=()
 
 run_case() {
   local name=$1 began=$SECONDS code=0 log=$E2E_LOGS/$1.log
@@ -29,11 +29,14 @@ run_case() {
     set -ex
     lay_out
     "case_${name//-/_}"
-  ) >"$log" 2>&1 </dev/null
+  ) >"$log" 2>&1 </dev/null 3>"$E2E_WORK/why"
   code=$?
   set -e
   if [[ $code == 0 ]]; then
     echo "PASS $name ($((SECONDS - began)) s)"
+  elif [[ $code == 77 ]]; then
+    skipped+=("$name")
+    echo "SKIP $name ($(cat "$E2E_WORK/why"))"
   else
     failed+=("$name")
     echo "FAIL $name ($((SECONDS - began)) s): the end of $log:"
@@ -63,4 +66,4 @@ if ((${#failed[@]})); then
   say "$((${#cases[@]} - ${#failed[@]})) of ${#cases[@]} cases passed; failed: ${failed[*]}"
   exit 1
 fi
-say "all ${#cases[@]} cases passed"
+say "$((${#cases[@]} - ${#skipped[@]})) of ${#cases[@]} cases passed${skipped:+; skipped: ${skipped[*]}}"

@@ -50,6 +50,7 @@ lay_out() {
   kubectl -n kube-system delete daemonset calico-upgrader-pull --ignore-not-found
   kubectl wait --for=delete pod -n kube-system -l k8s-app=calico-node --timeout=60s
   for node in "$first" "$second" "$control_plane"; do
+    make_writable "$node"
     on_node "$node" rm -f /var/run/calico/stand-in-not-ready /etc/cni/net.d/calico.stand-in
     # A kubelet makes its node when it starts, and never again.
     kubectl get node "$node" || on_node "$node" systemctl stop kubelet

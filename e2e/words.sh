@@ -6,6 +6,12 @@ upgrader() {
   "$E2E_PROGRAM" "$@"
 }
 
+# skip WHY: ends a case that cannot be run here; nobody shall take that for PASS.
+skip() {
+  echo "$*" >&3
+  exit 77
+}
+
 # ends_with CODE COMMAND...
 ends_with() {
   local wanted=$1 code=0

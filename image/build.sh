@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the image of the program, without any daemon: image/build.sh [amd64|arm64]
+# Builds the image of the program, without any daemon: image/build.sh [amd64|arm64|all]
 # Leaves below target/image/: calico-upgrader-ARCH.tar (see pack.sh), ARCH/ (what is in it) and calico-upgrader.cdx.json (what it is made of).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,6 +8,11 @@ arch=${1:-amd64}
 cargo=${CARGO:-cargo}
 target_folder=${CARGO_TARGET_DIR:-target}
 out=$target_folder/image
+
+if [[ $arch == all ]]; then
+  for one in amd64 arm64; do image/build.sh "$one"; done
+  exec image/index.sh "$out/calico-upgrader.tar" "$out"/calico-upgrader-{amd64,arm64}.tar
+fi
 
 missing() { echo "image: missing: $1 (apt-get install $2)" >&2; exit 1; }
 case $arch in
@@ -23,7 +28,7 @@ case $arch in
     export CFLAGS_aarch64_unknown_linux_musl="-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0"
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=aarch64-linux-gnu-gcc
     ;;
-  *) echo "image: no such architecture: $arch (amd64, arm64)" >&2; exit 64 ;;
+  *) echo "image: no such architecture: $arch (amd64, arm64, all)" >&2; exit 64 ;;
 esac
 rustup target list --installed | grep -qx "$target" || rustup target add "$target"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Lays out the files of a release from what build.sh left below target/image/: image/release.sh TAG OWNER/REPOSITORY [ARCH…]
-# Leaves below target/release-files/: for each architecture the program as .tar.gz, the image and the SBOM; the manifest for krew, SHA256SUMS.
+# Leaves below target/release-files/: for each architecture the program as .tar.gz, the image and the SBOM; where there are several, one image
+# for all of them; the manifest for krew, SHA256SUMS.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,6 +29,10 @@ for arch; do
   cp "$built/calico-upgrader-$arch.tar" "$out/calico-upgrader-image-$arch.tar"
   cp "$built/calico-upgrader-$arch.cdx.json" "$out/"
 done
+
+if (($# > 1)); then
+  SOURCE_DATE_EPOCH=$epoch image/index.sh "$out/calico-upgrader-image.tar" "$out"/calico-upgrader-image-*.tar
+fi
 
 # .krew.yaml is a template as krew-release-bot reads it: {{ .TagName }}, and a line {{addURIAndSha "ADDRESS" .TagName }}. No more is taken.
 while IFS= read -r line; do

@@ -317,6 +317,11 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
             Vec::new(),
             "No pod of calico-node was touched. Make the image reachable from that node, or go without with --no-pull.",
         ),
+        StepError::Door(DoorError::Record(RecordError::Missing { .. })) => (
+            error.to_string(),
+            Vec::new(),
+            "Someone deleted the run record. The files of the run on this machine are whole, and `resume` puts it back from them.",
+        ),
         StepError::Roll(RollError::NotReady { .. }) => {
             (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well.")
         }

@@ -17,14 +17,21 @@ pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
     let cluster = session.connect_with_data().await?;
     let Some(run) = find(&cluster, arguments.run.as_deref()).await? else {
         terminal::chatter_line("No run of this cluster is unfinished: nothing to resume.");
+        for run in engine::unrecorded(&home, &cluster).await? {
+            terminal::chatter_line(&format!(
+                "This machine has files of run {run}, whose record is gone: calico-upgrader resume {run}"
+            ));
+        }
         return Ok(0);
     };
     gates::check_now(&home, &cluster).await?;
-    let record = door::Record::open(&cluster, &run).await?;
-    let plan = record.plan().await?.plan;
-    gates::check_length(&home, &plan, &record.state.node_seconds)?;
-    let state = record.state;
-    terminal::chatter(&super::status::describe(&state));
+    let found = engine::Found::look(&home, &cluster, &run).await?;
+    let plan = found.plan().await?.plan;
+    gates::check_length(&home, &plan, &found.state().node_seconds)?;
+    if !found.is_recorded() {
+        terminal::chatter_line("Someone deleted the run record. It is put back from the files of this machine:");
+    }
+    terminal::chatter(&super::status::describe(found.state()));
     approve(arguments.consent.yes, "Go on?")?;
     let progress = progress::Screen::start(&session.global, listeners(session, &cluster, &plan.daemon_set).await?)?;
     let voice = progress.voice();

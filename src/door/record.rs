@@ -134,7 +134,11 @@ impl Record {
         for (index, chunk) in chunks.iter().enumerate() {
             let name = chunk_name(&state.run, index);
             faults.at(&format!("record/plan-{index}"), Phase::Pre);
-            put_secret(cluster, &name, &state.run, ("plan", chunk), &Value::Null, &Precondition::Absent).await?;
+            match put_secret(cluster, &name, &state.run, ("plan", chunk), &Value::Null, &Precondition::Absent).await {
+                // Left by a record that was deleted; its seal is checked whenever it is read.
+                Ok(_) | Err(ClusterError::AlreadyExists { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
             faults.at(&format!("record/plan-{index}"), Phase::Acked);
         }
         faults.at("record/create", Phase::Pre);
@@ -193,6 +197,9 @@ impl Record {
 
     /// After a refused or unanswered write, reads what the record says now.
     async fn catch_up_after(&mut self, error: ClusterError, tries: u32) -> Result<(), RecordError> {
+        if matches!(error, ClusterError::NotFound { .. }) {
+            return Err(RecordError::Missing { run: self.state.run.clone() });
+        }
         let is_conflict = matches!(error, ClusterError::Conflict { .. });
         // A full store is not emptied in seconds; whether this write was made, the next runner sees.
         let is_hopeless = matches!(error, ClusterError::StoreFull { .. });

@@ -1,7 +1,9 @@
 //! Runs a plan: takes its steps in order, keeps the lock, and stops where the run can go on.
 
+mod found;
 mod runner;
 mod start;
 
+pub use found::{Found, unrecorded};
 pub use runner::{Ending, ROLLBACK_FAILED, RunError, run};
 pub use start::{Home, StartError, begin, go_on, newest_unfinished};

@@ -176,7 +176,10 @@ fn exit_code(error: &StepError) -> u8 {
         StepError::Door(DoorError::Change(ChangeError::StoredOtherwise { .. })) => 13,
         StepError::Door(DoorError::LeaseLost | DoorError::Record(RecordError::Lost { .. })) => 8,
         StepError::Door(DoorError::Record(RecordError::Cluster(source))) => of_cluster(source),
-        StepError::Door(DoorError::Record(_) | DoorError::Journal(_) | DoorError::File(_)) => 1,
+        StepError::Door(DoorError::Record(RecordError::Missing { .. })) => 13,
+        StepError::Door(
+            DoorError::Record(RecordError::Damaged { .. }) | DoorError::Journal(_) | DoorError::File(_),
+        ) => 1,
         StepError::Door(DoorError::Held(hold)) => hold.exit(),
         StepError::Door(DoorError::Interrupted { exit }) => *exit,
         StepError::Cluster(source) => of_cluster(source),

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::found::Found;
 use crate::event::{Event, Voice};
 use crate::{
     cluster::Cluster,
@@ -130,7 +131,7 @@ async fn claim(
     let lease = take_lease(home, cluster, guard, voice).await?;
     let recorded = match close_earlier(home, cluster, &sealed.plan.purpose, run).await {
         Ok(()) => {
-            let state = first_state(home, sealed, run, inventory);
+            let state = first_state(home, sealed, run, inventory.nodes.len());
             Record::create(cluster, state, sealed, &home.faults).await.map_err(StartError::from)
         }
         Err(error) => Err(error),
@@ -144,7 +145,7 @@ async fn claim(
     }
 }
 
-/// Takes up a run from the cluster's record; the local journal goes on where this machine has it.
+/// Takes up a run from the cluster's record, or from the files of this machine if that was deleted; the local journal goes on where this machine has it.
 pub async fn go_on(
     home: &Home,
     cluster: &Cluster,
@@ -152,12 +153,15 @@ pub async fn go_on(
     stop: Stop,
     voice: &Voice,
 ) -> Result<(Sealed, Door), StartError> {
-    let record = Record::open(cluster, run).await?;
-    check_open(&record.state)?;
-    if crate::observe::cluster_uid(cluster).await? != record.state.cluster {
+    let found = Found::look(home, cluster, run).await?;
+    check_open(found.state())?;
+    if crate::observe::cluster_uid(cluster).await? != found.state().cluster {
         return Err(StartError::OtherCluster { run: run.to_owned() });
     }
-    let guard = LocalGuard::take(home, &record.state.cluster)?;
+    let guard = LocalGuard::take(home, &found.state().cluster)?;
+    if !found.is_recorded() {
+        ensure_namespace(cluster, &home.faults).await.map_err(RecordError::from)?;
+    }
     let lease = take_lease(home, cluster, guard, voice).await?;
     match take_up(home, cluster, run).await {
         Ok((sealed, record, journal, files)) => {
@@ -182,9 +186,9 @@ fn is_same_etcd(cluster: &Cluster, sealed: &Sealed) -> bool {
 /// Makes sure that the run can go on, and only then becomes its holder.
 async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, Record, Journal, RunFiles), StartError> {
     // Read again: the runner before us may have written until the lease was ours.
-    let mut record = Record::open(cluster, run).await?;
-    check_open(&record.state)?;
-    let sealed = record.plan().await?;
+    let found = Found::look(home, cluster, run).await?;
+    check_open(found.state())?;
+    let (mut record, sealed) = found.recorded(cluster, &home.faults).await?;
     if sealed.digest != record.state.plan {
         let what = "its plan has another digest than the record".to_owned();
         return Err(RecordError::Damaged { run: run.to_owned(), what }.into());
@@ -262,7 +266,8 @@ async fn take_lease(home: &Home, cluster: &Cluster, guard: LocalGuard, voice: &V
     Ok(lease)
 }
 
-fn first_state(home: &Home, sealed: &Sealed, run: &str, inventory: &Inventory) -> RunState {
+/// A run that was not begun yet, of a cluster with so many nodes.
+pub(super) fn first_state(home: &Home, sealed: &Sealed, run: &str, nodes: usize) -> RunState {
     let now = jiff::Timestamp::now().to_string();
     RunState {
         run: run.to_owned(),
@@ -286,7 +291,7 @@ fn first_state(home: &Home, sealed: &Sealed, run: &str, inventory: &Inventory) -
         needs_approval: sealed.plan.request.needs_approval && sealed.plan.purpose == Purpose::Upgrade,
         node_seconds: Vec::new(),
         nodes_done: 0,
-        nodes: if sealed.plan.roll().is_some() { inventory.nodes.len() } else { 0 },
+        nodes: if sealed.plan.roll().is_some() { nodes } else { 0 },
         started: now.clone(),
         updated: now,
     }

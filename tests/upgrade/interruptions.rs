@@ -136,3 +136,34 @@ fn old_data_that_changes_during_the_copy_stops_the_run() {
     lab.api().merge_patch(&format!("{path}/{name}"), &json!({"spec": {"value": "changed"}})).unwrap();
     lab.tool(&upgrade("resume")).exits(13).says(name);
 }
+
+/// Deletes the run record with its plan, or the record alone.
+fn delete_records(lab: &Lab, selector: &str) {
+    for secret in
+        lab.api().list(&format!("/api/v1/namespaces/calico-upgrader/secrets?labelSelector={selector}")).unwrap()
+    {
+        let name = secret["metadata"]["name"].as_str().unwrap().to_owned();
+        lab.api().delete(&format!("/api/v1/namespaces/calico-upgrader/secrets/{name}")).unwrap();
+    }
+}
+
+#[test]
+fn a_run_record_that_people_deleted_stops_the_run_and_is_put_back_by_the_machine_that_ran_it() {
+    for (kubernetes, deleted) in
+        [(Kubernetes::V1_34, "calico-upgrader/run"), (Kubernetes::V1_8, "calico-upgrader/part=record")]
+    {
+        let lab = lab(kubernetes, small(Release::V2_5_1));
+        let hung = hang_at_a_node(&lab);
+        let run = lab.run_directory().file_name().unwrap().to_str().unwrap().to_owned();
+        delete_records(&lab, deleted);
+        lab.nodes().repair("node-2").unwrap();
+        Ran::of(hung.wait_with_output().unwrap()).exits(13).says("no record of run").says(&run);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let resume = ["resume", &run, "--yes"];
+        Ran::of(lab.command_in(elsewhere.path(), &resume).output().unwrap()).exits(65).says("no record of run");
+        lab.tool(&upgrade("resume")).exits(0).says("whose record is gone").says(&run);
+        lab.tool(&resume).exits(0).says("put back from the files").says("done before: back-up");
+        lab.tool(&["verify"]).exits(0);
+        lab.tool(&["status"]).exits(0).says(&run).says("finished");
+    }
+}
