@@ -153,21 +153,78 @@ fn has_run(body: &Value, containers: usize) -> bool {
     statuses.len() == containers && statuses.iter().all(ran)
 }
 
+/// What keeps a pod from getting ready, as far as its containers or the scheduler say.
 fn trouble(body: &Value) -> Option<String> {
     let statuses = ["initContainerStatuses", "containerStatuses"].into_iter();
-    let containers = statuses.flat_map(|key| body["status"][key].as_array().into_iter().flatten());
-    let waiting = containers.filter_map(|status| Some((status, status["state"]["waiting"].as_object()?)));
-    for (status, waiting) in waiting {
-        let reason = waiting.get("reason").and_then(Value::as_str).unwrap_or_default();
-        if !["", "ContainerCreating", "PodInitializing"].contains(&reason) {
-            let message = waiting.get("message").and_then(Value::as_str).unwrap_or_default();
-            let name = status["name"].as_str().unwrap_or_default();
-            return Some(format!("container {name}: {reason} {message}").trim_end().to_owned());
-        }
+    let mut containers = statuses.flat_map(|key| body["status"][key].as_array().into_iter().flatten());
+    containers.find_map(trouble_of).or_else(|| not_placed(body))
+}
+
+/// Why a container waits, and how it ended before: one that fails again and again is seen at any of these moments.
+fn trouble_of(status: &Value) -> Option<String> {
+    let name = status["name"].as_str().unwrap_or_default();
+    let waiting = &status["state"]["waiting"];
+    let reason =
+        waiting["reason"].as_str().filter(|reason| !["", "ContainerCreating", "PodInitializing"].contains(reason));
+    let message = waiting["message"].as_str().unwrap_or_default();
+    match (reason, failed_end(status)) {
+        (Some(reason), Some(end)) => Some(format!("container {name}: {end}; {reason} {message}")),
+        (Some(reason), None) => Some(format!("container {name}: {reason} {message}")),
+        (None, Some(end)) => Some(format!("container {name}: {end}")),
+        (None, None) => None,
     }
+    .map(|text| text.trim_end().to_owned())
+}
+
+fn failed_end(status: &Value) -> Option<String> {
+    let ends = [&status["state"]["terminated"], &status["lastState"]["terminated"]];
+    let end = ends.into_iter().find(|end| end["exitCode"].as_i64().is_some_and(|code| code != 0))?;
+    Some(format!("ended with exit {}, {}", end["exitCode"], end["reason"].as_str().unwrap_or("no reason given")))
+}
+
+fn not_placed(body: &Value) -> Option<String> {
     let placed = condition(body, "PodScheduled").filter(|condition| condition["status"] == "False")?;
     Some(format!(
         "not placed: {}",
         placed["message"].as_str().or(placed["reason"].as_str()).unwrap_or("no reason given")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod_with(status: Value) -> Value {
+        json!({"status": {"containerStatuses": [{"name": "calico-node", "state": {"running": {}}}, status]}})
+    }
+
+    #[test]
+    fn a_container_that_fails_again_and_again_says_how_it_ends_at_any_moment() {
+        let end = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+        let waits = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
+        let moments = [
+            (json!({"name": "install-cni", "state": end}), "container install-cni: ended with exit 1, Error"),
+            (
+                json!({"name": "install-cni", "state": waits, "lastState": end}),
+                "container install-cni: ended with exit 1, Error; CrashLoopBackOff back-off 10s",
+            ),
+            (
+                json!({"name": "install-cni", "state": {"running": {}}, "lastState": end}),
+                "container install-cni: ended with exit 1, Error",
+            ),
+        ];
+        for (status, told) in moments {
+            assert_eq!(trouble(&pod_with(status)).as_deref(), Some(told));
+        }
+    }
+
+    #[test]
+    fn a_container_that_starts_or_came_to_its_end_is_no_trouble() {
+        let starts = json!({"name": "install-cni", "state": {"waiting": {"reason": "ContainerCreating"}}});
+        let done = json!({"name": "install-cni", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
+        for status in [starts, done] {
+            assert_eq!(trouble(&pod_with(status)), None);
+        }
+    }
 }
