@@ -54,7 +54,7 @@ fn served_since(kind: Kind, resource: &Resource) -> Version {
         ("rbac.authorization.k8s.io", _) => 6,
         ("apiextensions.k8s.io", "v1") => 16,
         ("apiextensions.k8s.io", _) => 7,
-        ("coordination.k8s.io", "v1") => 14,
+        ("coordination.k8s.io" | "scheduling.k8s.io", "v1") => 14,
         ("coordination.k8s.io", _) => 12,
         _ => 0,
     };

@@ -91,7 +91,7 @@ async fn plurals(cluster: &Cluster, resource: &Resource) -> Result<BTreeSet<Stri
     }
 }
 
-pub(super) const ALL_KINDS: [Kind; 25] = [
+pub(super) const ALL_KINDS: [Kind; 27] = [
     Kind::Namespace,
     Kind::Node,
     Kind::Pod,
@@ -107,6 +107,8 @@ pub(super) const ALL_KINDS: [Kind; 25] = [
     Kind::ClusterRoleBinding,
     Kind::CustomResourceDefinition,
     Kind::Lease,
+    Kind::Job,
+    Kind::PriorityClass,
     Kind::ThirdPartyIpPool,
     Kind::ThirdPartyGlobalConfig,
     Kind::ThirdPartyGlobalBgpConfig,
@@ -143,6 +145,8 @@ pub(super) fn candidates(kind: Kind) -> Vec<Resource> {
             (&[("apiextensions.k8s.io", "v1"), ("apiextensions.k8s.io", "v1beta1")], "customresourcedefinitions")
         }
         Kind::Lease => (&[("coordination.k8s.io", "v1"), ("coordination.k8s.io", "v1beta1")], "leases"),
+        Kind::Job => (&[("batch", "v1")], "jobs"),
+        Kind::PriorityClass => (&[("scheduling.k8s.io", "v1")], "priorityclasses"),
         Kind::ThirdPartyIpPool => (&THIRD_PARTY, "ippools"),
         Kind::ThirdPartyGlobalConfig => (&THIRD_PARTY, "globalconfigs"),
         Kind::ThirdPartyGlobalBgpConfig => (&THIRD_PARTY, "globalbgpconfigs"),

@@ -140,11 +140,11 @@ fn wanted_node(body: &Value) -> Option<String> {
     field["values"][0].as_str().map(str::to_owned)
 }
 
-fn condition<'a>(body: &'a Value, kind: &str) -> Option<&'a Value> {
+pub(super) fn condition<'a>(body: &'a Value, kind: &str) -> Option<&'a Value> {
     body["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
-fn has_run(body: &Value, containers: usize) -> bool {
+pub(super) fn has_run(body: &Value, containers: usize) -> bool {
     let statuses = body["status"]["containerStatuses"].as_array().map(Vec::as_slice).unwrap_or_default();
     let ran = |status: &Value| {
         let ended = [&status["state"]["terminated"], &status["lastState"]["terminated"]];
@@ -154,7 +154,7 @@ fn has_run(body: &Value, containers: usize) -> bool {
 }
 
 /// What keeps a pod from getting ready, as far as its containers or the scheduler say.
-fn trouble(body: &Value) -> Option<String> {
+pub(super) fn trouble(body: &Value) -> Option<String> {
     let statuses = ["initContainerStatuses", "containerStatuses"].into_iter();
     let mut containers = statuses.flat_map(|key| body["status"][key].as_array().into_iter().flatten());
     containers.find_map(trouble_of).or_else(|| not_placed(body))

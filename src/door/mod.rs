@@ -12,6 +12,7 @@ mod change;
 mod faults;
 mod files;
 mod gate;
+mod job;
 mod lease;
 mod record;
 mod stop;
@@ -25,6 +26,7 @@ pub use change::{Action, Change, ChangeError, Drift};
 pub use faults::{Faults, Phase};
 pub use files::{FileError, Receiving, RunFiles};
 pub use gate::{Beginning, Gate, Hold};
+pub use job::{clear_handed_over, end_pause, hand_over, handed_over, remove_job, start_job};
 pub use lease::{Holder, Lease, LeaseError, NAME as LOCK_NAME, current_holder};
 pub use stop::Stop;
 

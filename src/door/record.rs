@@ -132,13 +132,8 @@ impl Record {
         let chunks = pack(sealed);
         state.plan_chunks = chunks.len();
         for (index, chunk) in chunks.iter().enumerate() {
-            let name = chunk_name(&state.run, index);
             faults.at(&format!("record/plan-{index}"), Phase::Pre);
-            match put_secret(cluster, &name, &state.run, ("plan", chunk), &Value::Null, &Precondition::Absent).await {
-                // Left by a record that was deleted; its seal is checked whenever it is read.
-                Ok(_) | Err(ClusterError::AlreadyExists { .. }) => {}
-                Err(other) => return Err(other.into()),
-            }
+            put_part(cluster, &state.run, index, chunk).await?;
             faults.at(&format!("record/plan-{index}"), Phase::Acked);
         }
         faults.at("record/create", Phase::Pre);
@@ -157,20 +152,7 @@ impl Record {
 
     /// Reads the plan that the record keeps, and checks its seal.
     pub async fn plan(&self) -> Result<Sealed, RecordError> {
-        let run = &self.state.run;
-        let damaged = |what: String| RecordError::Damaged { run: run.clone(), what };
-        let mut packed = Vec::new();
-        for index in 0..self.state.plan_chunks {
-            let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, chunk_name(run, index));
-            let live = self
-                .cluster
-                .get(&reference)
-                .await?
-                .ok_or_else(|| damaged(format!("part {index} of the plan is missing")))?;
-            packed.extend(bytes_of(run, &live, "plan")?);
-        }
-        let text = zstd::decode_all(packed.as_slice()).map_err(|error| damaged(error.to_string()))?;
-        Sealed::read(&String::from_utf8_lossy(&text)).map_err(|error| damaged(error.to_string()))
+        plan_of(&self.cluster, &self.state.run, self.state.plan_chunks).await
     }
 
     /// Changes the record if nobody else has it; a wish to pause that came meanwhile is taken over.
@@ -290,6 +272,30 @@ pub(super) async fn put_record(
     put_secret(cluster, &name, &state.run, ("record", &body), annotations, precondition).await
 }
 
+/// Writes one part of a plan. One that is there is left by a record that was deleted, or by somebody who handed the same plan over; its
+/// seal is checked whenever it is read.
+pub(super) async fn put_part(cluster: &Cluster, run: &str, index: usize, chunk: &[u8]) -> Result<(), ClusterError> {
+    let name = chunk_name(run, index);
+    match put_secret(cluster, &name, run, ("plan", chunk), &Value::Null, &Precondition::Absent).await {
+        Ok(_) | Err(ClusterError::AlreadyExists { .. }) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+/// Puts a plan together from its parts, and checks its seal.
+pub(super) async fn plan_of(cluster: &Cluster, run: &str, parts: usize) -> Result<Sealed, RecordError> {
+    let damaged = |what: String| RecordError::Damaged { run: run.to_owned(), what };
+    let mut packed = Vec::new();
+    for index in 0..parts {
+        let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, chunk_name(run, index));
+        let live = cluster.get(&reference).await?;
+        let live = live.ok_or_else(|| damaged(format!("part {index} of the plan is missing")))?;
+        packed.extend(bytes_of(run, &live, "plan")?);
+    }
+    let text = zstd::decode_all(packed.as_slice()).map_err(|error| damaged(error.to_string()))?;
+    Sealed::read(&String::from_utf8_lossy(&text)).map_err(|error| damaged(error.to_string()))
+}
+
 async fn put_secret(
     cluster: &Cluster,
     name: &str,
@@ -310,7 +316,8 @@ async fn put_secret(
     cluster.store(&reference, &Document::new(body), precondition, Mode::Real).await
 }
 
-fn pack(sealed: &Sealed) -> Vec<Vec<u8>> {
+/// The parts of a plan, each small enough for a Secret.
+pub(super) fn pack(sealed: &Sealed) -> Vec<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 6).expect("6 is a level");
     sealed.write(&mut encoder).expect("memory can be written to");
     let packed = encoder.finish().expect("memory can be written to");

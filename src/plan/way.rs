@@ -139,7 +139,9 @@ impl Part {
             | Kind::Secret
             | Kind::DaemonSet
             | Kind::ControllerRevision
-            | Kind::Lease => Part::Nodes,
+            | Kind::Lease
+            | Kind::Job
+            | Kind::PriorityClass => Part::Nodes,
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum Kind {
     ClusterRoleBinding,
     CustomResourceDefinition,
     Lease,
+    Job,
+    PriorityClass,
     /// ThirdPartyResource `IpPool` of Calico before v2.5.
     ThirdPartyIpPool,
     /// ThirdPartyResource `GlobalConfig` of Calico before v2.5.
@@ -83,6 +85,8 @@ impl Kind {
             Kind::ClusterRoleBinding => "ClusterRoleBinding",
             Kind::CustomResourceDefinition => "CustomResourceDefinition",
             Kind::Lease => "Lease",
+            Kind::Job => "Job",
+            Kind::PriorityClass => "PriorityClass",
             Kind::ThirdPartyIpPool => "IpPool",
             Kind::ThirdPartyGlobalConfig => "GlobalConfig",
             Kind::ThirdPartyGlobalBgpConfig => "GlobalBgpConfig",
@@ -110,6 +114,7 @@ impl Kind {
             | Kind::ControllerRevision
             | Kind::NetworkPolicy
             | Kind::Lease
+            | Kind::Job
             | Kind::ThirdPartyIpPool
             | Kind::ThirdPartyGlobalConfig
             | Kind::ThirdPartyGlobalBgpConfig
@@ -120,6 +125,7 @@ impl Kind {
             | Kind::ClusterRole
             | Kind::ClusterRoleBinding
             | Kind::CustomResourceDefinition
+            | Kind::PriorityClass
             | Kind::IpPool
             | Kind::BgpPeer
             | Kind::GlobalFelixConfig

@@ -67,7 +67,15 @@ pub(super) fn place(object: &ObjectRef, after: &Document, before: Option<&Docume
         }
         Kind::Deployment | Kind::ReplicaSet => Place::Controllers,
         Kind::DaemonSet => Place::DaemonSet,
-        Kind::Node | Kind::Pod | Kind::Secret | Kind::ControllerRevision | Kind::Lease => return None,
+        Kind::Node
+        | Kind::Pod
+        | Kind::Secret
+        | Kind::ControllerRevision
+        | Kind::Lease
+        | Kind::Job
+        | Kind::PriorityClass => {
+            return None;
+        }
     })
 }
 
