@@ -1,7 +1,7 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// News of a run for the operator. Logs are for us, events are for people and their scripts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     RunStarted {
@@ -87,6 +87,10 @@ pub enum Event {
         exit: u8,
         why: String,
         now: String,
+    },
+    /// A line of a program that works for the run elsewhere, and that is no event.
+    Said {
+        line: String,
     },
     /// `requests` are all that this process sent to the API server.
     RunFinished {

@@ -5,7 +5,7 @@ use super::{
     failure::Failure,
     plan::show,
     rollback::Past,
-    run::{Started, drive, may, start},
+    run::{drive_to_the_end, may, start},
     session::Session,
     terminal,
 };
@@ -44,8 +44,8 @@ pub async fn complete(session: &Session, arguments: &Complete) -> Ended {
     show(session, &sealed, &inventory);
     may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
     consent::to_complete(arguments.confirm.as_deref(), &past.state.run)?;
-    let Started { door, voice, progress } = start(session, &home, &cluster, &sealed, &inventory).await?;
-    drive(session, &sealed, door, None, voice, progress).await
+    let started = start(session, &home, &cluster, &sealed, &inventory).await?;
+    drive_to_the_end(session, &home, &sealed, started).await
 }
 
 async fn plan(session: &Session, cluster: &Cluster, past: &Past) -> Result<(Plan, Inventory), Failure> {

@@ -16,6 +16,7 @@ mod explain;
 mod failure;
 mod gates;
 mod install;
+mod jobs;
 mod listen;
 mod plan;
 mod progress;

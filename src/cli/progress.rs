@@ -113,17 +113,23 @@ impl Lines {
             }
             _ => {}
         }
-        if let Some(line) = self.line(event) {
-            let elapsed = report::duration(self.started.elapsed().as_secs());
-            let line = report::clean(&format!("{elapsed:>7}  {line}"));
-            match self.style {
-                ProgressStyle::Bar if !self.bar.is_hidden() => self.bar.suspend(|| terminal::chatter_line(&line)),
-                ProgressStyle::Bar | ProgressStyle::Plain | ProgressStyle::Auto => terminal::chatter_line(&line),
-                ProgressStyle::None => {}
-            }
+        let elapsed = || report::duration(self.started.elapsed().as_secs());
+        match (self.line(event), event) {
+            (Some(line), _) => self.write(&format!("{:>7}  {line}", elapsed())),
+            (None, Event::Said { line }) => self.write(line),
+            (None, _) => {}
         }
         if matches!(event, Event::StepDone { .. } | Event::RunStopped { .. } | Event::RunFinished { .. }) {
             self.end();
+        }
+    }
+
+    fn write(&self, line: &str) {
+        let line = report::clean(line);
+        match self.style {
+            ProgressStyle::Bar if !self.bar.is_hidden() => self.bar.suspend(|| terminal::chatter_line(&line)),
+            ProgressStyle::Bar | ProgressStyle::Plain | ProgressStyle::Auto => terminal::chatter_line(&line),
+            ProgressStyle::None => {}
         }
     }
 
@@ -159,7 +165,9 @@ impl Lines {
             }
             Event::StepStarted { step, phase, summary, .. } => format!("{phase}: {step} · {summary}"),
             Event::Changed { verb, object, .. } if self.style != ProgressStyle::Bar => format!("  {verb} {object}"),
-            Event::Changed { .. } | Event::StepProgress { .. } | Event::NodeReady { .. } => return None,
+            Event::Changed { .. } | Event::StepProgress { .. } | Event::NodeReady { .. } | Event::Said { .. } => {
+                return None;
+            }
             Event::WaitStarted { what, limit_seconds, .. } => format!("  waiting for {what}, at most {limit_seconds}s"),
             Event::NodesTimed { seconds, known, until } => {
                 let known = if *known == 0 { "none is done yet".to_owned() } else { format!("from {known} done") };
@@ -180,8 +188,11 @@ impl Lines {
     }
 }
 
-/// Asks the run to stop at the first signal; the second one ends the program at once, which is safe too.
-pub async fn stop_on_signals(switch: watch::Sender<Option<u8>>) {
+/// What a runner does once it was asked to stop.
+pub const AFTER_THIS_CHANGE: &str = "Stopping after the current change; once more to end at once.";
+
+/// Asks to stop at the first signal, and says what that does; the second one ends the program at once, which is safe too.
+pub async fn stop_on_signals(switch: watch::Sender<Option<u8>>, first_words: &'static str) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
@@ -200,7 +211,7 @@ pub async fn stop_on_signals(switch: watch::Sender<Option<u8>>) {
             end_now(exit);
         }
         is_first = false;
-        terminal::chatter_line("Stopping after the current change; once more to end at once.");
+        terminal::chatter_line(first_words);
         switch.send_replace(Some(exit));
     }
 }

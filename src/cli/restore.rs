@@ -43,7 +43,8 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
     }
     may_restore(&cluster, &sealed.plan).await?;
     run::approve(arguments.consent.yes, &format!("Restore {count} objects on {}?", sealed.plan.cluster.server))?;
-    run::begin(session, home, &cluster, sealed, &inventory, None).await
+    let started = run::start(session, &home, &cluster, &sealed, &inventory).await?;
+    run::drive_to_the_end(session, &home, &sealed, started).await
 }
 
 /// Compares, plans, and shows what would change. The backup and the comparison are let go: the plan holds what is needed.

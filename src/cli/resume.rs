@@ -5,11 +5,16 @@ use super::{
     gates,
     listen::listeners,
     progress,
-    run::{approve, drive},
+    run::{Started, Way, approve, check_phase, drive, may_start_jobs},
     session::Session,
     terminal,
 };
-use crate::{cluster::Cluster, door, engine};
+use crate::{
+    cluster::Cluster,
+    door,
+    engine::{self, Until},
+    resource::ObjectRef,
+};
 
 pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
     let mut home = session.home(&arguments.lease.lease_duration, None)?;
@@ -26,19 +31,30 @@ pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
     };
     gates::check_now(&home, &cluster).await?;
     let found = engine::Found::look(&home, &cluster, &run).await?;
-    let plan = found.plan().await?.plan;
+    let sealed = found.plan().await?;
+    check_phase(&sealed, arguments.until.as_deref())?;
+    may_start_jobs(&cluster, arguments.pods.job_steps).await?;
+    let plan = sealed.plan;
     gates::check_length(&home, &plan, &found.state().node_seconds)?;
     if !found.is_recorded() {
         terminal::chatter_line("Someone deleted the run record. It is put back from the files of this machine:");
     }
     terminal::chatter(&super::status::describe(found.state()));
     approve(arguments.consent.yes, "Go on?")?;
-    let progress = progress::Screen::start(&session.global, listeners(session, &cluster, &plan.daemon_set).await?)?;
+    let mut way = Way::new(&home, "resume", arguments.until.as_deref(), &arguments.pods);
+    if let Some(step) = &arguments.only_step {
+        way.course.until = Some(Until::Step(step.clone()));
+    }
+    go_on(session, &cluster, &run, &way, &plan.daemon_set).await
+}
+
+async fn go_on(session: &Session, cluster: &Cluster, run: &str, way: &Way<'_>, daemon_set: &ObjectRef) -> Ended {
+    let progress = progress::Screen::start(&session.global, listeners(session, cluster, daemon_set).await?)?;
     let voice = progress.voice();
     let (switch, stop) = door::Stop::new();
-    tokio::spawn(progress::stop_on_signals(switch));
-    match engine::go_on(&home, &cluster, &run, stop, &voice).await {
-        Ok((sealed, door)) => drive(session, &sealed, door, arguments.until.as_deref(), voice, progress).await,
+    tokio::spawn(progress::stop_on_signals(switch, progress::AFTER_THIS_CHANGE));
+    match engine::go_on(way.home, cluster, run, stop, &voice).await {
+        Ok((sealed, door)) => drive(session, &sealed, Started { door, voice, progress }, way).await,
         Err(error) => {
             drop(voice);
             progress.end().await;

@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use super::{
     Ended,
-    arguments::Rollback,
+    arguments::{Gates, Resume, Rollback},
     consent, dry_run,
     failure::Failure,
     plan::show,
-    run::{Started, drive, may, start},
+    run::{Started, drive_to_the_end, may, start},
     session::Session,
     terminal,
 };
@@ -22,6 +22,33 @@ use crate::{
 };
 
 pub async fn rollback(session: &Session, arguments: &Rollback) -> Ended {
+    if !arguments.or_resume {
+        return roll_back_now(session, arguments).await;
+    }
+    let runs = door::runs(&session.connect().await?).await?;
+    match half_done(&runs, arguments.run.as_deref())? {
+        None => roll_back_now(session, arguments).await,
+        Some(run) => {
+            let (consent, lease) = (arguments.consent, arguments.lease.clone());
+            let resume = Resume::of(run, consent, Gates::default(), lease);
+            super::resume::resume(session, &resume).await
+        }
+    }
+}
+
+/// The newest rollback that did not come to its end: of the named run, or of any. One that a person paused is left to people.
+fn half_done(runs: &[RunState], of: Option<&str>) -> Result<Option<String>, Failure> {
+    let is_meant = |state: &&RunState| match &state.purpose {
+        Purpose::Rollback { run } => !state.phase.is_over() && of.is_none_or(|of| of == run),
+        Purpose::Upgrade | Purpose::Completion { .. } | Purpose::Restore { .. } => false,
+    };
+    match runs.iter().rev().find(is_meant) {
+        Some(RunState { run, phase: RunPhase::Stopped { exit: 11, .. }, .. }) => Err(super::scheduled::paused(run)),
+        found => Ok(found.map(|state| state.run.clone())),
+    }
+}
+
+async fn roll_back_now(session: &Session, arguments: &Rollback) -> Ended {
     let home = session.home(&arguments.lease.lease_duration, None)?;
     let cluster = session.connect_with_data().await?;
     observe::may_look_back(&cluster).await?;
@@ -46,11 +73,11 @@ pub async fn rollback(session: &Session, arguments: &Rollback) -> Ended {
     consent::to_roll_back(&sealed.plan, &past.state.run, arguments)?;
     let started = start(session, &home, &cluster, &sealed, &inventory).await?;
     let (again, _) = past.plan(session, &cluster, arguments.to.as_deref()).await?;
-    let Started { door, voice, progress } = match is_same(&again, &sealed.plan) {
+    let started = match is_same(&again, &sealed.plan) {
         true => started,
         false => return Err(give_up(started, &past.state.run).await),
     };
-    drive(session, &sealed, door, None, voice, progress).await
+    drive_to_the_end(session, &home, &sealed, started).await
 }
 
 /// What goes back, and what would be lost, must be what was shown.

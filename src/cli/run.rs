@@ -2,10 +2,10 @@ use std::{borrow::Cow, path::Path};
 
 use super::{
     Ended,
-    arguments::{ReportFormat, Run},
+    arguments::{Pods, ReportFormat, Run},
     dry_run,
     failure::Failure,
-    gates,
+    gates, jobs,
     listen::listeners,
     plan, progress, scheduled,
     session::Session,
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    door::{Door, Stop},
-    engine::{self, Ending, Home},
+    door::{self, Door, Stop},
+    engine::{self, Course, Ending, Home, Until},
     event::Voice,
     inventory::Inventory,
     observe,
@@ -23,6 +23,9 @@ use crate::{
 };
 
 pub async fn run(session: &Session, arguments: &Run) -> Ended {
+    if arguments.as_job {
+        return jobs::run_as_job(session, arguments).await;
+    }
     match arguments.scheduled || arguments.or_resume {
         true => scheduled::run(session, arguments).await,
         false => run_now(session, arguments).await,
@@ -33,13 +36,13 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
 pub async fn run_now(session: &Session, arguments: &Run) -> Ended {
     let mut home = session.home(&arguments.lease.lease_duration, arguments.abandon.clone())?;
     home.gate = gates::read(&arguments.gates)?;
-    let saved = arguments.plan.as_deref().map(read_plan).transpose()?;
-    if let Some(flag) = saved.as_ref().and_then(|_| arguments.planning.first_flag()) {
-        return Err(Failure::usage(format!(
-            "a saved plan runs as it was reviewed: {flag} can only be given to `plan`"
-        )));
-    }
+    let saved = read_saved(arguments)?;
     let cluster = session.connect_with_data().await?;
+    let saved = match &arguments.handed_over {
+        Some(digest) => Some(door::handed_over(&cluster, digest).await?),
+        None => saved,
+    };
+    may_start_jobs(&cluster, arguments.pods.job_steps).await?;
     if arguments.trial.dry_run.is_none() {
         gates::check_now(&home, &cluster).await?;
     }
@@ -61,7 +64,25 @@ pub async fn run_now(session: &Session, arguments: &Run) -> Ended {
     // Where someone else approves, the run begins so that there is something to approve, and waits at once.
     let is_decided = arguments.consent.yes || sealed.plan.request.needs_approval;
     approve(is_decided, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
-    begin(session, home, &cluster, sealed, &inventory, arguments.until.as_deref()).await
+    let way = Way::new(&home, "run", arguments.until.as_deref(), &arguments.pods);
+    begin(session, &way, &cluster, sealed, &inventory).await
+}
+
+/// Reads the plan that was named, which takes no further choices.
+pub fn read_saved(arguments: &Run) -> Result<Option<Sealed>, Failure> {
+    let saved = arguments.plan.as_deref().map(read_plan).transpose()?;
+    match saved.as_ref().and_then(|_| arguments.planning.first_flag()) {
+        Some(flag) => {
+            let what = format!("a saved plan runs as it was reviewed: {flag} can only be given to `plan`");
+            Err(Failure::usage(what))
+        }
+        None => Ok(saved),
+    }
+}
+
+/// Steps that are to be Jobs need the rights for them before anything begins.
+pub async fn may_start_jobs(cluster: &Cluster, has_jobs: bool) -> Result<(), Failure> {
+    if has_jobs { jobs::check_ground(cluster).await } else { Ok(()) }
 }
 
 /// Reads a saved plan and checks its seal.
@@ -86,13 +107,7 @@ async fn confirm_unchanged(
 ) -> Result<(Sealed, Inventory), Failure> {
     let catalogue = runbook::catalogue();
     let inventory = session.look(cluster, &catalogue, None).await?;
-    if inventory.cluster.uid != saved.plan.cluster.uid {
-        let failure = Failure::new(13, "CU-E013", "the plan is of another cluster");
-        return Err(failure
-            .evidence([format!("plan: {}; here: {}", saved.plan.cluster.server, inventory.cluster.server)])
-            .why("nothing was changed")
-            .now("check the context"));
-    }
+    check_cluster(&inventory.cluster.uid, &inventory.cluster.server, &saved)?;
     let again = crate::plan::make(&inventory, &catalogue, &saved.plan.runbook, &saved.plan.request)?;
     if again == saved.plan {
         return Ok((saved, inventory));
@@ -108,7 +123,18 @@ async fn confirm_unchanged(
         .now(format!("calico-upgrader plan --to {} --out FILE, and review it again", saved.plan.to)))
 }
 
-fn check_phase(sealed: &Sealed, until: Option<&str>) -> Result<(), Failure> {
+/// A plan is of one cluster, whatever its address.
+pub fn check_cluster(uid: &str, server: &str, saved: &Sealed) -> Result<(), Failure> {
+    if uid == saved.plan.cluster.uid {
+        return Ok(());
+    }
+    Err(Failure::new(13, "CU-E013", "the plan is of another cluster")
+        .evidence([format!("plan: {}; here: {server}", saved.plan.cluster.server)])
+        .why("nothing was changed")
+        .now("check the context"))
+}
+
+pub fn check_phase(sealed: &Sealed, until: Option<&str>) -> Result<(), Failure> {
     let Some(until) = until else { return Ok(()) };
     let mut phases: Vec<&str> = sealed.plan.steps.iter().map(|step| step.phase.as_str()).collect();
     phases.dedup();
@@ -147,16 +173,30 @@ pub fn approve(yes: bool, question: &str) -> Result<(), Failure> {
     if terminal::confirm(question) { Ok(()) } else { Err(refused("the run was not approved")) }
 }
 
-pub async fn begin(
-    session: &Session,
-    home: Home,
-    cluster: &Cluster,
-    sealed: Sealed,
-    inventory: &Inventory,
-    until: Option<&str>,
-) -> Ended {
-    let Started { door, voice, progress } = start(session, &home, cluster, &sealed, inventory).await?;
-    drive(session, &sealed, door, until, voice, progress).await
+/// How a runner goes on: from where, how far, and what pods do for it.
+pub struct Way<'a> {
+    pub home: &'a Home,
+    /// How this program was called.
+    pub verb: &'a str,
+    pub course: Course,
+    pub pods: &'a Pods,
+}
+
+impl<'a> Way<'a> {
+    pub fn new(home: &'a Home, verb: &'a str, until: Option<&str>, pods: &'a Pods) -> Self {
+        let others = if pods.job_steps { jobs::STEPS.map(str::to_owned).to_vec() } else { Vec::new() };
+        Self { home, verb, course: Course { until: until.map(|phase| Until::Phase(phase.to_owned())), others }, pods }
+    }
+}
+
+async fn begin(session: &Session, way: &Way<'_>, cluster: &Cluster, sealed: Sealed, inventory: &Inventory) -> Ended {
+    let started = start(session, way.home, cluster, &sealed, inventory).await?;
+    drive(session, &sealed, started, way).await
+}
+
+/// Takes all steps of a plan here, without a stop between them.
+pub async fn drive_to_the_end(session: &Session, home: &Home, sealed: &Sealed, started: Started) -> Ended {
+    drive(session, sealed, started, &Way::new(home, "", None, &Pods::default())).await
 }
 
 /// A run that has begun and has taken no step yet.
@@ -177,7 +217,7 @@ pub async fn start(
         progress::Screen::start(&session.global, listeners(session, cluster, &sealed.plan.daemon_set).await?)?;
     let voice = progress.voice();
     let (switch, stop) = Stop::new();
-    tokio::spawn(progress::stop_on_signals(switch));
+    tokio::spawn(progress::stop_on_signals(switch, progress::AFTER_THIS_CHANGE));
     match engine::begin(home, cluster, sealed, inventory, stop, &voice).await {
         Ok(door) => Ok(Started { door, voice, progress }),
         Err(error) => {
@@ -189,17 +229,10 @@ pub async fn start(
 }
 
 /// Takes the steps, then tells the end and writes the report.
-pub async fn drive(
-    session: &Session,
-    sealed: &Sealed,
-    mut door: Door,
-    until: Option<&str>,
-    voice: Voice,
-    progress: progress::Screen,
-) -> Ended {
-    door.own_node = session.own_node();
+pub async fn drive(session: &Session, sealed: &Sealed, started: Started, way: &Way<'_>) -> Ended {
+    let Started { door, voice, progress } = started;
     let (directory, run) = (door.files.directory().to_owned(), door.state().run.clone());
-    let ended = engine::run(&sealed.plan, until, door, &voice).await;
+    let ended = take_steps(session, sealed, door, way, &voice).await;
     drop(voice);
     progress.end().await;
     write_report(session, sealed, &directory);
@@ -212,13 +245,36 @@ pub async fn drive(
             tell_end(&sealed.plan, &run);
             Ok(0)
         }
-        Ok(Ending::AfterPhase) => Ok(0),
+        // Whoever hands over goes on after it; else a person was asked to.
+        Ok(Ending::AsFarAsNamed | Ending::HandedOver { .. }) => Ok(0),
         Ok(Ending::Held(hold)) => match gates::held(&hold, &run) {
             Some(failure) => Err(failure),
             None => Ok(stopped(&run, hold.exit())),
         },
         Ok(Ending::Interrupted { exit }) => Ok(stopped(&run, exit)),
-        Err(error) => Err(error.into()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Takes the steps. Those that are for Jobs are waited for, and the run is taken up again after each.
+async fn take_steps(
+    session: &Session,
+    sealed: &Sealed,
+    mut door: Door,
+    way: &Way<'_>,
+    voice: &Voice,
+) -> Result<Ending, Failure> {
+    let (cluster, stop, run) = (door.cluster.clone(), door.stop.clone(), door.state().run.clone());
+    loop {
+        door.own_node = session.own_node();
+        let step = match engine::run(&sealed.plan, &way.course, door, voice).await? {
+            Ending::HandedOver { step } => step,
+            ended => return Ok(ended),
+        };
+        match jobs::take_step(way, &cluster, &run, &step, &stop, voice).await? {
+            0 => door = engine::go_on(way.home, &cluster, &run, stop.clone(), voice).await?.1,
+            exit => return Ok(Ending::Interrupted { exit }),
+        }
     }
 }
 

@@ -22,7 +22,14 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 enum Due {
     Begin,
-    GoOn { run: String, needs_approval: bool },
+    /// The plan that was handed over was run to its end, by a pod before this one.
+    Nothing {
+        run: String,
+    },
+    GoOn {
+        run: String,
+        needs_approval: bool,
+    },
 }
 
 pub async fn run(session: &Session, arguments: &Run) -> Ended {
@@ -30,13 +37,17 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
     super::gates::read(&arguments.gates)?;
     let cluster = session.connect().await?;
     let runs = door::runs(&cluster).await?;
-    let ended = match due(&runs)? {
+    let ended = match due(&runs, arguments.handed_over.as_deref())? {
         Due::Begin => run_now(session, arguments).await,
+        Due::Nothing { run } => {
+            terminal::chatter_line(&format!("Run {run} of this plan is finished: nothing to do."));
+            Ok(0)
+        }
         Due::GoOn { run, needs_approval } => {
             let (gates, lease) = (arguments.gates.clone(), arguments.lease.clone());
             let consent = Consent { yes: arguments.consent.yes || needs_approval };
-            resume::resume(session, &Resume { run: Some(run), consent, until: arguments.until.clone(), gates, lease })
-                .await
+            let (until, pods) = (arguments.until.clone(), arguments.pods.clone());
+            resume::resume(session, &Resume { until, pods, ..Resume::of(run, consent, gates, lease) }).await
         }
     };
     match ended {
@@ -50,9 +61,18 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
 }
 
 /// Decides from the runs so far, the newest last. What people stopped or took back is theirs to go on with.
-fn due(runs: &[RunState]) -> Result<Due, Failure> {
-    if let Some(open) = runs.iter().rev().find(|state| !state.phase.is_over()) {
-        return go_on(open);
+fn due(runs: &[RunState], plan: Option<&str>) -> Result<Due, Failure> {
+    let is_by_it = |state: &RunState| plan == Some(state.plan.text());
+    match runs.iter().rev().find(|state| !state.phase.is_over()) {
+        Some(open) if plan.is_some() && !is_by_it(open) => {
+            return Err(StartError::Unfinished { run: open.run.clone() }.into());
+        }
+        Some(open) => return go_on(open),
+        None => {}
+    }
+    let is_done = |state: &&RunState| is_by_it(state) && matches!(state.phase, RunPhase::Finished { .. });
+    if let Some(done) = runs.iter().rev().find(is_done) {
+        return Ok(Due::Nothing { run: done.run.clone() });
     }
     match runs.iter().rev().find(|state| state.purpose == Purpose::Upgrade) {
         Some(RunState { run, phase: RunPhase::RolledBack { by }, .. }) => {
@@ -69,15 +89,20 @@ fn go_on(open: &RunState) -> Result<Due, Failure> {
         return Err(StartError::Unfinished { run }.into());
     }
     match &open.phase {
-        RunPhase::Stopped { exit: 11, .. } => Err(Failure::new(11, "CU-E032", format!("run `{run}` was paused"))
-            .why("a schedule does not go on with what a person paused; nothing was changed")
-            .now(format!("calico-upgrader resume {run}"))),
+        RunPhase::Stopped { exit: 11, .. } => Err(paused(&run)),
         RunPhase::Stopped { .. }
         | RunPhase::Running
         | RunPhase::Finished { .. }
         | RunPhase::Abandoned
         | RunPhase::RolledBack { .. } => Ok(Due::GoOn { run, needs_approval: open.needs_approval }),
     }
+}
+
+/// Who goes on by itself leaves alone what a person stopped.
+pub fn paused(run: &str) -> Failure {
+    Failure::new(11, "CU-E032", format!("run `{run}` was paused"))
+        .why("a schedule does not go on with what a person paused; nothing was changed")
+        .now(format!("calico-upgrader resume {run}"))
 }
 
 /// Tells in the cluster why nothing was done; whether that works changes nothing.
@@ -133,11 +158,11 @@ mod tests {
     #[test]
     fn a_schedule_begins_where_nothing_is_unfinished_and_goes_on_where_something_is() {
         let finished = state("one", Purpose::Upgrade, RunPhase::Finished { exit: 0 });
-        assert_eq!(due(&[]).unwrap(), Due::Begin);
-        assert_eq!(due(std::slice::from_ref(&finished)).unwrap(), Due::Begin);
+        assert_eq!(due(&[], None).unwrap(), Due::Begin);
+        assert_eq!(due(std::slice::from_ref(&finished), None).unwrap(), Due::Begin);
         for phase in [RunPhase::Running, stopped(4), stopped(9), stopped(143)] {
             let runs = [finished.clone(), state("two", Purpose::Upgrade, phase)];
-            assert_eq!(due(&runs).unwrap(), Due::GoOn { run: "two".to_owned(), needs_approval: false });
+            assert_eq!(due(&runs, None).unwrap(), Due::GoOn { run: "two".to_owned(), needs_approval: false });
         }
     }
 
@@ -145,9 +170,22 @@ mod tests {
     fn a_schedule_leaves_what_people_paused_or_took_back() {
         let back = Purpose::Rollback { run: "one".to_owned() };
         let taken = state("one", Purpose::Upgrade, RunPhase::RolledBack { by: "two".to_owned() });
-        let paused = due(&[state("one", Purpose::Upgrade, stopped(11))]).unwrap_err();
-        let rolling = due(&[taken.clone(), state("two", back.clone(), stopped(7))]).unwrap_err();
-        let rolled = due(&[taken, state("two", back, RunPhase::Finished { exit: 0 })]).unwrap_err();
+        let paused = due(&[state("one", Purpose::Upgrade, stopped(11))], None).unwrap_err();
+        let rolling = due(&[taken.clone(), state("two", back.clone(), stopped(7))], None).unwrap_err();
+        let rolled = due(&[taken, state("two", back, RunPhase::Finished { exit: 0 })], None).unwrap_err();
         assert_eq!([paused.exit, rolling.exit, rolled.exit], [11, 3, 6]);
+    }
+
+    #[test]
+    fn a_plan_that_was_handed_over_goes_on_alone_and_is_done_once() {
+        let digest = Digest::of(b"plan");
+        let other = Digest::of(b"other");
+        let open = [state("one", Purpose::Upgrade, stopped(4))];
+        let done = [state("one", Purpose::Upgrade, RunPhase::Finished { exit: 0 })];
+        let of = |runs: &[RunState], plan: &Digest| due(runs, Some(plan.text())).map_err(|failure| failure.exit);
+        assert_eq!(of(&open, &digest), Ok(Due::GoOn { run: "one".to_owned(), needs_approval: false }));
+        assert_eq!(of(&open, &other), Err(3));
+        assert_eq!(of(&done, &digest), Ok(Due::Nothing { run: "one".to_owned() }));
+        assert_eq!(of(&done, &other), Ok(Due::Begin));
     }
 }

@@ -5,5 +5,5 @@ mod runner;
 mod start;
 
 pub use found::{Found, unrecorded};
-pub use runner::{Ending, ROLLBACK_FAILED, RunError, run};
+pub use runner::{Course, Ending, ROLLBACK_FAILED, RunError, Until, run};
 pub use start::{Home, StartError, begin, go_on, newest_unfinished};

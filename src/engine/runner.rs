@@ -1,7 +1,7 @@
 use crate::{
     cluster::ClusterError,
     door::{Beginning, Door, DoorError, Hold, RecordError},
-    plan::{Plan, Purpose},
+    plan::{Plan, PlannedStep, Purpose},
     step::{Step, StepError},
 };
 
@@ -15,12 +15,33 @@ pub const ROLLBACK_FAILED: u8 = 7;
 /// A run waits for room in the store of the API server, as it waits for a node.
 const STORE_FULL: u8 = 4;
 
+/// How far a runner goes, and what it leaves to others.
+#[derive(Clone, Debug, Default)]
+pub struct Course {
+    pub until: Option<Until>,
+    /// Steps that another runner takes. The run stops before each, and its lock is free then.
+    pub others: Vec<String>,
+}
+
+/// Where a runner stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// After this phase.
+    Phase(String),
+    /// After this step, which is the next one, or done.
+    Step(String),
+}
+
 /// How a run ended without an error.
 #[derive(Debug)]
 pub enum Ending {
     Finished,
-    /// It stopped after the phase that the operator named.
-    AfterPhase,
+    /// It stopped after the phase or the step that was named.
+    AsFarAsNamed,
+    /// The next step is for another runner to take; then the run goes on.
+    HandedOver {
+        step: String,
+    },
     /// It goes on when what holds it is over.
     Held(Hold),
     /// Someone sent a signal.
@@ -40,12 +61,21 @@ pub struct RunError {
     pub source: StepError,
 }
 
-/// Takes the steps that are not done yet; `until` is the last phase to take.
-pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice) -> Result<Ending, RunError> {
+/// Takes the steps that are not done yet, as far as the course goes.
+pub async fn run(plan: &Plan, course: &Course, mut door: Door, voice: &Voice) -> Result<Ending, RunError> {
     let run = door.state().run.clone();
     let steps: Vec<_> = plan.steps.iter().filter(|step| !door.state().steps_done.contains(&step.name)).collect();
-    let last = until.and_then(|phase| steps.iter().rposition(|step| step.phase.eq_ignore_ascii_case(phase)));
+    let last = course.until.as_ref().map(|until| steps.iter().rposition(|step| until.is_met_by(step)));
+    if last == Some(None) {
+        pause(door, voice, 0, "what was to be done is done", resume(&run)).await;
+        return Ok(Ending::AsFarAsNamed);
+    }
     for (index, planned) in steps.iter().enumerate() {
+        if course.others.contains(&planned.name) {
+            let step = planned.name.clone();
+            pause(door, voice, 0, &format!("step `{step}` is for a Job of its own"), resume(&run)).await;
+            return Ok(Ending::HandedOver { step });
+        }
         let step = Step { plan, planned };
         // An error span, so that warnings have its fields where the log is quiet.
         let span = tracing::error_span!("step", %run, step = planned.name);
@@ -61,10 +91,10 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
             }
             Err(source) => return Err(stop(door, voice, plan, &planned.name, source).await),
         }
-        if last == Some(index) && index + 1 < steps.len() {
-            let why = format!("phase `{}` is done, and the run was to go no further", planned.phase);
+        if last == Some(Some(index)) && index + 1 < steps.len() {
+            let why = format!("{} is done, and the run was to go no further", course.end_of(planned));
             pause(door, voice, 0, &why, resume(&run)).await;
-            return Ok(Ending::AfterPhase);
+            return Ok(Ending::AsFarAsNamed);
         }
     }
     let cluster = door.cluster.clone();
@@ -76,6 +106,25 @@ pub async fn run(plan: &Plan, until: Option<&str>, mut door: Door, voice: &Voice
         Err(source) => {
             let source = StepError::from(source);
             Err(RunError { run, step: "finish".to_owned(), exit: exit_of(plan, &source), source })
+        }
+    }
+}
+
+impl Until {
+    fn is_met_by(&self, step: &PlannedStep) -> bool {
+        match self {
+            Until::Phase(phase) => step.phase.eq_ignore_ascii_case(phase),
+            Until::Step(name) => step.name == *name,
+        }
+    }
+}
+
+impl Course {
+    /// What ends with the last step to take, in words.
+    fn end_of(&self, step: &PlannedStep) -> String {
+        match self.until {
+            Some(Until::Step(_)) => format!("step `{}`", step.name),
+            Some(Until::Phase(_)) | None => format!("phase `{}`", step.phase),
         }
     }
 }

@@ -156,6 +156,7 @@ impl Figures {
             | Event::NodesTimed { .. }
             | Event::NodeWaiting { .. }
             | Event::NodeFound { .. }
+            | Event::Said { .. }
             | Event::Proven { .. } => {}
         }
     }

@@ -49,6 +49,7 @@ fn words(event: &Event) -> Option<(&'static str, String, bool)> {
         | Event::NodeReady { .. }
         | Event::NodeFound { .. }
         | Event::NodeGone { .. }
+        | Event::Said { .. }
         | Event::Proven { .. } => return None,
     })
 }

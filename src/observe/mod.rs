@@ -22,7 +22,7 @@ use crate::{
 pub use etcd::etcd_access;
 pub use owners::ownership;
 pub use rights::{missing_for, missing_to_give, read_rights};
-pub use table::{INSTALL, Mode, Scope, given, rights as rights_of};
+pub use table::{ACCOUNT_OF_RUNS, INSTALL, Mode, Scope, given, rights as rights_of};
 
 /// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).
 const ISOLATION: &str = "net.beta.kubernetes.io/network-policy";
@@ -79,6 +79,11 @@ pub async fn inventory(
 /// Names at once what is missing to look at the cluster and at the records of runs.
 pub async fn may_look_back(cluster: &Cluster) -> Result<(), ObserveError> {
     may_read(cluster, &[read_rights(cluster), rights::of_looking_back(cluster)].concat()).await
+}
+
+/// Names the rights to start Jobs of ours and to follow them that we do not hold.
+pub async fn missing_for_jobs(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
+    rights::missing(cluster, &rights::served(cluster, table::starting_jobs())).await
 }
 
 async fn may_read(cluster: &Cluster, wanted: &[Right]) -> Result<(), ObserveError> {

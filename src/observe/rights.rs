@@ -49,7 +49,7 @@ async fn has_namespace(cluster: &Cluster) -> Result<bool, ClusterError> {
     Ok(cluster.get(&ObjectRef::cluster(Kind::Namespace, crate::door::NAMESPACE)).await?.is_some())
 }
 
-fn served(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
+pub(super) fn served(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
     rights.into_iter().filter(|right| cluster.serves(right.kind)).collect()
 }
 

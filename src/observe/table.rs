@@ -32,12 +32,20 @@ const OF_RKE: &str = "rke-network-plugin";
 /// What tells that the Tigera operator is there.
 const OF_OPERATOR: [&str; 2] = ["installations.operator.tigera.io", "tigera-operator"];
 
+/// The account of pods that run.
+pub const ACCOUNT_OF_RUNS: &str = "calico-upgrader-run";
+
+/// The Jobs that are started without anybody applying them: of a run, and of its steps.
+const JOBS: [&str; 3] = ["calico-upgrader", "calico-upgrader-convert-policies", "calico-upgrader-copy-resources"];
+
 /// A way of using the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Plan,
     Run,
     Rollback,
+    /// To start a Job that runs, and follow it.
+    AsJob,
 }
 
 /// What the table depends on.
@@ -51,9 +59,9 @@ pub struct Scope<'a> {
 
 /// Every right of a mode.
 pub fn rights(mode: Mode, scope: &Scope<'_>) -> Vec<Right> {
-    let mut all = reading(scope);
+    let mut all = if mode == Mode::AsJob { starting_jobs() } else { reading(scope) };
     match mode {
-        Mode::Plan => {}
+        Mode::Plan | Mode::AsJob => {}
         Mode::Run => all.extend(recording(scope).into_iter().chain(upgrading(scope))),
         Mode::Rollback => all.extend(recording(scope).into_iter().chain(rolling_back(scope))),
     }
@@ -108,6 +116,19 @@ pub(super) fn recording(scope: &Scope<'_>) -> Vec<Right> {
     rows.add(Kind::Secret, own, &[Verb::Get, Verb::List, Verb::Create, Verb::Update]);
     rows.add(lock, own, &[Verb::Create]);
     rows.add_named(lock, own, &[door::LOCK_NAME], &[Verb::Get, Verb::Update]);
+    rows.0
+}
+
+/// To start Jobs of ours and follow them: what they are given, their pods, and the record of their run.
+pub(super) fn starting_jobs() -> Vec<Right> {
+    let (mut rows, own) = (Rows::default(), Some(door::NAMESPACE));
+    rows.add_named(Kind::Namespace, None, &[INSTALL, door::NAMESPACE], &[Verb::Get]);
+    rows.add_named(Kind::ServiceAccount, own, &[ACCOUNT_OF_RUNS], &[Verb::Get]);
+    rows.add(Kind::Secret, own, &[Verb::Get, Verb::List, Verb::Create, Verb::Update, Verb::Delete]);
+    rows.add_named(Kind::PriorityClass, None, &[JOBS[0]], &[Verb::Get]);
+    rows.add(Kind::Job, own, &[Verb::Create]);
+    rows.add_named(Kind::Job, own, &JOBS, &[Verb::Get, Verb::Delete]);
+    rows.add(Kind::Pod, own, &[Verb::List]);
     rows.0
 }
 
@@ -174,7 +195,7 @@ fn is_replaced(kind: Kind) -> bool {
 /// again, so it is what any release ever needed.
 pub fn given(mode: Mode, datastore: Datastore) -> BTreeSet<Granted> {
     let manifests = match mode {
-        Mode::Plan => Vec::new(),
+        Mode::Plan | Mode::AsJob => Vec::new(),
         Mode::Run | Mode::Rollback => all_releases(&runbook::catalogue(), datastore),
     };
     let objects = manifests.iter().flat_map(|manifest| &manifest.objects);

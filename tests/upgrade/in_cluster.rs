@@ -33,7 +33,7 @@ const UNUSED_BY_A_ROLLBACK: [(&str, &str); 10] = [
 ];
 
 /// The objects that a call of `install` prints.
-fn printed(lab: &Lab, arguments: &[&str]) -> Vec<Value> {
+pub fn printed(lab: &Lab, arguments: &[&str]) -> Vec<Value> {
     let ran = lab.tool(&[&["install"], arguments].concat()).exits(0);
     let parts = ran.data.split("---\n").skip(1);
     parts.map(|part| serde_saphyr::from_str(part).unwrap()).collect()
@@ -53,7 +53,7 @@ fn collection(object: &Value) -> String {
     }
 }
 
-fn apply(lab: &Lab, objects: &[Value]) {
+pub fn apply(lab: &Lab, objects: &[Value]) {
     // 1.8 does not know the query, and takes fields that it does not know in silence.
     let strict = if lab.kubernetes() == Kubernetes::V1_34 { "?fieldValidation=Strict" } else { "" };
     for object in objects {
@@ -91,9 +91,9 @@ fn decoded(text: &str) -> String {
 }
 
 /// The program with the account of a mode, on a machine that has no other.
-struct InCluster<'a> {
+pub struct InCluster<'a> {
     lab: &'a Lab,
-    kubeconfig: std::path::PathBuf,
+    pub kubeconfig: std::path::PathBuf,
     account: String,
     objects: Vec<Value>,
     /// What was audited before it was used.
@@ -101,21 +101,30 @@ struct InCluster<'a> {
 }
 
 impl<'a> InCluster<'a> {
-    fn new(lab: &'a Lab, mode: &str) -> Self {
-        let objects = printed(lab, &["rbac", "--mode", mode]);
+    pub fn new(lab: &'a Lab, mode: &str) -> Self {
+        Self::of(lab, mode, printed(lab, &["rbac", "--mode", mode]))
+    }
+
+    /// The account for an install that keeps its data in etcd.
+    pub fn with_etcd(lab: &'a Lab, mode: &str) -> Self {
+        Self::of(lab, mode, printed(lab, &["rbac", "--mode", mode, "--datastore", "etcdv2"]))
+    }
+
+    fn of(lab: &'a Lab, mode: &str, objects: Vec<Value>) -> Self {
         apply(lab, &objects);
         let account = format!("calico-upgrader-{mode}");
         let kubeconfig = lab.kubeconfig_with_token(&account, &token(lab, &account)).unwrap();
         let mut made = Self { lab, kubeconfig, account, objects, audited_before: 0 };
-        made.wait_until_it_may_look();
+        // Who starts Jobs looks at runs alone.
+        made.wait_until_it_may(if mode == "as-job" { "status" } else { "discover" });
         made.audited_before = lab.audited().len();
         made
     }
 
     /// The authorizer learns of new roles a moment later.
-    fn wait_until_it_may_look(&self) {
+    fn wait_until_it_may(&self, look: &str) {
         wait_until("the roles to be known", Duration::from_secs(30), || {
-            let ran = self.tool(&["discover"]);
+            let ran = self.tool(&[look]);
             Ok(if ran.exit == Some(0) { Seen::Yes(()) } else { Seen::NotYet(ran.words) })
         })
         .unwrap();
@@ -140,7 +149,8 @@ impl<'a> InCluster<'a> {
             let text = |key: &str| object[key].as_str().unwrap_or_default();
             if text("resource") != "selfsubjectaccessreviews" {
                 let verb = event["verb"].as_str().unwrap();
-                used.insert(right(text("namespace"), verb, text("apiGroup"), text("resource")));
+                let resource = [text("resource"), text("subresource")].join("/");
+                used.insert(right(text("namespace"), verb, text("apiGroup"), resource.trim_end_matches('/')));
             }
         }
         used
@@ -195,7 +205,7 @@ fn each_mode_works_with_exactly_the_printed_rights() {
         run.tool(&[upgrade("run"), vec!["--until", "copy data"]].concat()).exits(0);
         run.tool(&[upgrade("run"), vec!["--or-resume"]].concat()).exits(0);
         let back = InCluster::new(&lab, "rollback");
-        back.tool(&["rollback", "--yes"]).exits(0);
+        back.tool(&["rollback", "--yes", "--or-resume"]).exits(0);
         uses_all_but(&plan, &[]);
         uses_all_but(&run, &UNUSED_BY_A_RUN);
         uses_all_but(&back, &UNUSED_BY_A_ROLLBACK);
@@ -204,7 +214,7 @@ fn each_mode_works_with_exactly_the_printed_rights() {
 
 /// Holds that an account used what it was granted and nothing else, but for what is granted for a reason.
 #[track_caller]
-fn uses_all_but(account: &InCluster<'_>, unused: &[(&str, &str)]) {
+pub fn uses_all_but(account: &InCluster<'_>, unused: &[(&str, &str)]) {
     let (granted, used) = (account.granted(), account.used());
     let reasoned: BTreeSet<String> = unused.iter().map(|(right, _)| (*right).to_owned()).collect();
     let (ungranted, left) = (used.difference(&granted), granted.difference(&used));
@@ -324,7 +334,7 @@ fn wait_until_refused(account: &InCluster<'_>, role: &Value, rule: &Value, resou
 fn what_is_printed_is_taken_by_servers_of_then_and_now() {
     for kubernetes in Kubernetes::ALL {
         let lab = lab(kubernetes, small(Release::V2_5_1));
-        for mode in ["plan", "run", "rollback"] {
+        for mode in ["plan", "run", "rollback", "as-job"] {
             for datastore in ["kubernetes", "etcdv2"] {
                 apply(&lab, &printed(&lab, &["rbac", "--mode", mode, "--datastore", datastore]));
             }
@@ -340,6 +350,7 @@ fn what_is_printed_is_taken_by_servers_of_then_and_now() {
         ];
         for arguments in [
             vec!["manifests", "--mode", "plan", "--", "--to", "v2.6"],
+            vec!["manifests", "--mode", "rollback"],
             vec!["manifests", "--mode", "job", "--api-server", "10.0.0.1:6443", "--volume-claim", "runs"],
             cron.to_vec(),
         ] {

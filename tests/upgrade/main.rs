@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
 mod accounts;
+mod as_job;
 mod config;
 mod consent;
 mod customized;
@@ -18,6 +19,7 @@ mod in_cluster;
 mod interruptions;
 mod kill_matrix;
 mod kills;
+mod kubelet;
 mod lab;
 mod owners;
 mod refusals;

@@ -1,5 +1,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::Place;
+
 #[derive(Debug, Args)]
 pub struct Install {
     #[command(subcommand)]
@@ -29,11 +31,13 @@ pub enum RightsFor {
     Plan,
     Run,
     Rollback,
+    /// To start a Job with `run --as-job` and follow it, and nothing else
+    AsJob,
 }
 
 #[derive(Debug, Args)]
 pub struct InstallManifests {
-    /// One run, a run on a schedule, or a plan that changes nothing
+    /// One run, a run on a schedule, a plan that changes nothing, or the way back
     #[arg(long, value_enum)]
     pub mode: JobMode,
     /// When a CronJob starts, like "0 22 * * 2,3"
@@ -48,13 +52,9 @@ pub struct InstallManifests {
     /// The release of Kubernetes to print it for, like 1.34; else the cluster is asked
     #[arg(long, value_name = "VERSION")]
     pub kube_version: Option<String>,
-    /// The address of an API server, like 10.0.0.1:6443, so that the pod does not go through the Service `kubernetes`
-    #[arg(long, value_name = "HOST:PORT")]
-    pub api_server: Option<String>,
-    /// A PersistentVolumeClaim in namespace `calico-upgrader` that keeps journals, reports and backups
-    #[arg(long, value_name = "CLAIM")]
-    pub volume_claim: Option<String>,
-    /// Further flags for `run` or `plan`, like --to v2.6
+    #[command(flatten)]
+    pub place: Place,
+    /// Further flags for `run`, `plan` or `rollback`, like --to v2.6
     #[arg(last = true, value_name = "FLAG")]
     pub flags: Vec<String>,
 }
@@ -65,4 +65,5 @@ pub enum JobMode {
     #[value(name = "cronjob")]
     CronJob,
     Plan,
+    Rollback,
 }

@@ -7,6 +7,7 @@ mod files;
 mod gates;
 mod install;
 mod planning;
+mod pods;
 mod restore;
 mod runs;
 
@@ -21,6 +22,7 @@ pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, 
 pub use gates::{Approve, Gates, NotifyFormat};
 pub use install::{Install, InstallAction, InstallManifests, InstallRbac, JobMode, RightsFor};
 pub use planning::{Check, Diff, Lease, Plan, Planning, Run, SystemPolicies};
+pub use pods::{Place, Pods};
 pub use restore::Restore;
 pub use runs::{Complete, OfRun, Resume, Rollback, Status};
 

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Consent, Gates, Trial, Waivers};
+use super::{Consent, Gates, Pods, Trial, Waivers};
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -151,6 +151,14 @@ pub struct Run {
     /// Go on with an upgrade that is not finished, if there is one, instead of beginning one
     #[arg(long, conflicts_with_all = ["abandon", "dry_run"])]
     pub or_resume: bool,
+    /// Start this as a Job in the cluster, follow it, and end as its program ends; Ctrl-C leaves the Job running
+    #[arg(long, requires = "image", conflicts_with_all = ["dry_run", "abandon", "scheduled", "or_resume", "job_steps"])]
+    pub as_job: bool,
+    /// The digest of a plan that `--as-job` handed over
+    #[arg(long, value_name = "DIGEST", hide = true, conflicts_with = "plan", requires = "or_resume")]
+    pub handed_over: Option<String>,
+    #[command(flatten)]
+    pub pods: Pods,
     #[command(flatten)]
     pub gates: Gates,
     #[command(flatten)]

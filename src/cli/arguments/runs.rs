@@ -1,6 +1,6 @@
 use clap::Args;
 
-use super::{Consent, Gates, Lease, Trial};
+use super::{Consent, Gates, Lease, Pods, Trial};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -26,10 +26,22 @@ pub struct Resume {
     /// Stop after this phase
     #[arg(long, value_name = "PHASE")]
     pub until: Option<String>,
+    /// Take this step and no other, if it is not done
+    #[arg(long, value_name = "STEP", hide = true, conflicts_with_all = ["until", "job_steps"])]
+    pub only_step: Option<String>,
+    #[command(flatten)]
+    pub pods: Pods,
     #[command(flatten)]
     pub gates: Gates,
     #[command(flatten)]
     pub lease: Lease,
+}
+
+impl Resume {
+    /// Of one run, to its end.
+    pub fn of(run: String, consent: Consent, gates: Gates, lease: Lease) -> Self {
+        Self { run: Some(run), consent, until: None, only_step: None, pods: Pods::default(), gates, lease }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +58,9 @@ pub struct Rollback {
     /// Confirm with the name of the run, instead of typing it when asked: needed once others wrote to the new store
     #[arg(long, value_name = "RUN")]
     pub confirm: Option<String>,
+    /// Go on with a rollback that is not finished, if there is one, instead of beginning one
+    #[arg(long, conflicts_with_all = ["to", "dry_run"])]
+    pub or_resume: bool,
     #[command(flatten)]
     pub lease: Lease,
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{rbac, retries, templates};
 use crate::{
     cli::{
-        arguments::{InstallManifests, JobMode},
+        arguments::{InstallManifests, JobMode, Place},
         failure::Failure,
     },
     observe::Mode,
@@ -15,10 +15,7 @@ use crate::{
 /// The objects of a call.
 pub fn objects(arguments: &InstallManifests, kubernetes: Version) -> Result<Vec<Value>, Failure> {
     check(arguments)?;
-    let mut all = Vec::from(templates::objects::<1>("namespace.yaml"));
-    if templates::has_priority_classes(kubernetes) {
-        all.extend(templates::objects::<1>("priority-class.yaml"));
-    }
+    let mut all = templates::ground(kubernetes);
     let job = job(arguments, kubernetes)?;
     all.push(match &arguments.schedule {
         Some(schedule) => cron_job(arguments, schedule, job, kubernetes),
@@ -32,44 +29,74 @@ fn check(arguments: &InstallManifests) -> Result<(), Failure> {
     match (arguments.mode, &arguments.schedule) {
         (JobMode::CronJob, None) => return wrong("a CronJob needs --schedule, like --schedule \"0 22 * * 2,3\""),
         (JobMode::CronJob, Some(schedule)) => super::schedule::check(schedule)?,
-        (JobMode::Job | JobMode::Plan, Some(_)) => return wrong("--schedule is for --mode cronjob alone"),
-        (JobMode::Job | JobMode::Plan, None) => {}
+        (JobMode::Job | JobMode::Plan | JobMode::Rollback, Some(_)) => {
+            return wrong("--schedule is for --mode cronjob alone");
+        }
+        (JobMode::Job | JobMode::Plan | JobMode::Rollback, None) => {}
     }
-    if arguments.mode == JobMode::Plan && arguments.window.is_some() {
-        return wrong("a plan changes nothing, so it needs no --window");
+    match (arguments.mode, &arguments.window) {
+        (JobMode::Plan, Some(_)) => wrong("a plan changes nothing, so it needs no --window"),
+        (JobMode::Rollback, Some(_)) => wrong("a way back waits for no --window"),
+        (JobMode::Job | JobMode::CronJob, Some(_)) | (_, None) => Ok(()),
     }
-    Ok(())
 }
 
-fn mode(arguments: &InstallManifests) -> Mode {
+/// Whose rights the pod has.
+pub fn mode(arguments: &InstallManifests) -> Mode {
     match arguments.mode {
         JobMode::Job | JobMode::CronJob => Mode::Run,
         JobMode::Plan => Mode::Plan,
+        JobMode::Rollback => Mode::Rollback,
     }
 }
 
 fn job(arguments: &InstallManifests, kubernetes: Version) -> Result<Value, Failure> {
-    let [mut job] = templates::objects("job.yaml");
-    job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"] = json!(retries::final_exits());
-    let pod = &mut job["spec"]["template"]["spec"];
-    pod["serviceAccountName"] = json!(rbac::account(mode(arguments)));
-    if let Some(claim) = &arguments.volume_claim {
-        pod["volumes"][0] = json!({"name": "state", "persistentVolumeClaim": {"claimName": claim}});
-    }
-    let container = &mut pod["containers"][0];
-    container["image"] = json!(arguments.image);
-    container["args"] = json!(words(arguments));
-    if let Some(address) = &arguments.api_server {
-        let (host, port) = host_and_port(address)?;
-        let variables = [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)];
+    let mode = mode(arguments);
+    let name = match arguments.mode {
+        JobMode::Job | JobMode::CronJob => NAME,
+        JobMode::Plan | JobMode::Rollback => rbac::account(mode),
+    };
+    let (image, place, words) = (&arguments.image, &arguments.place, words(arguments));
+    Template { name, mode, image, place, words, variables: &[] }.job(kubernetes)
+}
+
+/// The Job of a run.
+pub const NAME: &str = "calico-upgrader";
+
+/// What a Job of ours is made of, whoever makes it.
+pub struct Template<'a> {
+    pub name: &'a str,
+    pub mode: Mode,
+    pub image: &'a str,
+    pub place: &'a Place,
+    /// What the program is called with.
+    pub words: Vec<String>,
+    /// Further variables of the container.
+    pub variables: &'a [(&'a str, &'a str)],
+}
+
+impl Template<'_> {
+    /// The Job, for a release of Kubernetes.
+    pub fn job(&self, kubernetes: Version) -> Result<Value, Failure> {
+        let [mut job] = templates::objects("job.yaml");
+        job["metadata"]["name"] = json!(self.name);
+        job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"] = json!(retries::final_exits());
+        let pod = &mut job["spec"]["template"]["spec"];
+        pod["serviceAccountName"] = json!(rbac::account(self.mode));
+        if let Some(claim) = &self.place.volume_claim {
+            pod["volumes"][0] = json!({"name": "state", "persistentVolumeClaim": {"claimName": claim}});
+        }
+        let container = &mut pod["containers"][0];
+        (container["image"], container["args"]) = (json!(self.image), json!(self.words));
         let env = container["env"].as_array_mut().expect("the file has variables");
+        let address = self.place.api_server.as_deref().map(host_and_port).transpose()?;
+        let address =
+            address.map(|(host, port)| [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)]);
+        let variables = address.into_iter().flatten().chain(self.variables.iter().copied());
         env.extend(variables.map(|(name, value)| json!({"name": name, "value": value})));
+        templates::fit_job(&mut job, kubernetes);
+        Ok(job)
     }
-    if arguments.mode == JobMode::Plan {
-        job["metadata"]["name"] = json!(rbac::account(Mode::Plan));
-    }
-    templates::fit_job(&mut job, kubernetes);
-    Ok(job)
 }
 
 /// What the pod calls the program with. A pod that follows another goes on with its run.
@@ -78,6 +105,7 @@ fn words(arguments: &InstallManifests) -> Vec<String> {
         JobMode::Job => &["run", "--yes", "--or-resume"],
         JobMode::CronJob => &["run", "--yes", "--scheduled"],
         JobMode::Plan => &["plan"],
+        JobMode::Rollback => &["rollback", "--yes", "--or-resume"],
     };
     let window = arguments.window.iter().flat_map(|window| ["--window".to_owned(), window.clone()]);
     own.iter().map(|word| (*word).to_owned()).chain(window).chain(arguments.flags.iter().cloned()).collect()

@@ -9,6 +9,10 @@ mod templates;
 use clap::Parser;
 use serde_json::Value;
 
+pub use job::{NAME, Template};
+pub use retries::final_exits;
+pub use templates::has_pod_failure_policies;
+
 use super::{
     Ended,
     arguments::{
@@ -39,6 +43,7 @@ async fn print_rbac(session: &Session, arguments: &InstallRbac) -> Ended {
         RightsFor::Plan => Mode::Plan,
         RightsFor::Run => Mode::Run,
         RightsFor::Rollback => Mode::Rollback,
+        RightsFor::AsJob => Mode::AsJob,
     };
     let datastore = match session.global.datastore.datastore {
         DatastoreChoice::Etcdv2 => Datastore::Etcd,
@@ -65,15 +70,12 @@ async fn print_manifests(session: &Session, arguments: &InstallManifests) -> End
     check_flags(arguments)?;
     let (kubernetes, _) = target(session, arguments.kube_version.as_deref()).await?;
     let objects = job::objects(arguments, kubernetes)?;
-    let mode = match arguments.mode {
-        JobMode::Job | JobMode::CronJob => Mode::Run,
-        JobMode::Plan => Mode::Plan,
-    };
+    let mode = job::mode(arguments);
     let mut notes = vec![
         format!("Runs calico-upgrader in a cluster of Kubernetes {}.", kubernetes.line()),
         format!("Its account comes first: calico-upgrader install rbac --mode {}", mode_name(mode)),
     ];
-    if arguments.api_server.is_none() {
+    if arguments.place.api_server.is_none() {
         notes.push(
             "The pod finds the API server by the Service `kubernetes`; --api-server HOST:PORT goes around it."
                 .to_owned(),
@@ -88,6 +90,7 @@ fn mode_name(mode: Mode) -> &'static str {
         Mode::Plan => "plan",
         Mode::Run => "run",
         Mode::Rollback => "rollback",
+        Mode::AsJob => "run --as-job",
     }
 }
 
@@ -96,6 +99,7 @@ fn check_flags(arguments: &InstallManifests) -> Result<(), Failure> {
     let verb = match arguments.mode {
         JobMode::Job | JobMode::CronJob => "run",
         JobMode::Plan => "plan",
+        JobMode::Rollback => "rollback",
     };
     let window = arguments.window.iter().filter(|_| verb == "run").flat_map(|window| ["--window", window.as_str()]);
     let words = ["calico-upgrader", verb].into_iter().chain(window).chain(arguments.flags.iter().map(String::as_str));

@@ -8,7 +8,7 @@ use super::templates;
 use crate::{
     cluster::{Granted, Places, Right},
     door::NAMESPACE,
-    observe::{INSTALL, Mode},
+    observe::{ACCOUNT_OF_RUNS, INSTALL, Mode},
     version::Version,
 };
 
@@ -16,8 +16,9 @@ use crate::{
 pub fn account(mode: Mode) -> &'static str {
     match mode {
         Mode::Plan => "calico-upgrader-plan",
-        Mode::Run => "calico-upgrader-run",
+        Mode::Run => ACCOUNT_OF_RUNS,
         Mode::Rollback => "calico-upgrader-rollback",
+        Mode::AsJob => "calico-upgrader-as-job",
     }
 }
 
@@ -32,13 +33,16 @@ pub fn objects(
     let name = account(mode);
     let [mut service_account] = templates::objects("account.yaml");
     service_account["metadata"]["name"] = json!(name);
-    let mut all = Vec::from(templates::objects::<1>("namespace.yaml"));
+    let mut all = templates::ground(kubernetes);
     all.push(service_account);
     let mut by_namespace: BTreeMap<Option<String>, Vec<Granted>> = BTreeMap::new();
     for right in rights {
         by_namespace.entry(right.namespace.clone()).or_default().extend(as_granted(right, places));
     }
-    if mode != Mode::Plan {
+    if mode == Mode::AsJob {
+        by_namespace.entry(Some(NAMESPACE.to_owned())).or_default().push(reading_logs());
+    }
+    if let Mode::Run | Mode::Rollback = mode {
         telling().for_each(|(namespace, granted)| by_namespace.entry(Some(namespace)).or_default().push(granted));
     }
     for (namespace, granted) in by_namespace {
@@ -57,6 +61,11 @@ fn telling() -> impl Iterator<Item = (String, Granted)> {
     let (verb, resource) = ("create".to_owned(), "events".to_owned());
     let granted = Granted { verb, group: String::new(), resource, names: Vec::new() };
     ["default", INSTALL, NAMESPACE].map(|namespace| (namespace.to_owned(), granted.clone())).into_iter()
+}
+
+/// To show what the pods of a Job write. Without it the run record is shown, so no check asks for it.
+fn reading_logs() -> Granted {
+    Granted { verb: "get".to_owned(), group: String::new(), resource: "pods/log".to_owned(), names: Vec::new() }
 }
 
 fn role(name: &str, namespace: Option<&str>, granted: &[Granted], kubernetes: Version) -> [Value; 2] {

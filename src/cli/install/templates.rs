@@ -19,14 +19,18 @@ pub fn objects<const N: usize>(name: &str) -> [Value; N] {
 }
 
 /// Fields, and the minor release of Kubernetes that has them by default first (its API reference and changelogs).
-const FIELDS: [(&str, &str, u64); 6] = [
+const FIELDS: [(&str, &str, u64); 7] = [
     ("/spec", "backoffLimit", 8),
-    ("/spec", "podFailurePolicy", 26),
+    ("/spec", "podFailurePolicy", POLICY_SINCE),
+    ("/spec", "ttlSecondsAfterFinished", 21),
     ("/spec/template/spec", "priorityClassName", PRIORITY_SINCE),
     ("/spec/template/spec/securityContext", "runAsGroup", 14),
     ("/spec/template/spec/securityContext", "seccompProfile", SECCOMP_FIELD_SINCE),
     ("/spec/template/spec/containers/0/securityContext", "allowPrivilegeEscalation", 8),
 ];
+
+/// Before, a Job makes another pod whatever the last one ended with.
+const POLICY_SINCE: u64 = 26;
 
 /// PriorityClass v1.
 const PRIORITY_SINCE: u64 = 14;
@@ -35,8 +39,22 @@ const SECCOMP_FIELD_SINCE: u64 = 19;
 /// The profile's name in the annotation changed from Docker's to one of any runtime.
 const RUNTIME_DEFAULT_SINCE: u64 = 11;
 
-pub fn has_priority_classes(kubernetes: Version) -> bool {
+/// What must be there before a pod of ours can be: it is printed with the account and with the Job, whichever is applied first.
+pub fn ground(kubernetes: Version) -> Vec<Value> {
+    let mut all = Vec::from(objects::<1>("namespace.yaml"));
+    if has_priority_classes(kubernetes) {
+        all.extend(objects::<1>("priority-class.yaml"));
+    }
+    all
+}
+
+fn has_priority_classes(kubernetes: Version) -> bool {
     is_since(kubernetes, PRIORITY_SINCE)
+}
+
+/// Answers whether a Job looks at exit codes.
+pub fn has_pod_failure_policies(kubernetes: Version) -> bool {
+    is_since(kubernetes, POLICY_SINCE)
 }
 
 fn is_since(kubernetes: Version, minor: u64) -> bool {
