@@ -511,3 +511,25 @@ fn a_selector_or_a_role_that_cannot_be_changed_stops_the_plan() {
     asked.ignore.insert("CU-C015".to_owned(), "the role has the rights".to_owned());
     plan::make(&inventory, &catalogue, &runbook, &asked).expect("people said that it has the rights");
 }
+
+#[test]
+fn a_selector_that_is_taken_from_the_release_makes_the_daemon_set_anew_with_all_else_that_people_made() {
+    let (catalogue, runbook) = book();
+    for start in starts() {
+        let mut live = start.objects();
+        live.daemon_set["spec"]["selector"] = json!({"matchLabels": {"app": "corp-net"}});
+        live.daemon_set["spec"]["template"]["metadata"]["labels"] = json!({"app": "corp-net", "k8s-app": "corp"});
+        let take = "- field: DaemonSet/calico-node:spec.selector\n  decision: take\n  why: back to upstream\n";
+        let said = plan::decisions::read(take).expect("it is a file of decisions");
+        let plan = plan::make(&start.inventory(&live), &catalogue, &runbook, &request(said));
+        let plan = plan.unwrap_or_else(|error| panic!("{} {}: {error:?}", start.release, start.flavour));
+        let changes: Vec<_> = plan.changes().filter(|change| change.object.kind == Kind::DaemonSet).collect();
+        assert_eq!(changes.first().map(|change| change.verb()), Some("recreate"));
+        let body = after(&plan, &live).daemon_set;
+        assert_eq!(body["spec"]["selector"], json!({"matchLabels": {"k8s-app": "calico-node"}}));
+        let labels = json!({"app": "corp-net", "k8s-app": "calico-node"});
+        assert_eq!(body["spec"]["template"]["metadata"]["labels"], labels);
+        let picked = [plan.roll().map(|roll| &roll.selector), plan.verification().map(|verify| &verify.selector)];
+        assert_eq!(picked, [Some(&"k8s-app=calico-node".to_owned()); 2]);
+    }
+}

@@ -52,6 +52,10 @@ async fn try_stages(cluster: &Cluster, plan: &Plan, stages: &[Stage], is_tried: 
         if let Stage::Uncordoned(runs) = stage {
             labels.extend(step::planned_uncordons(cluster, runs).await?);
         }
+        if let Stage::Recreated(recreation) = stage {
+            let moves = step::planned_recreation(cluster, plan, recreation, is_tried).await;
+            labels.extend(moves.map_err(|error| Failure::unexpected(&error))?);
+        }
         let Stage::Changes(changes) = stage else { continue };
         let pending = step::pending(cluster, plan, changes).await.map_err(|error| Failure::unexpected(&error))?;
         for change in pending {

@@ -16,7 +16,7 @@ use crate::{
         restore::{self, Compared, Keys, Materials, NO_ROLL, Nodes, Unmatched, Verdict},
     },
     report::{self, RestoreReport, Row},
-    resource::{Document, Kind, Live, ObjectRef},
+    resource::{Document, Kind, Live, ObjectRef, selector_of},
     runbook,
 };
 
@@ -274,11 +274,8 @@ async fn images_of_orphans(
         return Ok(BTreeSet::new());
     };
     let body = document.value();
-    let labels = body["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
-    let pairs = labels.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
-    let selector = pairs.collect::<Vec<_>>().join(",");
     let namespace = object.namespace.as_deref().unwrap_or_default();
-    let feed = cluster.follow_pods(namespace, &selector).await?;
+    let feed = cluster.follow_pods(namespace, &selector_of(&body)).await?;
     Ok(feed.pods().values().flat_map(|pod| pod.images.first()).cloned().collect())
 }
 

@@ -144,6 +144,7 @@ mod tests {
             is_pause_wanted: false,
             needs_approval: false,
             node_seconds: Vec::new(),
+            taken_down: Vec::new(),
             nodes_done: 0,
             nodes: 0,
             started: String::new(),

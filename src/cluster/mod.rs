@@ -38,8 +38,8 @@ pub use error::ClusterError;
 pub use job::{JobEnd, JobPod, JobState, PodEnd};
 pub use places::{Place, Places};
 pub use read::Raw;
-pub use watch::{Followed, PodFeed};
-pub use write::{Applied, Mode, Precondition};
+pub use watch::{Followed, PodFeed, controller};
+pub use write::{Applied, Mode, Owned, Precondition};
 
 use crate::{datastore::Etcd, version::Version};
 use served::Served;

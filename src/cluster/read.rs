@@ -82,7 +82,18 @@ impl Cluster {
         namespace: Option<&str>,
         read: impl Fn(Raw) -> T,
     ) -> Result<Vec<T>, ClusterError> {
-        self.collect(kind, namespace, "", |body| Ok(read(body))).await.map(|(found, _)| found)
+        self.list_selected_as(kind, namespace, "", read).await
+    }
+
+    /// The same of the objects that a label selector picks.
+    pub async fn list_selected_as<T>(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        selector: &str,
+        read: impl Fn(Raw) -> T,
+    ) -> Result<Vec<T>, ClusterError> {
+        self.collect(kind, namespace, selector, |body| Ok(read(body))).await.map(|(found, _)| found)
     }
 
     /// Lists a kind and keeps of each object only what is asked for: 100,000 keys are never in memory at once.

@@ -6,7 +6,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Cluster, ClusterError};
-use crate::{datastore::escape, resource::Kind};
+use crate::{
+    datastore::escape,
+    resource::{Kind, ObjectRef},
+};
 
 /// How long the server keeps one watch open; then it is opened again.
 const WATCH_SECONDS: u32 = 240;
@@ -26,6 +29,8 @@ pub struct Followed {
     pub has_run: bool,
     /// Why a container does not run, or why the pod cannot be placed.
     pub trouble: Option<String>,
+    /// The DaemonSet that runs the pod, if one does.
+    pub daemon_set: Option<String>,
 }
 
 /// The pods that a label selector picks, kept up to date by a watch.
@@ -35,6 +40,8 @@ pub struct PodFeed {
     cluster: Cluster,
     namespace: String,
     selector: String,
+    /// The DaemonSet whose pods alone count; a selector may pick those of others as well.
+    daemon_set: Option<String>,
     pods: BTreeMap<String, Followed>,
     events: Events,
 }
@@ -44,9 +51,25 @@ type Events = Pin<Box<dyn Stream<Item = Result<WatchEvent<Value>, kube::Error>> 
 impl Cluster {
     /// Lists the pods that a selector picks and goes on following them.
     pub async fn follow_pods(&self, namespace: &str, selector: &str) -> Result<PodFeed, ClusterError> {
+        self.follow(namespace, selector, None).await
+    }
+
+    /// The same, but only those of the pods that the DaemonSet runs.
+    pub async fn follow_pods_of(&self, daemon_set: &ObjectRef, selector: &str) -> Result<PodFeed, ClusterError> {
+        let namespace = daemon_set.namespace.as_deref().unwrap_or_default();
+        self.follow(namespace, selector, Some(daemon_set.name.clone())).await
+    }
+
+    async fn follow(
+        &self,
+        namespace: &str,
+        selector: &str,
+        daemon_set: Option<String>,
+    ) -> Result<PodFeed, ClusterError> {
         let (namespace, selector) = (namespace.to_owned(), selector.to_owned());
         let events: Events = Box::pin(futures::stream::empty());
-        let mut feed = PodFeed { cluster: self.clone(), namespace, selector, pods: BTreeMap::new(), events };
+        let mut feed =
+            PodFeed { cluster: self.clone(), namespace, selector, daemon_set, pods: BTreeMap::new(), events };
         feed.start_again().await?;
         Ok(feed)
     }
@@ -73,11 +96,11 @@ impl PodFeed {
 
     async fn take(&mut self, event: WatchEvent<Value>) -> Result<(), ClusterError> {
         match event {
-            WatchEvent::Added(body) | WatchEvent::Modified(body) => {
-                if let Some(pod) = Followed::read(&body) {
-                    self.pods.insert(pod.name.clone(), pod);
-                }
-            }
+            WatchEvent::Added(body) | WatchEvent::Modified(body) => match Followed::read(&body) {
+                Some(pod) if self.counts(&pod) => drop(self.pods.insert(pod.name.clone(), pod)),
+                Some(pod) => drop(self.pods.remove(&pod.name)),
+                None => {}
+            },
             WatchEvent::Deleted(body) => {
                 self.pods.remove(body["metadata"]["name"].as_str().unwrap_or_default());
             }
@@ -87,10 +110,15 @@ impl PodFeed {
         Ok(())
     }
 
+    fn counts(&self, pod: &Followed) -> bool {
+        self.daemon_set.is_none() || self.daemon_set == pod.daemon_set
+    }
+
     async fn start_again(&mut self) -> Result<(), ClusterError> {
         let read = |body: Value| Ok(Followed::read(&body));
         let (pods, revision) = self.cluster.collect(Kind::Pod, Some(&self.namespace), &self.selector, read).await?;
-        self.pods = pods.into_iter().flatten().map(|pod| (pod.name.clone(), pod)).collect();
+        let pods = pods.into_iter().flatten().filter(|pod| self.counts(pod));
+        self.pods = pods.map(|pod| (pod.name.clone(), pod)).collect();
         self.events = self.open(&revision).await?;
         Ok(())
     }
@@ -128,8 +156,14 @@ impl Followed {
             is_terminating: !metadata["deletionTimestamp"].is_null(),
             has_run: has_run(body, containers.len()),
             trouble: trouble(body),
+            daemon_set: controller(body).filter(|one| one["kind"] == "DaemonSet").and_then(|one| text(&one["name"])),
         })
     }
+}
+
+/// What runs an object and makes it anew, if anything does.
+pub fn controller(body: &Value) -> Option<&Value> {
+    body["metadata"]["ownerReferences"].as_array()?.iter().find(|owner| owner["controller"] == true)
 }
 
 /// The node that a pod of a DaemonSet is meant for before it is placed (Kubernetes v1.12 and later place by affinity).

@@ -22,6 +22,14 @@ pub enum Mode {
     Tried,
 }
 
+/// What becomes of the objects that an object owns when it is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owned {
+    Deleted,
+    /// They stay, and belong to nobody; only when all are let go of is the object gone.
+    Kept,
+}
+
 /// What a write left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
@@ -98,6 +106,7 @@ impl Cluster {
         reference: &ObjectRef,
         uid: &str,
         resource_version: &str,
+        owned: Owned,
         mode: Mode,
     ) -> Result<(), ClusterError> {
         if reference.kind == Kind::EtcdKey {
@@ -108,7 +117,11 @@ impl Cluster {
         if self.kubernetes >= Version::new(1, 14, 0) && !resource_version.is_empty() {
             preconditions["resourceVersion"] = json!(resource_version);
         }
-        let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+        let policy = match owned {
+            Owned::Deleted => "Background",
+            Owned::Kept => "Orphan",
+        };
+        let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy,
             "preconditions": preconditions});
         // The server reads the options from the body or from the query, and with a body the query counts for nothing.
         if mode == Mode::Tried {

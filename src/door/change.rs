@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use crate::{
-    cluster::{Applied, Cluster, ClusterError, Mode, Precondition},
+    cluster::{Applied, Cluster, ClusterError, Mode, Owned, Precondition},
     journal::{ActionKind, Intent, Outcome},
     resource::{Difference, Digest, Document, Kind, Live, ObjectRef, differences},
 };
@@ -27,8 +27,10 @@ pub enum Action {
     Replace { before: Box<Live>, after: Document },
     /// Some fields of the object that was read; `null` takes a field away.
     Patch { before: Box<Live>, patch: Value },
-    /// The object must be the one that was read.
+    /// The object must be the one that was read. What it owns goes with it.
     Delete { before: Box<Live> },
+    /// The same, but what it owns stays, and belongs to nobody.
+    DeleteAlone { before: Box<Live> },
     /// A pod is known by its uid alone: its status changes all the time.
     DeletePod { uid: String },
 }
@@ -71,7 +73,9 @@ impl Change {
             Action::Patch { before, patch } => {
                 (ActionKind::Patch, digest(&before.document), Some(Digest::of(patch.to_string().as_bytes())))
             }
-            Action::Delete { before } => (ActionKind::Delete, digest(&before.document), None),
+            Action::Delete { before } | Action::DeleteAlone { before } => {
+                (ActionKind::Delete, digest(&before.document), None)
+            }
             Action::DeletePod { .. } => (ActionKind::Delete, None, None),
         };
         Intent { label: self.label.clone(), object: self.object.clone(), action, before, after }
@@ -126,11 +130,23 @@ impl Change {
                 let merged = cluster.merge(object, patch.clone(), &before.uid, &before.resource_version, mode).await;
                 merged.map(Box::new).map(Applied::Stored)
             }
-            Action::Delete { before } => {
-                cluster.delete(object, &before.uid, &before.resource_version, mode).await.map(|()| Applied::Deleted)
+            Action::Delete { before } => self.delete(cluster, before, Owned::Deleted, mode).await,
+            Action::DeleteAlone { before } => self.delete(cluster, before, Owned::Kept, mode).await,
+            Action::DeletePod { uid } => {
+                cluster.delete(object, uid, "", Owned::Deleted, mode).await.map(|()| Applied::Deleted)
             }
-            Action::DeletePod { uid } => cluster.delete(object, uid, "", mode).await.map(|()| Applied::Deleted),
         }
+    }
+
+    async fn delete(
+        &self,
+        cluster: &Cluster,
+        before: &Live,
+        owned: Owned,
+        mode: Mode,
+    ) -> Result<Applied, ClusterError> {
+        let deleted = cluster.delete(&self.object, &before.uid, &before.resource_version, owned, mode).await;
+        deleted.map(|()| Applied::Deleted)
     }
 
     /// A webhook may have changed what we sent.
@@ -140,7 +156,7 @@ impl Change {
                 differences(&after.value(), &live.document.value())
             }
             Action::Patch { patch, .. } => unmerged(patch, &live.document.value()),
-            Action::Delete { .. } | Action::DeletePod { .. } => Vec::new(),
+            Action::Delete { .. } | Action::DeleteAlone { .. } | Action::DeletePod { .. } => Vec::new(),
         };
         if found.is_empty() {
             return Ok(());
@@ -158,7 +174,9 @@ impl Change {
             {
                 Ok(true)
             }
-            (Action::Delete { .. }, None) => Ok(true),
+            (Action::Delete { .. } | Action::DeleteAlone { .. }, None) => Ok(true),
+            // It goes as soon as what it owns is let go of.
+            (Action::DeleteAlone { before }, Some(live)) if live.uid == before.uid && live.is_terminating => Ok(true),
             (Action::DeletePod { uid }, live) => Ok(live.is_none_or(|live| live.uid != *uid || live.is_terminating)),
             (Action::Patch { patch, .. }, Some(live)) if unmerged(patch, &live.document.value()).is_empty() => Ok(true),
             // A patch is for this very object: where it is gone, or another bears its name, nothing is left to patch.
@@ -168,9 +186,10 @@ impl Change {
                 **before = live;
                 Ok(false)
             }
-            (Action::Replace { before, .. } | Action::Delete { before }, Some(live))
-                if before.uid == live.uid && before.document == live.document =>
-            {
+            (
+                Action::Replace { before, .. } | Action::Delete { before } | Action::DeleteAlone { before },
+                Some(live),
+            ) if before.uid == live.uid && before.document == live.document => {
                 **before = live;
                 Ok(false)
             }
@@ -183,7 +202,9 @@ impl Change {
         let (before, after) = match &self.action {
             Action::Create { after } => (Value::Null, after.value()),
             Action::Replace { before, after } => (before.document.value(), after.value()),
-            Action::Patch { before, .. } | Action::Delete { before } => (before.document.value(), Value::Null),
+            Action::Patch { before, .. } | Action::Delete { before } | Action::DeleteAlone { before } => {
+                (before.document.value(), Value::Null)
+            }
             Action::DeletePod { .. } => (Value::Null, Value::Null),
         };
         Box::new(Drift::between(&self.object, &before, &after, &found))

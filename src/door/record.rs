@@ -55,6 +55,9 @@ pub struct RunState {
     /// How long the newest nodes took.
     #[serde(default)]
     pub node_seconds: Vec<u64>,
+    /// Objects that were deleted to be made anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_down: Vec<ObjectRef>,
     pub nodes_done: usize,
     pub nodes: usize,
     pub started: String,

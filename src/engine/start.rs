@@ -290,6 +290,7 @@ pub(super) fn first_state(home: &Home, sealed: &Sealed, run: &str, nodes: usize)
         // A way back must not wait for anybody.
         needs_approval: sealed.plan.request.needs_approval && sealed.plan.purpose == Purpose::Upgrade,
         node_seconds: Vec::new(),
+        taken_down: Vec::new(),
         nodes_done: 0,
         nodes: if sealed.plan.roll().is_some() { nodes } else { 0 },
         started: now.clone(),

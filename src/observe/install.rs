@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use crate::{
     inventory::{CORDONED_BY, Datastore, Fact, Flavour, Install, NodeFacts},
-    resource::{Kind, Live, ObjectRef},
+    resource::{Kind, Live, ObjectRef, selector_of},
     runbook::Catalogue,
 };
 
@@ -124,12 +124,6 @@ pub(super) fn config_map_of(live: &Live) -> Option<ObjectRef> {
     let variables = containers.iter().flat_map(|container| container["env"].as_array().into_iter().flatten());
     let name = variables.filter_map(|one| one.pointer("/valueFrom/configMapKeyRef/name")?.as_str()).next()?;
     Some(ObjectRef::namespaced(Kind::ConfigMap, live.namespace.clone().unwrap_or_default(), name))
-}
-
-fn selector_of(body: &Value) -> String {
-    let labels = body.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
-    let pairs = labels.into_iter().flatten().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
-    pairs.collect::<Vec<_>>().join(",")
 }
 
 /// Reads a node.

@@ -219,8 +219,7 @@ pub async fn nodes(cluster: &Cluster) -> Result<Vec<NodeFacts>, ClusterError> {
 }
 
 async fn pods_by_node(cluster: &Cluster, install: &Install) -> Result<BTreeMap<String, PodFacts>, ClusterError> {
-    let namespace = install.daemon_set.namespace.as_deref().unwrap_or_default();
-    let feed = cluster.follow_pods(namespace, &install.selector).await?;
+    let feed = cluster.follow_pods_of(&install.daemon_set, &install.selector).await?;
     let pods = feed.pods().values().map(|pod| {
         let image = pod.images.iter().find(|image| install::is_node_image(image)).or(pod.images.first());
         let facts =

@@ -15,7 +15,8 @@ use crate::{
 
 /// The rights that a plan needs before it is known where Calico keeps its data: to look, and nothing more.
 pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
-    let scope = Scope { places: &cluster.places(), datastore: Datastore::Kubernetes, has_namespace: true };
+    let scope =
+        Scope { places: &cluster.places(), datastore: Datastore::Kubernetes, has_namespace: true, recreates: false };
     served(cluster, table::reading(&scope))
 }
 
@@ -40,7 +41,8 @@ pub(super) fn of_looking_back(cluster: &Cluster) -> Vec<Right> {
 pub(super) async fn write_rights(cluster: &Cluster, installs: &[Install]) -> Result<Vec<Right>, ClusterError> {
     let is_on_etcd = installs.iter().any(|install| install.datastore.known() == Some(&Datastore::Etcd));
     let datastore = if is_on_etcd { Datastore::Etcd } else { Datastore::Kubernetes };
-    let scope = Scope { places: &cluster.places(), datastore, has_namespace: has_namespace(cluster).await? };
+    let scope =
+        Scope { places: &cluster.places(), datastore, has_namespace: has_namespace(cluster).await?, recreates: false };
     let rights = table::recording(&scope).into_iter().chain(table::upgrading(&scope)).collect();
     Ok(writable(cluster, rights))
 }
@@ -63,29 +65,31 @@ fn writable(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
 pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
     let of_change = |change: &ObjectChange| {
         // Rights on keys are etcd's own, and no API server answers for them.
-        if change.object.kind == Kind::EtcdKey {
-            return None;
-        }
-        let verb = match (&change.before, &change.after) {
-            (None, Some(_)) => Verb::Create,
-            (Some(_), None) => Verb::Delete,
-            (Some(_), Some(_)) => Verb::Update,
-            (None, None) => return None,
+        let verbs: &[Verb] = match (&change.before, &change.after) {
+            (None, None) => &[],
+            _ if change.object.kind == Kind::EtcdKey => &[],
+            (None, Some(_)) => &[Verb::Create],
+            (Some(_), None) => &[Verb::Delete],
+            (Some(_), Some(_)) if change.recreated_for().is_some() => &[Verb::Delete, Verb::Create],
+            (Some(_), Some(_)) => &[Verb::Update],
         };
         let ObjectRef { kind, namespace, name } = change.object.clone();
         // Policies and data may be thousands in as many namespaces: they are asked for at once. No name limits a create.
-        let is_one = verb != Verb::Create && !is_countless(kind);
         let namespace = namespace.filter(|_| !is_countless(kind));
-        Some(Right { verb, kind, namespace, name: is_one.then_some(name) })
+        verbs.iter().map(move |verb| {
+            let is_one = *verb != Verb::Create && !is_countless(kind);
+            Right { verb: *verb, kind, namespace: namespace.clone(), name: is_one.then(|| name.clone()) }
+        })
     };
     let scope = Scope {
         places: &cluster.places(),
         datastore: Datastore::Kubernetes,
         has_namespace: has_namespace(cluster).await?,
+        recreates: false,
     };
     let rights: BTreeSet<Right> = table::recording(&scope)
         .into_iter()
-        .chain(plan.changes().filter_map(of_change))
+        .chain(plan.changes().flat_map(of_change))
         .chain(plan.steps.iter().flat_map(of_step))
         .collect();
     let mut missing = missing(cluster, &rights.into_iter().collect::<Vec<_>>()).await?;
@@ -97,7 +101,7 @@ fn is_countless(kind: Kind) -> bool {
     kind == Kind::NetworkPolicy || Kind::CUSTOM.contains(&kind) || Kind::THIRD_PARTY.contains(&kind)
 }
 
-/// Names the rights that the plan writes into roles and that we do not hold: the server lets nobody give them then.
+/// Names the rights that the plan writes into roles or binds anew and that we do not hold: the server lets nobody give them then.
 pub async fn missing_to_give(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
     let rules = |document: &Option<Document>| document.as_ref().map(|role| role.value()["rules"].take());
     let is_given = |change: &&ObjectChange| {
@@ -105,12 +109,28 @@ pub async fn missing_to_give(cluster: &Cluster, plan: &Plan) -> Result<Vec<Strin
         change.object.kind == Kind::ClusterRole && rules(&change.before) != rules(&change.after)
     };
     let roles = plan.changes().filter(is_given).filter_map(|change| change.after.as_ref());
-    let given: BTreeSet<Granted> = roles.flat_map(|role| table::given_by(&role.value())).collect();
+    let mut given: BTreeSet<Granted> = roles.flat_map(|role| table::given_by(&role.value())).collect();
+    for binding in plan.changes().filter(|change| change.recreated_for() == Some("roleRef")) {
+        given.extend(bound_by(cluster, plan, binding).await?);
+    }
     if given.is_empty() || cluster.may_escalate().await? {
         return Ok(Vec::new());
     }
     let asked = given.iter().map(|granted| async move { Ok((granted.to_string(), cluster.may_give(granted).await?)) });
     not_held(asked).await
+}
+
+/// The rights that a binding gives once it is made anew, from its role as it will be then.
+async fn bound_by(cluster: &Cluster, plan: &Plan, binding: &ObjectChange) -> Result<Vec<Granted>, ClusterError> {
+    let name = binding.after.as_ref().map(|body| body.value()["roleRef"]["name"].take()).unwrap_or_default();
+    let role = ObjectRef::cluster(Kind::ClusterRole, name.as_str().unwrap_or_default());
+    let planned =
+        plan.changes().filter(|change| change.object == role).filter_map(|change| change.after.clone()).last();
+    let role = match planned {
+        Some(planned) => Some(planned),
+        None => cluster.get(&role).await?.map(|live| live.document),
+    };
+    Ok(role.map(|role| table::given_by(&role.value())).unwrap_or_default())
 }
 
 /// What a step does beside changes of objects.
@@ -122,7 +142,12 @@ fn of_step(step: &PlannedStep) -> Vec<Right> {
             let sweep = right(Verb::Delete, Kind::Secret, Some(crate::door::NAMESPACE));
             let sweeps = stages.contains(&Stage::NoOrphans).then_some(sweep);
             let uncordons = stages.iter().any(|stage| matches!(stage, Stage::Uncordoned(_)));
-            sweeps.into_iter().chain(cordon().into_iter().filter(|_| uncordons)).collect()
+            let labelled = stages.iter().filter_map(|stage| match stage {
+                Stage::Recreated(anew) if !anew.labels.is_empty() => anew.change.object.namespace.as_deref(),
+                _ => None,
+            });
+            let labels = labelled.map(|namespace| right(Verb::Patch, Kind::Pod, Some(namespace)));
+            sweeps.into_iter().chain(cordon().into_iter().filter(|_| uncordons)).chain(labels).collect()
         }
         Desired::Pull(pull) => {
             let namespace = pull.daemon_set.namespace.as_deref();

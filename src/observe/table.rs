@@ -55,6 +55,8 @@ pub struct Scope<'a> {
     pub datastore: Datastore,
     /// Whether the program's own namespace is there already.
     pub has_namespace: bool,
+    /// Whether objects shall be made anew that cannot be changed.
+    pub recreates: bool,
 }
 
 /// Every right of a mode.
@@ -65,7 +67,8 @@ pub fn rights(mode: Mode, scope: &Scope<'_>) -> Vec<Right> {
         Mode::Run => all.extend(recording(scope).into_iter().chain(upgrading(scope))),
         Mode::Rollback => all.extend(recording(scope).into_iter().chain(rolling_back(scope))),
     }
-    let all: BTreeSet<Right> = all.into_iter().filter(|right| scope.places.serves(right.kind)).collect();
+    let anew = if scope.recreates && mode != Mode::Plan { recreating(scope.datastore) } else { Vec::new() };
+    let all: BTreeSet<Right> = all.into_iter().chain(anew).filter(|right| scope.places.serves(right.kind)).collect();
     all.into_iter().collect()
 }
 
@@ -172,6 +175,25 @@ pub(super) fn rolling_back(scope: &Scope<'_>) -> Vec<Right> {
         Datastore::Etcd => {
             rows.add_named(Kind::Deployment, Some(INSTALL), &CONTROLLERS, &[Verb::Update, Verb::Delete]);
             rows.add_named(Kind::ReplicaSet, Some(INSTALL), &CONTROLLERS, &[Verb::Update]);
+        }
+    }
+    rows.0
+}
+
+/// To make objects anew whose fields cannot be changed, which only a plan with such a change asks for.
+fn recreating(datastore: Datastore) -> Vec<Right> {
+    let mut rows = Rows::default();
+    rows.add(Kind::Pod, Some(INSTALL), &[Verb::Patch]);
+    for object in shipped(datastore).filter(|object| [Kind::DaemonSet, Kind::ClusterRoleBinding].contains(&object.kind))
+    {
+        rows.add(object.kind, object.namespace.as_deref(), &[Verb::Create]);
+        rows.add_object(&object, &[Verb::Delete]);
+    }
+    match datastore {
+        Datastore::Kubernetes => {}
+        Datastore::Etcd => {
+            rows.add(Kind::Deployment, Some(INSTALL), &[Verb::Create]);
+            rows.add_named(Kind::Deployment, Some(INSTALL), &CONTROLLERS[1..], &[Verb::Delete]);
         }
     }
     rows.0
@@ -284,7 +306,9 @@ mod tests {
         let places = Places::of(Version::new(1, 34, 0));
         [Datastore::Kubernetes, Datastore::Etcd]
             .into_iter()
-            .flat_map(|datastore| rights(mode, &Scope { places: &places, datastore, has_namespace: true }))
+            .flat_map(|datastore| {
+                rights(mode, &Scope { places: &places, datastore, has_namespace: true, recreates: true })
+            })
             .collect()
     }
 

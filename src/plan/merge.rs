@@ -5,11 +5,12 @@
 //! name, other lists of objects as sets, and a CNI configuration, which is JSON inside a string, as JSON. Every field that is
 //! not the same in all three leaves a decision.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     cni,
     customize::{Decision, Preference, Preferences, Verdict},
+    recreation::is_fixed,
     steps::READS,
 };
 use crate::{
@@ -25,6 +26,8 @@ pub(super) struct Merge<'a> {
     published: &'a [Published],
     /// Whether it is known what the old release shipped.
     has_base: bool,
+    /// Labels that the pods need because the release's selector is taken.
+    selected: Map<String, Value>,
     pub decisions: Vec<Decision>,
 }
 
@@ -61,8 +64,10 @@ const ONE_OF: [&[&str]; 4] = [
 /// Containers of flannel, which stands beside Calico in canal and is not upgraded.
 const NOT_OURS: [&str; 2] = [".containers[kube-flannel]", ".containers[flannel]"];
 
-/// Fields that are not for a merge to change: immutable, or changed by a step of its own.
-const LIVE_ONLY: [&str; 4] = ["spec.selector", "spec.updateStrategy", "roleRef", "metadata.name"];
+/// Fields that are not for a merge to change: another step does, or nobody can and people have to ask for it.
+const LIVE_ONLY: [&str; 4] = [SELECTOR, "spec.updateStrategy", "roleRef", "metadata.name"];
+
+const SELECTOR: &str = "spec.selector";
 
 /// Where the mark of a template stands that made its pods read a ConfigMap anew; no release ships it, and no person wrote it.
 fn is_our_mark(path: &str) -> bool {
@@ -78,12 +83,17 @@ impl<'v> Three<'v> {
 
 impl<'a> Merge<'a> {
     pub fn new(object: &'a ObjectRef, preferences: &'a Preferences, published: &'a [Published]) -> Self {
-        Self { object, preferences, published, has_base: false, decisions: Vec::new() }
+        let selected = Map::new();
+        Self { object, preferences, published, has_base: false, selected, decisions: Vec::new() }
     }
 
     /// Merges a whole object.
     pub fn object(&mut self, base: Option<&Value>, live: &Value, new: &Value) -> Value {
         self.has_base = base.is_some();
+        if self.preferences.of(self.object, SELECTOR) == Some(Preference::Take) {
+            let wanted = new.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+            self.selected = wanted.cloned().unwrap_or_default();
+        }
         self.field("", Three { base, live: Some(live), new: Some(new) }).unwrap_or_default()
     }
 
@@ -94,7 +104,10 @@ impl<'a> Merge<'a> {
         let is_live_only =
             LIVE_ONLY.contains(&path) || is_our_mark(path) || NOT_OURS.iter().any(|end| path.ends_with(end));
         if is_live_only && !is_settled {
-            return self.decide(path, of, live.or(new), Verdict::LeftAlone);
+            return self.live_only(path, of);
+        }
+        if self.is_selected(path) && !is_settled {
+            return self.decide(path, of, new, Verdict::Follows);
         }
         if is_settled && (!self.has_base || is_same(path, base, live)) {
             return live.or(new).cloned();
@@ -116,6 +129,20 @@ impl<'a> Merge<'a> {
             }
             _ => self.leaf(path, of),
         }
+    }
+
+    /// Leaves a field alone, unless people said of one that cannot be changed what shall become of it.
+    fn live_only(&mut self, path: &str, of: Three<'_>) -> Option<Value> {
+        match self.preferences.of(self.object, path).filter(|_| is_fixed(path)) {
+            Some(Preference::Take) => self.decide(path, of, of.new.or(of.live), Verdict::TakenAsSaid),
+            Some(Preference::Keep) => self.decide(path, of, of.live.or(of.new), Verdict::KeptAsSaid),
+            None => self.decide(path, of, of.live.or(of.new), Verdict::LeftAlone),
+        }
+    }
+
+    /// Answers whether a label of the pods is one that the selector wants, which is taken from the release.
+    fn is_selected(&self, path: &str) -> bool {
+        path.strip_prefix("spec.template.metadata.labels.").is_some_and(|label| self.selected.contains_key(label))
     }
 
     /// Decides a field that has no parts.

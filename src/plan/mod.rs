@@ -12,6 +12,7 @@ mod loss;
 mod make;
 mod merge;
 mod ownership;
+mod recreation;
 pub mod restore;
 mod rollback;
 mod seal;
@@ -25,6 +26,7 @@ pub use customize::{Choice, Decision, Kept, Preference, Preferences, Verdict};
 pub use loss::{Consent, consent};
 pub use make::{PlanError, Request, Target, decide, make};
 pub use ownership::{Holder, Ownership};
+pub use recreation::Recreation;
 pub use rollback::{Aftermath, RollbackError, roll_back};
 pub use seal::{SealError, Sealed};
 pub use steps::PULL_NAME;
@@ -139,6 +141,8 @@ pub enum Desired {
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     Changes(Vec<ObjectChange>),
+    /// An object goes and comes again, since a field of it cannot be changed.
+    Recreated(Recreation),
     /// CustomResourceDefinitions must be served before objects of them are created.
     UntilEstablished(Vec<String>),
     /// The controller must have seen the newest change of the object.
@@ -243,11 +247,17 @@ impl ObjectChange {
         }
     }
 
+    /// Names the field for which the object must be made anew, if it must.
+    pub fn recreated_for(&self) -> Option<&'static str> {
+        recreation::differs_in(self.object.kind, self.after.as_ref()?, self.before.as_ref()?)
+    }
+
     /// Answers what is done to the object, as one word.
     pub fn verb(&self) -> &'static str {
         match (&self.before, &self.after) {
             (None, Some(_)) => "create",
             (Some(_), None) => "delete",
+            (Some(_), Some(_)) if self.recreated_for().is_some() => "recreate",
             (Some(_), Some(_)) => "replace",
             (None, None) => "leave",
         }
@@ -259,6 +269,7 @@ impl Stage {
     pub fn changes(&self) -> &[ObjectChange] {
         match self {
             Stage::Changes(changes) => changes,
+            Stage::Recreated(recreation) => std::slice::from_ref(&recreation.change),
             Stage::UntilEstablished(_)
             | Stage::UntilObserved(_)
             | Stage::Unchanged(_)

@@ -9,22 +9,22 @@
 //! nodes go back first, the newest first, and only then rights, data and policies. The definitions of custom resources stay:
 //! whoever deletes one deletes all data of its kind, also that of others.
 
+mod controllers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Desired, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Verify,
-    steps::{node_image_of, on_delete, replicas, selector_of},
+    recreation::{Recreation, differs_in, stages_of},
+    steps::{node_image_of, on_delete},
     way::{Part, Place, Way, is_same},
 };
 use crate::{
     check::{BLOCKED, Finding, Severity},
     inventory::Inventory,
-    resource::{Document, Kind, ObjectRef},
+    resource::{Document, Kind, ObjectRef, selector_of},
     runbook::StepKind,
 };
-
-/// How long the pods of controllers may take to go and to come, by default.
-const CONTROLLERS_WITHIN: u64 = 600;
 
 const BEFORE_THE_RUN: &str = "as it was before the run";
 
@@ -144,7 +144,7 @@ impl<'a> Back<'a> {
         let image = node_image_of(old);
         let new = plan.verification().map(|verify| &verify.image).filter(|new| Some(*new) != image.as_ref());
         let mut pods = inventory.nodes.iter().filter_map(|node| node.pod.as_ref());
-        let is_frozen = is_same(Some(&frozen(old, live)), Some(live));
+        let is_frozen = is_same(Some(&frozen(old, Some(live))), Some(live));
         let is_midway = self.aftermath.is_going_back && self.has_template_step_done();
         is_frozen && (is_midway || pods.any(|pod| Some(&pod.image) == new))
     }
@@ -203,34 +203,42 @@ impl<'a> Back<'a> {
         let mut stages = Vec::new();
         match self.templates() {
             None => stages.extend(others),
-            Some((way, live, old)) => {
-                let frozen = frozen(&live, &live);
-                stages.extend(change_stages(way.object, &live, &frozen, "the nodes go back one by one, by us"));
+            Some((way, Some(live), old)) if differs_in(Kind::DaemonSet, old, live).is_none() => {
+                let frozen = frozen(live, Some(live));
+                stages.extend(change_stages(way.object, live, &frozen, "the nodes go back one by one, by us"));
                 stages.extend(others);
-                stages.extend(change_stages(way.object, &frozen, &self::frozen(&old, &live), BEFORE_THE_RUN));
+                stages.extend(change_stages(way.object, &frozen, &self::frozen(old, Some(live)), BEFORE_THE_RUN));
+                stages.push(Stage::UntilObserved(way.object.clone()));
+            }
+            Some((way, live, old)) => {
+                let (before, after) = (live.cloned(), Some(frozen(old, live)));
+                let why = BEFORE_THE_RUN.to_owned();
+                let anew = ObjectChange { object: way.object.clone(), before, after, why };
+                stages.extend(others);
+                stages.push(Stage::Recreated(Recreation::of(anew, &way.forms())));
                 stages.push(Stage::UntilObserved(way.object.clone()));
             }
         }
         objects("take-back-release", "Nodes back", "changes, as the release was before the run", stages)
     }
 
-    /// The DaemonSet that goes back, as it is now and as it was.
-    fn templates(&self) -> Option<(&Way<'a>, Document, Document)> {
+    /// The DaemonSet that goes back, as it is now, if it is there, and as it was.
+    fn templates(&self) -> Option<(&Way<'a>, Option<&'a Document>, &'a Document)> {
         let way = self.daemon_set()?;
-        Some((way, way.live?.clone(), way.wanted()?.clone()))
+        Some((way, way.live, way.wanted()?))
     }
 
     fn roll(&self) -> Option<PlannedStep> {
         let (way, live, old) = self.templates()?;
-        let frozen = frozen(&old, &live);
-        let then = (!is_same(Some(&old), Some(&frozen))).then(|| ObjectChange {
+        let frozen = frozen(old, live);
+        let then = (!is_same(Some(old), Some(&frozen))).then(|| ObjectChange {
             object: way.object.clone(),
             before: Some(frozen),
             after: Some(old.clone()),
             why: "the update strategy is put back as it was".to_owned(),
         });
-        let image = node_image_of(&old)?;
-        let roll = Roll { image, order: Order::NewestFirst, then, ..self.aftermath.plan.roll()?.clone() };
+        let (image, selector) = (node_image_of(old)?, selector_of(&old.value()));
+        let roll = Roll { image, selector, order: Order::NewestFirst, then, ..self.aftermath.plan.roll()?.clone() };
         let summary = format!("the nodes that were replaced, {} at a time, the newest first", roll.batch);
         Some(step("roll-nodes-back", "Nodes back", summary, Desired::Roll(roll)))
     }
@@ -246,33 +254,12 @@ impl<'a> Back<'a> {
         (count > 0).then(|| step("uncordon-nodes", "Nodes back", summary, Desired::Objects { stages }))
     }
 
-    /// Those that the run brought go, and only when their pods are gone the old ones come back: never do two run at once.
-    fn controllers(&self) -> Option<PlannedStep> {
-        let beyond = || self.of(Part::Controllers, Place::Beyond);
-        let (back, gone): (Vec<_>, Vec<_>) = beyond().partition(|way| way.wanted().is_some());
-        let within_seconds = self.aftermath.plan.request.ready_within_seconds.unwrap_or(CONTROLLERS_WITHIN);
-        let pods_of = |way: &&Way<'_>| Stage::UntilGone {
-            namespace: way.object.namespace.clone().unwrap_or_default(),
-            selector: way.live.map(selector_of).unwrap_or_default(),
-            within_seconds,
-        };
-        let ready = |way: &&Way<'_>| Stage::UntilReady { object: way.object.clone(), within_seconds };
-        let changes = |ways: &[&Way<'_>]| {
-            (!ways.is_empty()).then(|| Stage::Changes(ways.iter().map(|way| self.change(way)).collect()))
-        };
-        let runs = |way: &&&Way<'_>| way.wanted().is_some_and(|wanted| replicas(wanted) != 0);
-        let stages = changes(&gone).into_iter().chain(gone.iter().map(pods_of)).chain(changes(&back));
-        let stages = stages.chain(back.iter().filter(runs).map(ready)).collect();
-        objects("take-back-controllers", "Controllers back", "changes, one controller at any time", stages)
-    }
-
     /// New rights are more than the old pods need, so they go after the new pods are gone; so does what only those read.
     fn rights(&self) -> Option<PlannedStep> {
         let only_new = self.of(Part::Nodes, Place::Beyond).filter(|way| way.wanted().is_none());
         let rights = self.of(Part::Rights, Place::Beyond);
         let changes: Vec<ObjectChange> = only_new.chain(rights).map(|way| self.change(way)).collect();
-        let stages = (!changes.is_empty()).then_some(Stage::Changes(changes));
-        objects("take-back-rights", "Rights back", "changes", stages.into_iter().collect())
+        objects("take-back-rights", "Rights back", "changes", stages_of(changes))
     }
 
     fn data(&self) -> Option<PlannedStep> {
@@ -301,14 +288,14 @@ impl<'a> Back<'a> {
         let Aftermath { plan, inventory, .. } = self.aftermath;
         let way = self.ways.iter().find(|way| *way.object == plan.daemon_set);
         let live = || inventory.installs.iter().find(|install| install.daemon_set == plan.daemon_set);
-        let image = match way.and_then(Way::wanted) {
-            Some(wanted) => node_image_of(wanted)?,
-            None => live()?.node_image.clone(),
+        let (image, selector) = match way.and_then(Way::wanted) {
+            Some(wanted) => (node_image_of(wanted)?, selector_of(&wanted.value())),
+            None => live().map(|live| (live.node_image.clone(), live.selector.clone()))?,
         };
         let third_party = inventory.third_party.iter().map(|stored| (stored.object.clone(), stored.digest()));
         let verify = Verify {
             daemon_set: plan.daemon_set.clone(),
-            selector: live()?.selector.clone(),
+            selector,
             image,
             isolated: Vec::new(),
             opened: Vec::new(),
@@ -339,9 +326,9 @@ fn objects(name: &str, phase: &str, what: &str, stages: Vec<Stage>) -> Option<Pl
 }
 
 /// A DaemonSet that does not roll by itself; the live one itself where it says so already, since the backup holds that.
-fn frozen(document: &Document, live: &Document) -> Document {
+fn frozen(document: &Document, live: Option<&Document>) -> Document {
     let frozen = Document::new(on_delete(document.value()));
-    if is_same(Some(&frozen), Some(live)) { live.clone() } else { frozen }
+    live.filter(|live| is_same(Some(&frozen), Some(live))).cloned().unwrap_or(frozen)
 }
 
 /// One change of the DaemonSet, if there is any, and the controller has seen it.

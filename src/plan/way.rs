@@ -49,6 +49,8 @@ impl<'p> Way<'p> {
                     ways.len() - 1
                 });
                 let way = &mut ways[place];
+                // An object that is made anew is not there for a while.
+                way.states.extend(change.recreated_for().map(|_| None));
                 way.states.push(change.after.as_ref());
                 if step < kept_steps {
                     way.kept = way.states.len() - 1;
@@ -61,6 +63,11 @@ impl<'p> Way<'p> {
     /// The state that the object shall have again.
     pub fn wanted(&self) -> Option<&'p Document> {
         self.states[self.kept]
+    }
+
+    /// Every form that the plan gives the object.
+    pub fn forms(&self) -> Vec<&'p Document> {
+        self.states.iter().copied().flatten().collect()
     }
 
     /// The state in which the plan leaves the object.

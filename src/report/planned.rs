@@ -146,7 +146,7 @@ pub fn planned_changes(plan: &Plan) -> String {
 }
 
 fn change_lines(change: &ObjectChange) -> String {
-    let mut out = clean(&format!("  {:<8}{}\n", change.verb(), change.object));
+    let mut out = clean(&format!("  {:<7} {}\n", change.verb(), change.object));
     for field in change.fields() {
         let text = |value: &Option<serde_json::Value>| {
             let text = value

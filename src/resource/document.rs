@@ -97,6 +97,7 @@ fn drop_server_fields(fields: &mut Map<String, Value>) {
         use_one_account_name(pod);
     }
     if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+        drop_ways_of_deletion(metadata);
         for key in SERVER_METADATA {
             metadata.remove(key);
         }
@@ -105,6 +106,18 @@ fn drop_server_fields(fields: &mut Map<String, Value>) {
             metadata.remove("namespace");
         }
         drop_server_annotations(metadata);
+    }
+}
+
+/// What the server notes on an object whose deletion waits for what it owns
+/// (Kubernetes documentation, "Garbage Collection", cascading deletion).
+fn drop_ways_of_deletion(metadata: &mut Map<String, Value>) {
+    let is_going = metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null());
+    if is_going && let Some(Value::Array(finalizers)) = metadata.get_mut("finalizers") {
+        finalizers.retain(|one| one != "orphan" && one != "foregroundDeletion");
+        if finalizers.is_empty() {
+            metadata.remove("finalizers");
+        }
     }
 }
 
@@ -236,5 +249,14 @@ mod tests {
         let one = json!({"metadata": {"name": "x", "labels": {"a": "b"}, "finalizers": ["f"]}});
         let other = json!({"metadata": {"name": "x", "labels": {"a": "b"}}});
         assert_ne!(Document::new(one).digest(), Document::new(other).digest());
+    }
+
+    #[test]
+    fn an_object_on_its_way_out_has_the_content_that_it_had() {
+        let with = |metadata: Value| Document::new(json!({"metadata": metadata}));
+        let was = with(json!({"name": "x"}));
+        assert_eq!(with(json!({"name": "x", "deletionTimestamp": "t", "finalizers": ["orphan"]})), was);
+        assert_ne!(with(json!({"name": "x", "deletionTimestamp": "t", "finalizers": ["corp.example/hold"]})), was);
+        assert_ne!(with(json!({"name": "x", "finalizers": ["orphan"]})), was, "nobody deleted it yet");
     }
 }

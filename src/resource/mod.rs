@@ -5,6 +5,7 @@
 mod difference;
 mod document;
 mod masked;
+mod selector;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use difference::{Difference, differences};
 pub use document::{Digest, Document, Generation, Live};
 pub use masked::{HIDDEN, masked, masked_field, masked_text};
+pub use selector::{expressions, picks, selector_of};
 
 /// The kinds of objects that the program reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use crate::{
     event::Voice,
     journal::News,
     plan::Controllers,
-    resource::{Kind, ObjectRef},
+    resource::{Kind, ObjectRef, selector_of},
 };
 
 /// Waits until no pod is left that the selector picks; one that is about to go may still write.
@@ -52,9 +52,7 @@ pub(super) async fn until_ready(
 /// What keeps the pods of an object from being ready.
 async fn trouble(cluster: &Cluster, object: &ObjectRef) -> Result<String, ClusterError> {
     let body = cluster.get_raw(object).await?.unwrap_or_default();
-    let labels = body.pointer("/spec/selector/matchLabels").and_then(Value::as_object).into_iter().flatten();
-    let pairs: Vec<_> = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-    let pods = pods(cluster, object.namespace.as_deref().unwrap_or_default(), &pairs.join(",")).await?;
+    let pods = pods(cluster, object.namespace.as_deref().unwrap_or_default(), &selector_of(&body)).await?;
     let known = pods.iter().filter_map(|pod| Some(format!("{}: {}", pod.name, pod.trouble.as_ref()?)));
     Ok(known.reduce(|all, one| format!("{all}, {one}")).unwrap_or_else(|| "no pod says why".to_owned()))
 }

@@ -11,6 +11,7 @@ mod objects;
 mod order;
 mod pace;
 mod pull;
+mod recreate;
 mod roll;
 mod snapshot;
 mod tidy;
@@ -26,6 +27,7 @@ pub use objects::{State, pending, state_of};
 pub use order::planned_moves;
 pub use pace::expected_for_a_node;
 pub use pull::{PullError, planned_pull};
+pub use recreate::planned_recreation;
 pub use roll::RollError;
 pub use snapshot::{SnapshotError, keep_snapshot};
 pub use tidy::planned_uncordons;
@@ -140,6 +142,7 @@ impl Step<'_> {
     async fn take_stage(&self, stage: &Stage, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
         match stage {
             Stage::Changes(changes) => objects::take(self, changes, door, voice).await,
+            Stage::Recreated(recreation) => recreate::take(self, recreation, door, voice).await,
             Stage::UntilEstablished(names) => {
                 for name in names {
                     let reached = async || door.cluster.is_established(name).await;

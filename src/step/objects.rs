@@ -87,7 +87,7 @@ fn sharing(live: Live, known: Option<&Document>) -> Live {
     }
 }
 
-fn drift(change: &ObjectChange, live: Option<&Live>) -> Box<Drift> {
+pub(super) fn drift(change: &ObjectChange, live: Option<&Live>) -> Box<Drift> {
     let value = |document: &Option<Document>| document.as_ref().map(Document::value).unwrap_or_default();
     let found = live.map(|live| live.document.value()).unwrap_or_default();
     Box::new(Drift::between(&change.object, &value(&change.before), &value(&change.after), &found))

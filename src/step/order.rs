@@ -8,7 +8,7 @@ use crate::{
     inventory::NodeFacts,
     observe::nodes,
     plan::{Order, Plan, Roll},
-    resource::{Kind, differences},
+    resource::{Kind, differences, selector_of},
 };
 
 /// Nodes that are not like the others.
@@ -93,7 +93,9 @@ pub async fn planned_moves(cluster: &Cluster, plan: &Plan, roll: &Roll) -> Resul
     let nodes = nodes(cluster).await?;
     let special = Special { control_plane: names_of(&nodes, |node| node.is_control_plane), own: None };
     let cordoned = names_of(&nodes, |node| node.is_cordoned);
-    let feed = cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?;
+    // The pods as they are: one that is made anew picks them by other labels, which they do not have yet.
+    let live = cluster.get(&roll.daemon_set).await?.map(|live| selector_of(&live.document.value()));
+    let feed = cluster.follow_pods_of(&roll.daemon_set, live.as_deref().unwrap_or(&roll.selector)).await?;
     let revision = wanted_revision(cluster, plan, roll).await?;
     let is_new = |pod: &&Followed| pod.revision.is_some() && pod.revision == revision;
     let mut left: Vec<Followed> = feed.pods().values().cloned().collect();
@@ -150,6 +152,7 @@ mod tests {
             is_terminating: false,
             has_run: true,
             trouble: None,
+            daemon_set: None,
         }
     }
 

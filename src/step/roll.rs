@@ -78,7 +78,7 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         roll,
         revision: newest_revision(&cluster, roll).await?,
         special: Special { control_plane: names_of(&nodes, |node| node.is_control_plane), own: door.own_node.clone() },
-        feed: cluster.follow_pods(roll.daemon_set.namespace.as_deref().unwrap_or_default(), &roll.selector).await?,
+        feed: cluster.follow_pods_of(&roll.daemon_set, &roll.selector).await?,
         stop: door.stop.clone(),
         done: 0,
         pace: Pace::of(&door.state().node_seconds),

@@ -40,8 +40,7 @@ pub async fn claims(cluster: &Cluster, plan: &Plan, verify: &Verify) -> Result<V
 
 /// Holds that every node runs the image, and that its pod is ready.
 pub async fn nodes_run_the_release(cluster: &Cluster, verify: &Verify) -> Result<Claim, ClusterError> {
-    let namespace = verify.daemon_set.namespace.as_deref().unwrap_or_default();
-    let feed = cluster.follow_pods(namespace, &verify.selector).await?;
+    let feed = cluster.follow_pods_of(&verify.daemon_set, &verify.selector).await?;
     let is_new = |pod: &&Followed| pod.is_ready && !pod.is_terminating && pod.images.contains(&verify.image);
     let (new, old): (Vec<_>, Vec<_>) = feed.pods().values().partition(is_new);
     let old = on_nodes_that_are_there(cluster, old).await?;

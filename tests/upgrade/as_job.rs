@@ -268,7 +268,7 @@ fn go_on(lab: &Lab) -> Child {
 fn an_etcd_that_only_the_cluster_can_reach_is_upgraded_by_a_job_that_plans() {
     let cluster = WornIn { release: Release::V2_5_1, flavour: Flavour::Etcd, size: Size::Small };
     let lab = lab(Kubernetes::V1_34, cluster);
-    let account = InCluster::with_etcd(&lab, "run");
+    let account = InCluster::with(&lab, "run", &["--datastore", "etcdv2"]);
     let mut kubelet = Kubelet::new(&lab, &account);
     let from_here = |arguments: &[&str]| {
         let mut command = lab.command(arguments);

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, process::Command, time::Duration};
 use harness::{Kubernetes, Release, Seen, wait_until};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Ran, lab, small, upgrade};
+use crate::{
+    lab::{Lab, Ran, lab, small, upgrade},
+    recreated::{customized, with_consent},
+};
 
 /// Rights that this upgrade does not use, and why they are granted.
 const UNUSED_BY_A_RUN: [(&str, &str); 7] = [
@@ -102,15 +105,12 @@ pub struct InCluster<'a> {
 
 impl<'a> InCluster<'a> {
     pub fn new(lab: &'a Lab, mode: &str) -> Self {
-        Self::of(lab, mode, printed(lab, &["rbac", "--mode", mode]))
+        Self::with(lab, mode, &[])
     }
 
-    /// The account for an install that keeps its data in etcd.
-    pub fn with_etcd(lab: &'a Lab, mode: &str) -> Self {
-        Self::of(lab, mode, printed(lab, &["rbac", "--mode", mode, "--datastore", "etcdv2"]))
-    }
-
-    fn of(lab: &'a Lab, mode: &str, objects: Vec<Value>) -> Self {
+    /// The account with what further flags of `install rbac` add.
+    pub fn with(lab: &'a Lab, mode: &str, flags: &[&str]) -> Self {
+        let objects = printed(lab, &[&["rbac", "--mode", mode], flags].concat());
         apply(lab, &objects);
         let account = format!("calico-upgrader-{mode}");
         let kubeconfig = lab.kubeconfig_with_token(&account, &token(lab, &account)).unwrap();
@@ -209,6 +209,27 @@ fn each_mode_works_with_exactly_the_printed_rights() {
         uses_all_but(&plan, &[]);
         uses_all_but(&run, &UNUSED_BY_A_RUN);
         uses_all_but(&back, &UNUSED_BY_A_ROLLBACK);
+    }
+}
+
+#[test]
+fn what_is_made_anew_needs_further_rights_which_are_printed_on_wish_and_named_before_anything_changes() {
+    for kubernetes in Kubernetes::ALL {
+        let (mut lab, start) = customized(kubernetes);
+        let plain = InCluster::new(&lab, "run");
+        let versions = lab.resource_versions().unwrap();
+        let refused = plain.tool(&with_consent("run")).exits(15).says("patch Pod in kube-system");
+        refused.says("delete DaemonSet calico-node").says("delete ClusterRoleBinding calico-node");
+        assert!(lab.resource_versions().unwrap() == versions, "something was changed");
+        lab.again_from(&start);
+        let able = InCluster::with(&lab, "run", &["--recreate"]);
+        able.tool(&with_consent("run")).exits(0);
+        let (granted, used) = (able.granted(), able.used());
+        assert_eq!(used.difference(&granted).collect::<Vec<_>>(), Vec::<&String>::new());
+        let anew =
+            ["patch pods", "delete daemonsets", "create daemonsets"].map(|right| format!("{right} in kube-system"));
+        let anew = anew.into_iter().chain(["delete", "create"].map(|verb| format!("{verb} clusterrolebindings")));
+        assert_eq!(anew.filter(|right| !used.contains(right)).collect::<Vec<_>>(), Vec::<String>::new());
     }
 }
 

@@ -143,6 +143,12 @@ impl Lab {
         }
     }
 
+    /// Takes the cluster to a later moment of this case, with an empty state directory.
+    pub fn again_from(&mut self, moment: &Snapshot) {
+        self.restore(moment).unwrap();
+        self.state = tempfile::tempdir().unwrap();
+    }
+
     /// The etcd of an install that keeps its data there.
     pub fn etcd(&self) -> &CalicoEtcd {
         self.etcd.as_ref().expect("the cluster of this case is on etcd")

@@ -21,6 +21,9 @@ pub struct InstallRbac {
     /// What the account shall be able to do; `run` and `rollback` can plan as well
     #[arg(long, value_enum)]
     pub mode: RightsFor,
+    /// Add what `--take` of a selector or a roleRef needs: to make objects anew that cannot be changed
+    #[arg(long)]
+    pub recreate: bool,
     /// The release of Kubernetes to print it for, like 1.34; else the cluster is asked
     #[arg(long, value_name = "VERSION")]
     pub kube_version: Option<String>,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Materials;
 use crate::{
+    plan::recreation,
     resource::{Document, Kind, ObjectRef},
     version::Version,
 };
@@ -89,14 +90,8 @@ fn keep_live_tokens(body: &mut Value, live: Option<&Document>) {
 
 /// Names a field that differs and that no API server changes.
 pub(super) fn fixed_field(kind: Kind, wanted: &Document, live: &Document) -> Option<String> {
-    let fixed = [
-        (Kind::ClusterRoleBinding, "/roleRef", "roleRef"),
-        (Kind::DaemonSet, "/spec/selector", "spec.selector"),
-        (Kind::Deployment, "/spec/selector", "spec.selector"),
-    ];
-    let (_, pointer, name) = fixed.into_iter().find(|(of, _, _)| *of == kind)?;
-    let differs = wanted.value().pointer(pointer) != live.value().pointer(pointer);
-    differs.then(|| format!("its {name} differs and cannot be changed; delete the object first"))
+    let name = recreation::differs_in(kind, wanted, live)?;
+    Some(format!("its {name} differs and cannot be changed; delete the object first"))
 }
 
 /// Pods of another release than that of the backup may need the rights that the backup does not give.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Draft, manifests::Merged, restart};
 use crate::{
-    plan::{Controllers, Desired, ObjectChange, Stage, make::Materials},
-    resource::{Document, Kind, ObjectRef, differences},
+    plan::{Controllers, Desired, ObjectChange, Stage, make::Materials, recreation::stages_of},
+    resource::{Document, Kind, ObjectRef, differences, selector_of},
     runbook::StepKind,
 };
 
@@ -56,8 +56,8 @@ pub fn has_to_do_with(materials: &Materials<'_>, object: &ObjectRef) -> bool {
 pub fn claim(materials: &Materials<'_>) -> Option<Controllers> {
     let (object, new) = shipped(materials)?;
     let wanted = wanted(materials, object, new, &mut Merged::default());
-    let selector = selector_of(&wanted);
-    let stopped: BTreeSet<String> = others(materials).map(|(_, document)| selector_of(document)).collect();
+    let selector = selector_of(&wanted.value());
+    let stopped: BTreeSet<String> = others(materials).map(|(_, document)| selector_of(&document.value())).collect();
     let stopped = stopped.into_iter().filter(|one| *one != selector).collect();
     let image = wanted.value().pointer("/spec/template/spec/containers/0/image")?.as_str()?.to_owned();
     Some(Controllers { object: object.clone(), selector, image, stopped })
@@ -146,18 +146,19 @@ fn replacement(materials: &Materials<'_>, object: &ObjectRef, live: Option<&Docu
         why: "two controllers must never run at once".to_owned(),
     });
     let mut stages = vec![Stage::Changes(stops.collect())];
-    let selectors: BTreeSet<String> = all().map(|(_, document)| selector_of(document)).collect();
+    let selectors: BTreeSet<String> = all().map(|(_, document)| selector_of(&document.value())).collect();
     let namespace = object.namespace.clone().unwrap_or_default();
     let gone = |selector| Stage::UntilGone { namespace: namespace.clone(), selector, within_seconds };
     stages.extend(selectors.into_iter().map(gone));
     let before = live.map(|live| if replicas(live) == 0 { live.clone() } else { Document::new(stopped(live)) });
     let why = format!("Calico {} ships it", materials.to);
-    stages.push(Stage::Changes(vec![ObjectChange { object: object.clone(), before, after: Some(wanted), why }]));
+    stages.extend(stages_of(vec![ObjectChange { object: object.clone(), before, after: Some(wanted), why }]));
     stages.push(Stage::UntilReady { object: object.clone(), within_seconds });
     stages
 }
 
-fn stopped(document: &Document) -> Value {
+/// The form in which it runs no pod.
+pub fn stopped(document: &Document) -> Value {
     let mut body = document.value();
     body["spec"]["replicas"] = json!(0);
     body
@@ -165,12 +166,4 @@ fn stopped(document: &Document) -> Value {
 
 pub fn replicas(document: &Document) -> u64 {
     document.value().pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1)
-}
-
-/// The selector; servers of the time took the pods' labels where none was given.
-pub fn selector_of(document: &Document) -> String {
-    let body = document.value();
-    let labels = body.pointer("/spec/selector/matchLabels").or_else(|| body.pointer("/spec/template/metadata/labels"));
-    let labels = labels.and_then(Value::as_object).into_iter().flatten();
-    labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",")
 }

@@ -11,6 +11,7 @@ use crate::{
         Decision, Desired, Kept, ObjectChange, PlannedStep, Stage, Verdict,
         make::{Installed, Materials},
         merge::Merge,
+        recreation::{Recreation, is_fixed, stages_of},
     },
     resource::{Document, Kind, ObjectRef, differences, masked_field},
 };
@@ -41,7 +42,9 @@ pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Dr
     if count == 0 && findings.is_empty() {
         return Draft { kept, ..Draft::nothing("every object is as the release ships it") };
     }
-    let summary = format!("{count} changes, {} hand-made settings kept", kept.len());
+    let anew = stages.iter().flat_map(Stage::changes).filter(|change| change.recreated_for().is_some()).count();
+    let anew = if anew == 0 { String::new() } else { format!(", {anew} objects made anew") };
+    let summary = format!("{count} changes{anew}, {} hand-made settings kept", kept.len());
     Draft { desired: Some(Desired::Objects { stages }), summary, findings, kept }
 }
 
@@ -99,8 +102,7 @@ impl Merged {
         for kind in ORDER {
             let objects =
                 materials.target.objects.iter().filter(|(object, _)| object.kind == kind && is_wanted(object));
-            let changes: Vec<_> = objects.filter_map(|(object, new)| self.change(materials, object, new)).collect();
-            stages.extend((!changes.is_empty()).then_some(Stage::Changes(changes)));
+            stages.extend(stages_of(objects.filter_map(|(object, new)| self.change(materials, object, new)).collect()));
         }
         stages
     }
@@ -139,8 +141,13 @@ impl Merged {
     ) -> Value {
         let mut merge = Merge::new(object, &materials.request.preferences, &materials.base.also_published);
         let after = merge.object(base, live, new);
+        let said = |path: &str| materials.request.preferences.of(object, path);
+        if let Some((field, finding)) = immutable::finding(object, [live, new, &after], said) {
+            let left = merge.decisions.iter_mut().filter(|one| one.path == field && one.verdict == Verdict::LeftAlone);
+            left.for_each(|one| one.verdict = Verdict::Asked);
+            self.findings.push(finding);
+        }
         self.decisions.append(&mut merge.decisions);
-        self.findings.extend(immutable::findings(object, live, new, &after));
         after
     }
 
@@ -180,13 +187,19 @@ fn lost_config(materials: &Materials<'_>, object: &ObjectRef) -> Option<Finding>
     Some(finding.now("create it again from your files, or calico-upgrader restore BACKUP --only ConfigMap"))
 }
 
-/// Splits a change of the DaemonSet: first it stops rolling by itself, then it gets its new template.
+/// Splits a change of the DaemonSet: first it stops rolling by itself, then it gets its new template. One that is made anew
+/// comes as one that does not roll; until it goes its template stays, so that there is nothing to roll.
 pub fn frozen_first(change: ObjectChange) -> Vec<Stage> {
     let ObjectChange { object, before, after, why } = change;
     let (Some(live), Some(wanted)) = (&before, &after) else {
         return vec![Stage::Changes(vec![ObjectChange { object, before, after, why }])];
     };
     let (frozen, wanted) = (Document::new(on_delete(live.value())), Document::new(on_delete(wanted.value())));
+    let anew =
+        ObjectChange { object: object.clone(), before: before.clone(), after: Some(wanted.clone()), why: why.clone() };
+    if anew.recreated_for().is_some() {
+        return vec![Stage::Recreated(Recreation::of(anew, &[])), Stage::UntilObserved(object)];
+    }
     let mut stages = Vec::new();
     if !differences(&frozen.value(), &live.value()).is_empty() {
         let why = "the nodes shall be replaced one by one, by us".to_owned();
@@ -241,7 +254,9 @@ pub fn on_delete(mut body: Value) -> Value {
 }
 
 fn undecided(decisions: &[Decision]) -> Option<Finding> {
-    let open: Vec<_> = decisions.iter().filter(|one| one.verdict == Verdict::Asked).collect();
+    // Of a field that cannot be changed CU-C015 asks.
+    let is_open = |one: &&Decision| one.verdict == Verdict::Asked && !is_fixed(&one.path);
+    let open: Vec<_> = decisions.iter().filter(is_open).collect();
     if open.is_empty() {
         return None;
     }

@@ -10,7 +10,7 @@ mod resources;
 mod restart;
 mod roll;
 
-pub(super) use controllers::{replace_controllers, replicas, selector_of};
+pub(super) use controllers::{replace_controllers, replicas, stopped};
 pub(super) use leftovers::remove_leftovers;
 pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
 pub(super) use policies::convert_policies;

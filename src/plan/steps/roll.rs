@@ -5,7 +5,7 @@ use crate::{
         Desired, ObjectChange, Order, PlanError, PlannedStep, Roll, Verify,
         make::{Installed, Materials},
     },
-    resource::{Document, Kind, differences},
+    resource::{Document, Kind, differences, selector_of},
     runbook::Parameters,
 };
 
@@ -37,7 +37,7 @@ pub fn roll_nodes(
     let request = materials.request;
     let roll = Roll {
         daemon_set: install.daemon_set.clone(),
-        selector: install.selector.clone(),
+        selector: selector(materials, changed),
         image,
         batch: request.batch.or(*batch).unwrap_or(1),
         ready_within_seconds: request
@@ -49,6 +49,12 @@ pub fn roll_nodes(
     };
     let summary = format!("{} nodes, {} at a time, canary first", materials.inventory.nodes.len(), roll.batch);
     Ok(Draft { desired: Some(Desired::Roll(roll)), summary, ..Draft::default() })
+}
+
+/// What picks the pods once the DaemonSet is as wanted.
+fn selector(materials: &Materials<'_>, changed: Option<&ObjectChange>) -> String {
+    let wanted = changed.and_then(|change| change.after.as_ref());
+    wanted.map_or_else(|| materials.installed.install.selector.clone(), |wanted| selector_of(&wanted.value()))
 }
 
 /// The image that every node shall run.
@@ -90,7 +96,7 @@ pub fn verify(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
     let third_party = materials.inventory.third_party.iter().map(|stored| (stored.object.clone(), stored.digest()));
     let verify = Verify {
         daemon_set: install.daemon_set.clone(),
-        selector: install.selector.clone(),
+        selector: selector(materials, of_daemon_set),
         image: node_image(materials, of_daemon_set),
         isolated: policies().filter(|change| change.after.is_some()).map(namespace).collect(),
         opened,
