@@ -1,10 +1,12 @@
 //! Every place where people customize Calico, each with its proof: on the objects of every release the edit is in the plan's
 //! objects afterwards, and nothing is asked unless the release changed the same field.
 
+mod inventories;
+
 use std::collections::BTreeSet;
 
 use calico_upgrader::{
-    inventory::{ClusterFacts, Datastore, Edition, Fact, Flavour, Install, Inventory, Stored},
+    inventory::{Datastore, Edition, Flavour, Inventory, Stored},
     plan::{self, Choice, Preference, Preferences, Request, Verdict},
     resource::{Document, Kind, ObjectRef, differences},
     runbook::{self, Catalogue, Runbook},
@@ -283,47 +285,8 @@ impl Start {
             object: object.clone(),
             document: body(object.kind).map_or_else(|| document.clone(), Document::new),
         };
-        let image = |kind: &str| {
-            let release = catalogue.release(self.release).expect("it is known");
-            format!("quay.io/calico/{kind}:{}", if kind == "node" { &release.node } else { &release.cni })
-        };
-        let daemon_set = ObjectRef::namespaced(Kind::DaemonSet, "kube-system", "calico-node");
-        let install = Install {
-            daemon_set,
-            selector: "k8s-app=calico-node".to_owned(),
-            config_map: None,
-            release: Fact::Known(self.release),
-            flavour: Fact::Known(self.flavour),
-            datastore: Fact::Known(Datastore::Kubernetes),
-            node_image: image("node"),
-            cni_image: Some(image("cni")),
-            is_kubeadm: false,
-            own_etcd: None,
-            controllers: Vec::new(),
-        };
-        let cluster = ClusterFacts {
-            uid: "1".to_owned(),
-            server: "https://api".to_owned(),
-            kubernetes: Version::new(1, 8, 15),
-            has_leases: false,
-            has_definitions: true,
-            can_try_writes: false,
-            etcd: None,
-        };
-        Inventory {
-            cluster,
-            installs: vec![install],
-            operator: None,
-            nodes: Vec::new(),
-            namespaces: Vec::new(),
-            third_party: Vec::new(),
-            third_party_served: Kind::THIRD_PARTY.to_vec(),
-            custom: Vec::new(),
-            objects: manifest.objects.iter().map(stored).collect(),
-            rights_missing: Vec::new(),
-            owners: Vec::new(),
-            etcd: None,
-        }
+        let install = inventories::install(self.release, Datastore::Kubernetes, self.flavour, false, &manifest);
+        inventories::inventory(Version::new(1, 8, 15), install, manifest.objects.iter().map(stored).collect())
     }
 }
 

@@ -1,11 +1,13 @@
 //! Every way that leads to v2.6: which ones upstream tested and run without a word, and which row each of the others lacks.
 
+mod inventories;
+
 use calico_upgrader::{
     check::Finding,
-    inventory::{ClusterFacts, Datastore, Edition, EtcdFacts, Fact, Flavour, Install, Inventory, Stored},
+    inventory::{Datastore, Edition, Flavour, Inventory, Stored},
     plan::{self, PlanError, Request},
     resource::{Kind, ObjectRef},
-    runbook::{self, Catalogue, Line, Manifest},
+    runbook::{self, Line, Manifest},
     version::Version,
 };
 
@@ -73,54 +75,12 @@ impl Way {
         format!("Calico {} · {} · Kubernetes {}", self.release.line(), self.datastore, self.kubernetes.line())
     }
 
-    fn of_kind(&self, kind: Kind) -> Vec<ObjectRef> {
-        self.manifest.references().into_iter().filter(|object| object.kind == kind).collect()
-    }
-
-    fn install(&self, catalogue: &Catalogue) -> Install {
-        let release = catalogue.release(self.release).expect("it is in the catalogue");
-        Install {
-            daemon_set: self.of_kind(Kind::DaemonSet).remove(0),
-            selector: "k8s-app=calico-node".to_owned(),
-            config_map: Some(self.of_kind(Kind::ConfigMap).remove(0)),
-            release: Fact::Known(self.release),
-            flavour: Fact::Known(self.flavour),
-            datastore: Fact::Known(self.datastore),
-            node_image: format!("quay.io/calico/node:{}", release.node),
-            cni_image: Some(format!("quay.io/calico/cni:{}", release.cni)),
-            is_kubeadm: self.is_kubeadm,
-            own_etcd: None,
-            controllers: self.of_kind(Kind::Deployment),
-        }
-    }
-
-    fn inventory(&self, catalogue: &Catalogue) -> Inventory {
-        let cluster = ClusterFacts {
-            uid: "1".to_owned(),
-            server: "https://api".to_owned(),
-            kubernetes: self.kubernetes,
-            has_leases: false,
-            has_definitions: true,
-            can_try_writes: false,
-            etcd: None,
-        };
+    fn inventory(&self) -> Inventory {
+        let Way { release, datastore, flavour, is_kubeadm, kubernetes, manifest } = self;
+        let install = inventories::install(*release, *datastore, *flavour, *is_kubeadm, manifest);
         let stored =
             |(object, document): &(ObjectRef, _)| Stored { object: object.clone(), document: Clone::clone(document) };
-        let etcd = EtcdFacts { ready: Some("true".to_owned()), ..EtcdFacts::default() };
-        Inventory {
-            cluster,
-            installs: vec![self.install(catalogue)],
-            operator: None,
-            nodes: Vec::new(),
-            namespaces: Vec::new(),
-            third_party: Vec::new(),
-            third_party_served: Kind::THIRD_PARTY.to_vec(),
-            custom: Vec::new(),
-            objects: self.manifest.objects.iter().map(stored).collect(),
-            rights_missing: Vec::new(),
-            owners: Vec::new(),
-            etcd: (self.datastore == Datastore::Etcd).then_some(Fact::Known(etcd)),
-        }
+        inventories::inventory(*kubernetes, install, manifest.objects.iter().map(stored).collect())
     }
 }
 
@@ -143,10 +103,9 @@ fn ids(findings: &[Finding]) -> Vec<&str> {
 
 #[test]
 fn what_upstream_tested_runs_without_a_word_and_every_other_way_names_the_row_that_is_missing() {
-    let catalogue = runbook::catalogue();
     let (mut tested, mut others) = (std::collections::BTreeSet::new(), 0);
     for way in ways() {
-        let (inventory, row) = (way.inventory(&catalogue), way.row());
+        let (inventory, row) = (way.inventory(), way.row());
         if TESTED.contains(&row.as_str()) {
             let findings = planned(&inventory, false).unwrap_or_else(|refused| panic!("{row}: {refused:?}"));
             assert!(!ids(&findings).contains(&"CU-P003"), "{row}: {findings:?}");
@@ -169,13 +128,12 @@ fn what_upstream_tested_runs_without_a_word_and_every_other_way_names_the_row_th
 
 #[test]
 fn old_data_that_the_server_does_not_serve_beside_new_stops_every_way_with_what_to_do() {
-    let catalogue = runbook::catalogue();
     let third_party = "v2.5".parse().expect("a line");
     let is_old = |way: &Way| way.datastore == Datastore::Kubernetes && way.release.line() < third_party;
     for way in ways().into_iter().filter(is_old) {
-        let mut without_old = way.inventory(&catalogue);
+        let mut without_old = way.inventory();
         without_old.third_party_served.clear();
-        let mut without_new = way.inventory(&catalogue);
+        let mut without_new = way.inventory();
         without_new.cluster.has_definitions = false;
         for (inventory, now) in
             [(without_old, "before Kubernetes v1.8"), (without_new, "upgrade Kubernetes to v1.7 first")]
@@ -198,7 +156,7 @@ fn a_config_map_that_changes_alone_makes_only_those_new_that_read_what_changes()
     let new = |(object, document): &(ObjectRef, _)| Stored { object: object.clone(), document: Clone::clone(document) };
     let new: Vec<Stored> = target.objects.iter().map(new).collect();
     // Somebody did all but the ConfigMap by hand.
-    let mut inventory = way.inventory(&catalogue);
+    let mut inventory = way.inventory();
     inventory.objects.retain(is_config);
     inventory.objects.extend(new.iter().filter(|one| !is_config(one)).cloned());
     inventory.installs[0].controllers =

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{Kubernetes, Release, Seen, Snapshot, differences, wait_until};
+use harness::{Flavour, Kubernetes, Release, Seen, Snapshot, WornIn, differences, wait_until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -244,4 +244,29 @@ fn one_that_others_deleted_before_us_stops_the_run() {
     kill_at(&lab, &with_consent("run"), "pull-images/done:acked");
     lab.api().delete(BINDING).unwrap();
     lab.tool(&with_consent("resume")).exits(13).says("ClusterRoleBinding calico-node").says("deleted");
+}
+
+#[test]
+fn controllers_are_made_anew_when_the_pods_of_the_old_ones_are_gone() {
+    const SELECTOR: &str = "Deployment/calico-kube-controllers:spec.selector";
+    for (kubernetes, group) in [(Kubernetes::V1_8, "extensions/v1beta1"), (Kubernetes::V1_34, "apps/v1")] {
+        let lab = lab(kubernetes, WornIn { flavour: Flavour::Etcd, ..small(Release::V2_5_1) });
+        lab.tool(&upgrade("run")).exits(0);
+        let path = format!("/apis/{group}/namespaces/kube-system/deployments/calico-kube-controllers");
+        let labels = json!({"k8s-app": "corp-controllers"});
+        anew(&lab, &path, |deployment| {
+            deployment["spec"]["template"]["metadata"]["labels"] = labels.clone();
+            let expression = json!({"key": "k8s-app", "operator": "Exists"});
+            deployment["spec"]["selector"] = json!({"matchLabels": labels, "matchExpressions": [expression]});
+        });
+        lab.tool(&upgrade("run")).exits(3).says("CU-C015").says(SELECTOR);
+        lab.tool(&[upgrade("run"), vec!["--take", SELECTOR]].concat()).exits(0);
+        let selector = || lab.api().get(&path).unwrap()["spec"]["selector"].take();
+        assert_eq!(selector(), json!({"matchLabels": {"k8s-app": "calico-kube-controllers"}}));
+        assert_eq!(lab.pods("k8s-app in (corp-controllers,calico-kube-controllers)").unwrap().len(), 1);
+        lab.tool(&["verify"]).exits(0).says("one controller runs");
+        lab.tool(&BACK).exits(0);
+        assert_eq!(selector()["matchLabels"], labels);
+        assert_eq!(lab.pods("k8s-app in (corp-controllers,calico-kube-controllers)").unwrap().len(), 1);
+    }
 }
