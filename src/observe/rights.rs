@@ -20,21 +20,9 @@ pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
     served(cluster, table::reading(&scope))
 }
 
-/// The further rights that looking back needs: at the records of runs, and at single objects that a run or a backup names.
+/// The further rights that looking back needs.
 pub(super) fn of_looking_back(cluster: &Cluster) -> Vec<Right> {
-    let mut rights =
-        [Verb::Get, Verb::List].map(|verb| right(verb, Kind::Secret, Some(crate::door::NAMESPACE))).to_vec();
-    rights.push(right(Verb::Get, Kind::DaemonSet, Some("kube-system")));
-    rights.push(right(Verb::Get, Kind::NetworkPolicy, None));
-    // Without the right to list a kind nobody learns that it has no definition yet.
-    if cluster.serves(Kind::CustomResourceDefinition) {
-        rights.extend(
-            Kind::CUSTOM.into_iter().flat_map(|kind| [Verb::Get, Verb::List].map(|verb| right(verb, kind, None))),
-        );
-    }
-    let old = Kind::THIRD_PARTY.into_iter().filter(|kind| cluster.serves(*kind));
-    rights.extend(old.map(|kind| right(Verb::Get, kind, None)));
-    rights
+    served_or_to_come(cluster, table::looking_back())
 }
 
 /// The further rights that a run needs.
@@ -44,7 +32,7 @@ pub(super) async fn write_rights(cluster: &Cluster, installs: &[Install]) -> Res
     let scope =
         Scope { places: &cluster.places(), datastore, has_namespace: has_namespace(cluster).await?, recreates: false };
     let rights = table::recording(&scope).into_iter().chain(table::upgrading(&scope)).collect();
-    Ok(writable(cluster, rights))
+    Ok(served_or_to_come(cluster, rights))
 }
 
 async fn has_namespace(cluster: &Cluster) -> Result<bool, ClusterError> {
@@ -55,8 +43,9 @@ pub(super) fn served(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
     rights.into_iter().filter(|right| cluster.serves(right.kind)).collect()
 }
 
-/// Custom resources are written as soon as the run has defined them.
-fn writable(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
+/// Custom resources are written as soon as the run has defined them, and without the right to list a kind nobody learns that it
+/// has no definition yet.
+fn served_or_to_come(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
     let comes = |kind| cluster.serves(Kind::CustomResourceDefinition) && Kind::CUSTOM.contains(&kind);
     rights.into_iter().filter(|right| cluster.serves(right.kind) || comes(right.kind)).collect()
 }

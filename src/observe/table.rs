@@ -135,6 +135,17 @@ pub(super) fn starting_jobs() -> Vec<Right> {
     rows.0
 }
 
+/// To look back: at the records of runs, and at single objects that a run or a backup names.
+pub(super) fn looking_back() -> Vec<Right> {
+    let mut rows = Rows::default();
+    rows.add(Kind::Secret, Some(door::NAMESPACE), &[Verb::Get, Verb::List]);
+    rows.add(Kind::DaemonSet, Some(INSTALL), &[Verb::Get]);
+    rows.add(Kind::NetworkPolicy, None, &[Verb::Get]);
+    Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Get, Verb::List]));
+    Kind::THIRD_PARTY.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Get]));
+    rows.0
+}
+
 /// To upgrade.
 pub(super) fn upgrading(scope: &Scope<'_>) -> Vec<Right> {
     let mut rows = rolling();

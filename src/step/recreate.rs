@@ -78,15 +78,13 @@ async fn delete(
         try_creation(recreation, &door.cluster).await?;
     }
     let object = recreation.change.object.clone();
-    let deletion = deletion(recreation, live);
-    door.apply(&step.planned.name, vec![deletion], |state| {
+    door.reserve(&step.planned.name, 1, |state| {
         if !state.taken_down.contains(&object) {
             state.taken_down.push(object.clone());
         }
     })
     .await?;
-    tell(step, "delete", &recreation.change.object, voice);
-    Ok(())
+    send(step, vec![deletion(recreation, live)], door, voice).await
 }
 
 fn deletion(recreation: &Recreation, before: Box<Live>) -> Change {
@@ -139,15 +137,12 @@ async fn send(step: &Step<'_>, changes: Vec<Change>, door: &mut Door, voice: &Vo
     if changes.is_empty() {
         return Ok(());
     }
-    let told: Vec<_> = changes.iter().map(|change| (change.intent().action.name(), change.object.clone())).collect();
-    door.apply(&step.planned.name, changes, |_| {}).await?;
-    told.iter().for_each(|(verb, object)| tell(step, verb, object, voice));
+    let name = &step.planned.name;
+    let told = changes.iter().map(|change| (change.intent().action.name().to_owned(), change.object.to_string()));
+    let told: Vec<_> = told.map(|(verb, object)| Event::Changed { step: name.clone(), verb, object }).collect();
+    door.apply(name, changes, |_| {}).await?;
+    told.into_iter().for_each(|event| voice.tell(event));
     Ok(())
-}
-
-fn tell(step: &Step<'_>, verb: &str, object: &ObjectRef, voice: &Voice) {
-    let (step, verb, object) = (step.planned.name.clone(), verb.to_owned(), object.to_string());
-    voice.tell(Event::Changed { step, verb, object });
 }
 
 /// A pod that the DaemonSet made.
