@@ -17,7 +17,7 @@ use crate::{
     observe,
     plan::{Aftermath, Plan, Purpose, Sealed, roll_back},
     report,
-    resource::{Document, ObjectRef},
+    resource::{Document, Live, ObjectRef},
     runbook,
 };
 
@@ -160,8 +160,10 @@ impl Past {
         let pull = self.plan.pull().map(|pull| &pull.daemon_set);
         let objects: Vec<ObjectRef> = self.plan.changes().map(|change| &change.object).chain(pull).cloned().collect();
         let live = observe::read_all(cluster, &objects).await?;
-        let live: BTreeMap<ObjectRef, Document> =
-            live.into_iter().map(|(object, live)| (object, live.document)).collect();
+        // One that a run deleted to make it anew is as good as gone.
+        let is_going = |object: &ObjectRef, live: &Live| live.is_terminating && self.makes_anew(object);
+        let live = live.into_iter().filter(|(object, live)| !is_going(object, live));
+        let live: BTreeMap<ObjectRef, Document> = live.map(|(object, live)| (object, live.document)).collect();
         let plan = roll_back(&Aftermath {
             run: &self.state.run,
             plan: &self.plan,
@@ -174,6 +176,10 @@ impl Past {
             keep,
         })?;
         Ok((plan, inventory))
+    }
+
+    fn makes_anew(&self, object: &ObjectRef) -> bool {
+        self.plan.changes().any(|change| change.object == *object && change.recreated_for().is_some())
     }
 
     /// Answers whether the newest rollback of the run did not come to its end, even if it was given up.

@@ -52,7 +52,9 @@ pub fn check_backup(plan: &Plan, directory: &std::path::Path) -> Result<Drilled,
     let mut seen = std::collections::BTreeSet::new();
     for change in plan.changes() {
         // Of an object that changes twice only the first state was ever in the cluster before.
-        if let Some(before) = change.before.as_ref().filter(|_| seen.insert(&change.object)) {
+        if seen.insert(&change.object)
+            && let Some(before) = &change.before
+        {
             drilled.holds(&change.object, before)?;
         }
     }

@@ -56,12 +56,13 @@ enum At {
 async fn at(plan: &Plan, recreation: &Recreation, door: &Door) -> Result<At, StepError> {
     let change = &recreation.change;
     let live = door.cluster.get(&change.object).await?;
-    let is_gone = live.is_none() && (change.before.is_none() || door.state().taken_down.contains(&change.object));
+    let is_ours = change.before.is_none() || door.state().taken_down.contains(&change.object);
+    let is_going = live.as_ref().is_none_or(|live| live.is_terminating);
     match (state_of(plan, change, live.as_ref()), live) {
-        (State::Done, _) => Ok(At::New),
-        (State::Before | State::Earlier, Some(live)) if live.is_terminating => Ok(At::Going),
-        (State::Before | State::Earlier, Some(live)) => Ok(At::Old(Box::new(live))),
-        (State::Before | State::Earlier | State::Foreign, None) if is_gone => Ok(At::Gone),
+        (_, Some(_)) if is_going && is_ours => Ok(At::Going),
+        (_, None) if is_ours => Ok(At::Gone),
+        (State::Done, Some(_)) if !is_going => Ok(At::New),
+        (State::Before | State::Earlier, Some(live)) if !is_going => Ok(At::Old(Box::new(live))),
         (_, live) => Err(drift(change, live.as_ref()).into()),
     }
 }

@@ -201,7 +201,7 @@ fn the_nodes_go_back_before_rights_data_and_policies() {
     make(&mut world, &plan, usize::MAX);
     let back = back(&plan, &world, None).unwrap();
     let order = ["take-back-release", "roll-nodes-back", "take-back-rights", "take-back-data", "restore-policies"];
-    assert_eq!(names(&back), [&["back-up"], &order[..]].concat());
+    assert_eq!(names(&back), [&["back-up"], &order[..], &["verify"]].concat());
     let roll = back.roll().unwrap();
     assert_eq!((roll.image.as_str(), roll.order, roll.then.is_some()), ("node:old", Order::NewestFirst, true));
     assert_eq!(back.omitted.len(), 1, "the definition is named");
@@ -294,9 +294,9 @@ fn nodes_and_their_template_go_back_together_or_not_at_all() {
     for (keep, wanted) in [
         (
             "convert-policies",
-            vec!["back-up", "take-back-release", "roll-nodes-back", "take-back-rights", "take-back-data"],
+            vec!["back-up", "take-back-release", "roll-nodes-back", "take-back-rights", "take-back-data", "verify"],
         ),
-        ("copy-resources", vec!["back-up", "take-back-release", "roll-nodes-back", "take-back-rights"]),
+        ("copy-resources", vec!["back-up", "take-back-release", "roll-nodes-back", "take-back-rights", "verify"]),
         ("roll-nodes", vec![]),
     ] {
         assert_eq!(names(&back(&plan, &world, Some(keep)).unwrap()), wanted, "{keep}");
