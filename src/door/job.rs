@@ -2,7 +2,7 @@
 
 use super::record::{NAMESPACE, Record, RecordError, RunPhase, pack, plan_of, put_part};
 use crate::{
-    cluster::{Cluster, ClusterError, Mode, Precondition},
+    cluster::{Cluster, ClusterError, Mode, Owned, Precondition},
     plan::Sealed,
     resource::{Digest, Document, Kind, Live, ObjectRef},
 };
@@ -69,7 +69,7 @@ pub async fn remove_job(cluster: &Cluster, live: &Live) -> Result<(), ClusterErr
 /// The status of a Job changes all the time, so the uid alone tells that it is the same.
 async fn remove(cluster: &Cluster, kind: Kind, live: &Live) -> Result<(), ClusterError> {
     let reference = ObjectRef::namespaced(kind, NAMESPACE, &live.name);
-    match cluster.delete(&reference, &live.uid, "", Mode::Real).await {
+    match cluster.delete(&reference, &live.uid, "", Owned::Deleted, Mode::Real).await {
         Ok(()) | Err(ClusterError::NotFound { .. } | ClusterError::Conflict { .. }) => Ok(()),
         Err(other) => Err(other),
     }

@@ -7,8 +7,9 @@ use crate::{
     cluster::Cluster,
     door::{Faults, FileError, Record, RecordError, RunPhase, RunState, runs},
     inventory::Inventory,
-    journal::{Entry, News, Progress},
-    plan::{Purpose, Sealed},
+    journal::{ActionKind, Entry, News, Progress},
+    plan::{Plan, Purpose, Sealed},
+    resource::ObjectRef,
 };
 
 /// Where a run was found.
@@ -97,7 +98,8 @@ fn kept(home: &Home, run: &str) -> Result<Option<(RunState, Sealed)>, StartError
         .and_then(|bytes| serde_json::from_slice::<Inventory>(&bytes).ok())
         .map_or(0, |inventory| inventory.nodes.len());
     let state = state_of(first_state(home, &sealed, run, nodes), &progress, &entries);
-    Ok(Some((state, sealed)))
+    let taken_down = taken_down(&sealed.plan, &entries);
+    Ok(Some((RunState { taken_down, ..state }, sealed)))
 }
 
 fn state_of(first: RunState, progress: &Progress, entries: &[Entry]) -> RunState {
@@ -117,6 +119,18 @@ fn state_of(first: RunState, progress: &Progress, entries: &[Entry]) -> RunState
         started: entries.first().map_or(first.started, |entry| entry.at.clone()),
         ..first
     }
+}
+
+/// The objects that the run deleted to make them anew.
+fn taken_down(plan: &Plan, entries: &[Entry]) -> Vec<ObjectRef> {
+    let intents = entries.iter().flat_map(|entry| match &entry.news {
+        News::Intended { changes, .. } => changes.as_slice(),
+        _ => &[],
+    });
+    let deleted: BTreeSet<&ObjectRef> =
+        intents.filter(|intent| intent.action == ActionKind::Delete).map(|intent| &intent.object).collect();
+    let anew = plan.changes().filter(|change| change.recreated_for().is_some()).map(|change| &change.object);
+    anew.filter(|object| deleted.contains(object)).cloned().collect()
 }
 
 fn phase_of(progress: &Progress) -> RunPhase {

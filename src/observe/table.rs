@@ -64,11 +64,10 @@ pub fn rights(mode: Mode, scope: &Scope<'_>) -> Vec<Right> {
     let mut all = if mode == Mode::AsJob { starting_jobs() } else { reading(scope) };
     match mode {
         Mode::Plan | Mode::AsJob => {}
-        Mode::Run => all.extend(recording(scope).into_iter().chain(upgrading(scope))),
-        Mode::Rollback => all.extend(recording(scope).into_iter().chain(rolling_back(scope))),
+        Mode::Run => all.extend([recording(scope), upgrading(scope), recreating(scope)].concat()),
+        Mode::Rollback => all.extend([recording(scope), rolling_back(scope), recreating(scope)].concat()),
     }
-    let anew = if scope.recreates && mode != Mode::Plan { recreating(scope.datastore) } else { Vec::new() };
-    let all: BTreeSet<Right> = all.into_iter().chain(anew).filter(|right| scope.places.serves(right.kind)).collect();
+    let all: BTreeSet<Right> = all.into_iter().filter(|right| scope.places.serves(right.kind)).collect();
     all.into_iter().collect()
 }
 
@@ -191,9 +190,12 @@ pub(super) fn rolling_back(scope: &Scope<'_>) -> Vec<Right> {
     rows.0
 }
 
-/// To make objects anew whose fields cannot be changed, which only a plan with such a change asks for.
-fn recreating(datastore: Datastore) -> Vec<Right> {
-    let mut rows = Rows::default();
+/// To make objects anew whose fields cannot be changed, if that is wished for: only a plan with such a change asks for it.
+fn recreating(scope: &Scope<'_>) -> Vec<Right> {
+    let (mut rows, datastore) = (Rows::default(), scope.datastore);
+    if !scope.recreates {
+        return rows.0;
+    }
     rows.add(Kind::Pod, Some(INSTALL), &[Verb::Patch]);
     for object in shipped(datastore).filter(|object| [Kind::DaemonSet, Kind::ClusterRoleBinding].contains(&object.kind))
     {
