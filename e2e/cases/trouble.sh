@@ -40,23 +40,19 @@ case_record_deleted() { # a person deletes the run record and the plan midway: t
 
 run_on_disk() { ls "$CALICO_UPGRADER_STATE_DIR/runs"; }
 
-# by_clock SHIFT COMMAND...: as if the clock of this machine were wrong.
-by_clock() {
-  local shift=$1
-  shift
-  LD_PRELOAD=$faketime FAKETIME=$shift FAKETIME_DONT_FAKE_MONOTONIC=1 "$@"
-}
+# The words before a command that make the clock of this machine wrong for it alone.
+by_clock=(env "LD_PRELOAD=$faketime" FAKETIME_DONT_FAKE_MONOTONIC=1)
 
 case_clock_wrong() { # our clock is a day ahead: no window is trusted, and a run that was begun by it goes on by the right one; a day behind: refused
   [[ -e $faketime ]] || skip "apt-get install libfaketime"
   plan_it
-  ends_with 3 by_clock +1d "$E2E_PROGRAM" run "$plan" --yes --window "Mon-Sun 00:00-24:00 UTC" >"$output" 2>&1 || { cat "$output"; return 1; }
+  ends_with 3 "${by_clock[@]}" FAKETIME=+1d "$E2E_PROGRAM" run "$plan" --yes --window "Mon-Sun 00:00-24:00 UTC" >"$output" 2>&1 || { cat "$output"; return 1; }
   cat "$output"
   grep -q "1440 min ahead" "$output"
   runs "$old" "$first" "$second" "$control_plane"
   # Certificates of the cluster are not valid yet, a day before they were made.
-  ends_with 15 by_clock -1d "$E2E_PROGRAM" discover
-  by_clock +1d "$E2E_PROGRAM" run "$plan" --yes >"$output" 2>&1 &
+  ends_with 15 "${by_clock[@]}" FAKETIME=-1d "$E2E_PROGRAM" discover
+  "${by_clock[@]}" FAKETIME=+1d "$E2E_PROGRAM" run "$plan" --yes >"$output" 2>&1 &
   runner=$!
   within 120 grep -q "(1 of 3 done)" "$output"
   kill -KILL "$runner"

@@ -320,7 +320,7 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
         StepError::Door(DoorError::Record(RecordError::Missing { .. })) => (
             error.to_string(),
             Vec::new(),
-            "Someone deleted the run record. The files of the run on this machine are whole, and `resume` puts it back from them.",
+            "Someone deleted the run record. On this machine `resume` puts it back from the files of the run.",
         ),
         StepError::Roll(RollError::NotReady { .. }) => {
             (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well.")
