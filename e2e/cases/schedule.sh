@@ -14,7 +14,7 @@ screen() {
   done
 }
 
-screen_says() { screen | grep -q "$1"; }
+screen_says() { [[ $(screen) == *"$1"* ]]; }
 
 nodes_done() {
   kubectl -n kube-system get pods -l k8s-app=calico-node \
@@ -27,14 +27,14 @@ case_schedule_window() { # a CronJob each minute, and two windows: one node in t
   local opens=$((($(date +%s) + 15) / 60 * 60 + 60))
   apply_manifests cronjob "$E2E_IMAGE" --schedule "* * * * *" --window "$(window "$opens" 2);$(window $((opens + 180)) 4)" -- \
     --to v2.6 --allow-untested --ready-within 20s --stable-for 60s
-  within 200 screen_says "stopped: no window is open"
+  within 200 screen_says "stopped: no window is open" || { screen; return 1; }
   screen >"$E2E_WORK/first"
   [[ $(nodes_done) == 1 ]]
   no_cordon_is_left
   within 100 screen_says "inside its windows only"
   kubectl -n calico-upgrader get events --field-selector reason=RunOutsideWindow | grep "no window is open"
   [[ $(nodes_done) == 1 ]]
-  within 360 screen_says "finished"
+  within 360 screen_says "finished" || { screen; return 1; }
   within 100 screen_says "Nothing to do"
   no_pod_failed
   cat "$E2E_WORK/first"
