@@ -27,12 +27,14 @@ fn remains(name: &str) -> Remains<'static> {
     Remains {
         sealed: Cow::Owned(Sealed::read(&std::fs::read_to_string(directory.join("plan.json")).unwrap()).unwrap()),
         progress: Progress::of(&entries).unwrap(),
+        journal: entries.iter().map(report::journal_line).collect(),
         entries,
         inventory: serde_json::from_str(&inventory).unwrap(),
         backup: Some((
             "/var/lib/calico-upgrader/backup".to_owned(),
             backup::read_manifest(&directory.join("backup")).unwrap(),
         )),
+        keys: std::collections::BTreeMap::new(),
         record: None,
         skipped: Vec::new(),
     }

@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -10,7 +9,7 @@ use super::{
 };
 use crate::{
     cluster,
-    resource::{Digest, Document, ObjectRef},
+    resource::{Digest, ObjectRef},
 };
 
 /// A manifest larger than this is no manifest of ours.
@@ -34,8 +33,6 @@ pub enum BackupError {
 pub struct Drilled {
     pub manifest: Manifest,
     pub digest: Digest,
-    /// Of the objects that were asked for: of 100,000 keys the others would only take memory.
-    pub documents: BTreeMap<ObjectRef, Digest>,
 }
 
 /// Reads the manifest of a backup.
@@ -50,18 +47,21 @@ pub fn read_manifest(directory: &Path) -> Result<Manifest, BackupError> {
     Ok(manifest)
 }
 
-/// Reads a whole backup back from disk and checks every byte of it; what objects say is kept of those that are asked for.
-pub fn drill(directory: &Path, is_asked_for: impl Fn(&ObjectRef) -> bool) -> Result<Drilled, BackupError> {
+/// Reads a whole backup back from disk and checks every byte of it. Hands out of each object that is asked for what it says, as
+/// a digest: nothing is kept here.
+pub fn drill(
+    directory: &Path,
+    is_asked_for: impl Fn(&ObjectRef) -> bool,
+    mut found: impl FnMut(&ObjectRef, &Digest),
+) -> Result<Drilled, BackupError> {
     let manifest = read_manifest(directory)?;
-    let mut documents = BTreeMap::new();
     read_each(directory, &manifest, |object, body| {
         if is_asked_for(&object) {
-            let digest = cluster::document_of(object.kind, body).digest();
-            documents.insert(object, digest);
+            found(&object, &cluster::document_of(object.kind, body).digest());
         }
     })?;
     manifest.etcd_snapshot.as_ref().map_or(Ok(()), |snapshot| snapshot.check(directory))?;
-    Ok(Drilled { digest: manifest.digest(), manifest, documents })
+    Ok(Drilled { digest: manifest.digest(), manifest })
 }
 
 fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, BackupError> {
@@ -69,14 +69,4 @@ fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, BackupError> {
     let mut content = Vec::new();
     open_plain(path).map_err(wrong)?.take(limit).read_to_end(&mut content).map_err(wrong)?;
     Ok(content)
-}
-
-impl Drilled {
-    /// Checks that an object is in the backup exactly as the plan knows it.
-    pub fn holds(&self, object: &ObjectRef, document: &Document) -> Result<(), BackupError> {
-        if self.documents.get(object) == Some(&document.digest()) {
-            return Ok(());
-        }
-        Err(BackupError::Lacks { object: object.clone() })
-    }
 }

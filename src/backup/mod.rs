@@ -8,12 +8,14 @@ mod archive;
 mod contents;
 mod drill;
 mod keys;
+mod lines;
 mod snapshot;
 
 pub use archive::{Archive, Entry, Manifest, collect};
 pub use contents::{Backed, Contents, contents};
 pub use drill::{BackupError, Drilled, drill, read_manifest};
 pub use keys::EtcdSource;
+pub use lines::{BackedKey, CopiedLines, KeyFile, LINES, check_copy, copy_lines};
 pub use snapshot::{EtcdSnapshot, SNAPSHOT, read_snapshot};
 
 /// The file that names all others.

@@ -51,7 +51,7 @@ async fn create(session: &Session, out: Option<PathBuf>, wants_etcd_snapshot: bo
 }
 
 fn verify(directory: &Path) -> Ended {
-    let Drilled { manifest, digest, .. } = backup::drill(directory, |_| false)?;
+    let Drilled { manifest, digest } = backup::drill(directory, |_| false, |_, _| {})?;
     let text = format!(
         "{} objects in {} files were read back and are whole\n{}  {digest}\n",
         manifest.objects(),
@@ -105,7 +105,7 @@ fn row(listed: &Listed) -> Vec<String> {
         listed.run.as_ref().map_or("hand".to_owned(), |run| format!("run {run}")),
         listed.written.clone().unwrap_or_else(|| "unknown".to_owned()),
         listed.objects.to_string(),
-        listed.digest.short().to_owned(),
+        listed.digest.short(),
         listed.directory.display().to_string(),
     ]
 }
@@ -188,12 +188,7 @@ pub fn find(session: &Session, name: &str) -> PathBuf {
 
 fn words(manifest: &Manifest) -> String {
     let row = |entry: &backup::Entry| {
-        vec![
-            entry.kind.to_string(),
-            entry.objects.to_string(),
-            entry.bytes.to_string(),
-            entry.sha256.short().to_owned(),
-        ]
+        vec![entry.kind.to_string(), entry.objects.to_string(), entry.bytes.to_string(), entry.sha256.short()]
     };
     let rows = manifest.files.iter().map(row).collect();
     let table = report::table(&["KIND", "OBJECTS", "BYTES", "SHA256"], rows, terminal::width());

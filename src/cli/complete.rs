@@ -44,7 +44,7 @@ pub async fn complete(session: &Session, arguments: &Complete) -> Ended {
     show(session, &sealed, &inventory);
     may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
     consent::to_complete(arguments.confirm.as_deref(), &past.state.run)?;
-    let started = start(session, &home, &cluster, &sealed, &inventory).await?;
+    let started = start(session, &home, &cluster, &sealed, &inventory, None).await?;
     drive_to_the_end(session, &home, &sealed, started).await
 }
 

@@ -56,6 +56,10 @@ async fn try_stages(cluster: &Cluster, plan: &Plan, stages: &[Stage], is_tried: 
             let moves = step::planned_recreation(cluster, plan, recreation, is_tried).await;
             labels.extend(moves.map_err(|error| Failure::unexpected(&error))?);
         }
+        if let Stage::Lines { lines, .. } = stage {
+            // What must hold was looked at with the keys themselves; etcd cannot try a write.
+            labels.extend(step::pending_lines(cluster, lines).await.map_err(|error| Failure::unexpected(&error))?);
+        }
         let Stage::Changes(changes) = stage else { continue };
         let pending = step::pending(cluster, plan, changes).await.map_err(|error| Failure::unexpected(&error))?;
         for change in pending {

@@ -226,6 +226,7 @@ impl From<RecordError> for Failure {
                 Self::new(65, "CU-E066", what).evidence(evidence).why("a run goes on only from a record that is whole")
             }
             RecordError::Missing { .. } => Self::new(65, "CU-E067", what).now("calico-upgrader status"),
+            RecordError::File(error) => error.into(),
         }
     }
 }
@@ -242,6 +243,7 @@ impl From<StartError> for Failure {
             StartError::Lease(LeaseError::Cluster(error)) => error.into(),
             StartError::Record(error) => error.into(),
             StartError::File(error) => error.into(),
+            StartError::Backup(error) => error.into(),
             StartError::Observe(error) => error.into(),
             StartError::Journal(JournalError::Write { .. } | JournalError::Poisoned { .. }) => {
                 unwritable(what, evidence)

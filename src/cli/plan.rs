@@ -52,8 +52,10 @@ pub fn show(session: &Session, sealed: &Sealed, inventory: &Inventory) {
     }
     let digest = sealed.digest.short();
     let words = || match session.global.output {
-        Output::Markdown => report::markdown(&sealed.plan, digest, inventory),
-        Output::Table | Output::Json | Output::Yaml => report::plan(&sealed.plan, digest, inventory, terminal::width()),
+        Output::Markdown => report::markdown(&sealed.plan, &digest, inventory),
+        Output::Table | Output::Json | Output::Yaml => {
+            report::plan(&sealed.plan, &digest, inventory, terminal::width())
+        }
     };
     terminal::show(session.global.output, sealed, words);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -82,8 +83,12 @@ fn is_run(directory: &Path) -> bool {
 fn newest(runs: &Path) -> Option<PathBuf> {
     let directories = std::fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path()).filter(|path| is_run(path));
     let began = |directory: &PathBuf| {
-        let (entries, _) = journal::read(&directory.join("journal.jsonl")).ok()?;
-        entries.first()?.at.parse::<jiff::Timestamp>().ok()
+        let mut first = None;
+        let note = |entry: Entry| {
+            first.get_or_insert(entry.at);
+        };
+        journal::read_each(&directory.join("journal.jsonl"), note).ok()?;
+        first?.parse::<jiff::Timestamp>().ok()
     };
     directories.max_by_key(began)
 }
@@ -92,8 +97,7 @@ fn newest(runs: &Path) -> Option<PathBuf> {
 fn remains(directory: &Path) -> Result<Remains<'static>, Failure> {
     let plan = directory.join("plan.json");
     let wrong = |what: String| Failure::bad_file(plan.display(), what);
-    let text = std::fs::read_to_string(&plan).map_err(|error| wrong(error.to_string()))?;
-    let sealed = Sealed::read(&text).map_err(|error| wrong(error.to_string()))?;
+    let sealed = Sealed::read_from(|| std::fs::File::open(&plan)).map_err(|error| wrong(error.to_string()))?;
     remains_of(Cow::Owned(sealed), directory)
 }
 
@@ -101,40 +105,57 @@ fn remains(directory: &Path) -> Result<Remains<'static>, Failure> {
 pub fn remains_of<'a>(sealed: Cow<'a, Sealed>, directory: &Path) -> Result<Remains<'a>, Failure> {
     let run = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut skipped = Vec::new();
-    let (entries, progress) = history(directory, &run, &sealed, &mut skipped)?;
+    let History { entries, journal, progress } = history(directory, &run, &sealed, &mut skipped)?;
     let inventory = read_json(&directory.join("inventory.json"))
         .map_err(|what| skipped.push(format!("nodes that nothing happened to (inventory.json: {what})")))
         .ok();
     let backup = read_backup(directory, &mut skipped);
-    Ok(Remains { sealed, entries, progress, inventory, backup, record: None, skipped })
+    let keys = step::replaced_keys(directory, &sealed.plan, report::NAMED)
+        .map_err(|error| skipped.push(format!("what keys held before and after ({error})")))
+        .unwrap_or_default();
+    Ok(Remains { sealed, entries, journal, progress, inventory, backup, keys, record: None, skipped })
 }
 
-fn history(
-    directory: &Path,
-    run: &str,
-    sealed: &Sealed,
-    skipped: &mut Vec<String>,
-) -> Result<(Vec<Entry>, Progress), Failure> {
+/// What the journal of a run tells.
+#[derive(Default)]
+struct History {
+    entries: Vec<Entry>,
+    journal: Vec<String>,
+    progress: Progress,
+}
+
+impl History {
+    fn named(mut self, run: &str) -> Self {
+        if self.progress.run.is_empty() {
+            run.clone_into(&mut self.progress.run);
+        }
+        self
+    }
+}
+
+fn history(directory: &Path, run: &str, sealed: &Sealed, skipped: &mut Vec<String>) -> Result<History, Failure> {
     let path = directory.join("journal.jsonl");
     if !path.exists() {
         skipped.push("what was done, when and by whom (there is no journal in the directory)".to_owned());
-        return Ok((Vec::new(), named_progress(run)));
+        return Ok(History::default().named(run));
     }
-    let (entries, tail) = journal::read(&path).map_err(StartError::from)?;
+    let (mut history, mut followed) = (History::default(), Ok(()));
+    let tail = journal::read_each(&path, |entry| {
+        if followed.is_ok() {
+            followed = history.progress.take(&entry);
+        }
+        history.journal.push(report::journal_line(&entry));
+        history.entries.push(report::of_nodes(entry));
+    });
+    let tail = tail.map_err(StartError::from)?;
     if let Tail::Torn(bytes) = tail {
         skipped.push(format!("the last {bytes} bytes of the journal (they were cut short by a kill)"));
     }
-    let progress = Progress::of(&entries).map_err(|source| StartError::History { run: run.to_owned(), source })?;
-    if progress.plan.as_ref().is_some_and(|plan| *plan != sealed.digest) {
+    followed.map_err(|source| StartError::History { run: run.to_owned(), source })?;
+    if history.progress.plan.as_ref().is_some_and(|plan| *plan != sealed.digest) {
         return Err(StartError::OtherPlan { run: run.to_owned() }.into());
     }
-    Ok((entries, if progress.run.is_empty() { named_progress(run) } else { progress }))
-}
-
-fn named_progress(run: &str) -> Progress {
-    let mut progress = Progress::default();
-    run.clone_into(&mut progress.run);
-    progress
+    Ok(history.named(run))
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
@@ -188,7 +209,7 @@ fn nowhere(named: Option<&str>, runs: &Path, failure: &Failure) -> Failure {
 }
 
 fn recorded(sealed: Sealed, state: RunState) -> Remains<'static> {
-    let mut progress = named_progress(&state.run);
+    let mut progress = History::default().named(&state.run).progress;
     (progress.plan, progress.epoch) = (Some(state.plan.clone()), state.epoch);
     (progress.steps_done, progress.step) = (state.steps_done.clone(), state.step.clone());
     match &state.phase {
@@ -208,5 +229,6 @@ fn recorded(sealed: Sealed, state: RunState) -> Remains<'static> {
         format!("what the backup holds ({place})"),
     ];
     let sealed = Cow::Owned(sealed);
-    Remains { sealed, entries: Vec::new(), progress, inventory: None, backup: None, record: Some(state), skipped }
+    let (entries, journal, keys) = (Vec::new(), Vec::new(), BTreeMap::new());
+    Remains { sealed, entries, journal, progress, inventory: None, backup: None, keys, record: Some(state), skipped }
 }

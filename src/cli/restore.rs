@@ -5,17 +5,28 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Ended, arguments::Restore, backup, dry_run, failure::Failure, run, session::Session, terminal};
+use super::{
+    Ended,
+    arguments::{Output, Restore},
+    backup, dry_run,
+    failure::Failure,
+    run,
+    session::Session,
+    terminal,
+};
 use crate::{
-    backup::{Backed, Contents, Manifest, contents},
+    backup::{Backed, BackedKey, Contents, KeyFile, Manifest, contents},
     cluster::{Cluster, ClusterError},
     inventory::Inventory,
-    observe::{self, read_all, read_each},
+    observe::{self, BesideError, read_all, read_each},
     plan::{
-        Plan, Sealed,
-        restore::{self, Compared, Keys, Materials, NO_ROLL, Nodes, Unmatched, Verdict},
+        Plan, PlannedStep, Sealed,
+        restore::{
+            self, AskedKeys, Compared, ComparedKeys, KeyBeside, KeyPlanner, Materials, NO_ROLL, Nodes, Unmatched,
+            Verdict,
+        },
     },
-    report::{self, RestoreReport, Row},
+    report::{self, RestoreReport, Rows},
     resource::{Document, Kind, Live, ObjectRef, selector_of},
     runbook,
 };
@@ -25,12 +36,12 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
     let directory = backup::find(session, &arguments.backup);
     // Before anything else: what cannot be read back whole is never looked at further.
     let contents = contents(&directory).map_err(|error| Failure::from(error).now("calico-upgrader backup list"))?;
-    let asked = Asked::of(arguments, &contents)?;
+    let asked = Asked::of(arguments, &directory, &contents)?;
     let cluster = session.connect_with_data().await?;
     observe::may_look_back(&cluster).await?;
     check_same_cluster(&cluster, &contents).await?;
     let inventory = session.look(&cluster, &runbook::catalogue(), None).await?;
-    let (sealed, count) = plan(session, &cluster, (&directory, contents), &inventory, &asked, arguments).await?;
+    let sealed = plan(session, &cluster, (&directory, contents), &inventory, &asked, arguments).await?;
     if let Some(mode) = arguments.trial.dry_run {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
@@ -42,9 +53,16 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
         return Ok(0);
     }
     may_restore(&cluster, &sealed.plan).await?;
+    let count = sealed.plan.steps.iter().map(changed).sum::<usize>();
     run::approve(arguments.consent.yes, &format!("Restore {count} objects on {}?", sealed.plan.cluster.server))?;
-    let started = run::start(session, &home, &cluster, &sealed, &inventory).await?;
+    let started = run::start(session, &home, &cluster, &sealed, &inventory, Some(&directory)).await?;
     run::drive_to_the_end(session, &home, &sealed, started).await
+}
+
+/// Objects of which a step makes several changes count once.
+fn changed(step: &PlannedStep) -> usize {
+    let objects: BTreeSet<&ObjectRef> = step.changes().map(|change| &change.object).collect();
+    objects.len() + step.lines().map(|(lines, _)| lines.len()).sum::<usize>()
 }
 
 /// Compares, plans, and shows what would change. The backup and the comparison are let go: the plan holds what is needed.
@@ -55,40 +73,93 @@ async fn plan(
     inventory: &Inventory,
     asked: &Asked,
     arguments: &Restore,
-) -> Result<(Sealed, usize), Failure> {
+) -> Result<Sealed, Failure> {
     let objects = std::mem::take(&mut contents.objects);
-    let known = Known::read(cluster, inventory, objects, &contents.manifest).await?;
+    let (mut keys, left) = keys(session, cluster, (directory, &contents.manifest), asked, arguments).await?;
+    let known = Known::read(cluster, inventory, objects, &contents.manifest, left).await?;
     let materials = known.materials(&contents, asked.only.as_ref(), &asked.named, inventory);
     let compared = restore::compare(&materials);
-    let sealed = Sealed::new(restore::make(&materials, &compared));
+    let sealed = Sealed::new(restore::make(&materials, &compared, &mut keys));
     if arguments.trial.dry_run.is_none() {
-        show(session, directory, &contents, &known, &compared, &sealed, arguments);
+        show(session, directory, &contents, &known, (&compared, &keys), &sealed, arguments);
     }
-    Ok((sealed, changed(&compared).count()))
+    Ok(sealed)
 }
 
-fn changed(compared: &[Compared]) -> impl Iterator<Item = &Compared> {
-    compared.iter().filter(|one| matches!(one.verdict, Verdict::Create { .. } | Verdict::Replace { .. }))
+/// Compares the keys as they go by; answers how many live ones the backup does not hold, too.
+async fn keys(
+    session: &Session,
+    cluster: &Cluster,
+    (directory, manifest): (&Path, &Manifest),
+    asked: &Asked,
+    arguments: &Restore,
+) -> Result<(ComparedKeys, usize), Failure> {
+    if !asked.keys.all && asked.keys.named.is_empty() {
+        return Ok((ComparedKeys::default(), 0));
+    }
+    let inexact = manifest.etcd.iter().flat_map(|etcd| etcd.inexact.iter().cloned()).collect();
+    let tells_all = arguments.diff || !matches!(session.global.output, Output::Table | Output::Markdown);
+    let mut planner = KeyPlanner {
+        asked: &asked.keys,
+        is_served: cluster.etcd().is_some(),
+        inexact: &inexact,
+        shown: if tells_all { usize::MAX } else { report::SHOWN },
+        keys: ComparedKeys::default(),
+    };
+    let left = observe::keys_beside(cluster, (directory, manifest), |backed, live| {
+        let BackedKey { number, name, document, is_passing } = backed;
+        planner.take(&KeyBeside { number: *number, name, document, is_passing: *is_passing, live });
+    })
+    .await?;
+    Ok((planner.finish(&left), left.len()))
+}
+
+impl From<BesideError> for Failure {
+    fn from(error: BesideError) -> Self {
+        match error {
+            BesideError::Cluster(error) => error.into(),
+            BesideError::Backup(error) => error.into(),
+        }
+    }
 }
 
 /// The objects that `--only` names, and those of them that it names one by one.
 struct Asked {
     only: Option<BTreeSet<ObjectRef>>,
     named: BTreeSet<ObjectRef>,
+    keys: AskedKeys,
 }
 
 impl Asked {
-    fn of(arguments: &Restore, contents: &Contents) -> Result<Self, Failure> {
-        let by_name: Vec<String> = arguments.only.iter().filter(|name| name.contains('/')).cloned().collect();
-        Ok(Self { only: only(&arguments.only, contents)?, named: only(&by_name, contents)?.unwrap_or_default() })
+    fn of(arguments: &Restore, directory: &Path, contents: &Contents) -> Result<Self, Failure> {
+        let names = &arguments.only;
+        let is_of_keys = |name: &String| *name == Kind::EtcdKey.name();
+        let all = names.is_empty() || (contents.keys() > 0 && names.iter().any(is_of_keys));
+        let others: Vec<String> = names.iter().filter(|name| !(all && is_of_keys(name))).cloned().collect();
+        let by_name: Vec<String> = others.iter().filter(|name| name.contains('/')).cloned().collect();
+        let objects = [contents.objects.keys().cloned().collect(), named_keys(&by_name, directory, contents)?].concat();
+        let mut only = (!names.is_empty()).then(|| select(&others, &objects)).transpose()?;
+        let named = select(&by_name, &objects)?;
+        only.iter_mut().for_each(|only| only.retain(|object| object.kind != Kind::EtcdKey));
+        let keys = named.iter().filter(|object| object.kind == Kind::EtcdKey).map(|object| object.name.clone());
+        Ok(Self { keys: AskedKeys { all, named: keys.collect() }, only, named })
     }
 }
 
-fn only(names: &[String], contents: &Contents) -> Result<Option<BTreeSet<ObjectRef>>, Failure> {
-    if names.is_empty() {
-        return Ok(None);
+/// The keys of the backup, if one is named: there may be 100,000.
+fn named_keys(by_name: &[String], directory: &Path, contents: &Contents) -> Result<Vec<ObjectRef>, Failure> {
+    let is_key = |name: &String| name.split('/').next().is_some_and(|kind| kind.eq_ignore_ascii_case("EtcdKey"));
+    let mut keys = Vec::new();
+    let file = if by_name.iter().any(is_key) { KeyFile::open(directory, &contents.manifest)? } else { None };
+    let Some(mut file) = file else { return Ok(keys) };
+    while let Some(key) = file.read()? {
+        keys.push(ObjectRef::cluster(Kind::EtcdKey, key.name));
     }
-    restore::select(names, contents.objects.keys()).map(Some).map_err(|error| {
+    Ok(keys)
+}
+
+fn select(names: &[String], objects: &[ObjectRef]) -> Result<BTreeSet<ObjectRef>, Failure> {
+    restore::select(names, objects.iter()).map_err(|error| {
         let what = error.to_string();
         let (evidence, now) = match error {
             Unmatched::Nothing { near, .. } => (near, "name an object of the backup; near ones are in the evidence"),
@@ -118,7 +189,6 @@ struct Known {
     served: BTreeSet<Kind>,
     owners: BTreeSet<String>,
     nodes: Nodes,
-    keys: Keys,
     etcd: Option<String>,
     left: BTreeMap<Kind, usize>,
 }
@@ -129,17 +199,16 @@ impl Known {
         inventory: &Inventory,
         objects: BTreeMap<ObjectRef, Backed>,
         manifest: &Manifest,
+        keys_left: usize,
     ) -> Result<Self, Failure> {
         let was_going = objects.iter().filter(|(_, backed)| backed.is_terminating);
-        let passing =
-            objects.iter().filter(|(_, backed)| backed.is_passing).map(|(object, _)| object.clone()).collect();
         let was_terminating = was_going.map(|(object, _)| object.clone()).collect();
         let backup: BTreeMap<ObjectRef, Document> =
             objects.into_iter().map(|(object, backed)| (object, backed.document)).collect();
         let namespaces = backup.keys().filter_map(|object| object.namespace.as_ref());
         let namespaces: BTreeSet<ObjectRef> =
             namespaces.map(|name| ObjectRef::cluster(Kind::Namespace, name)).collect();
-        // What is as in the backup shares its text: 100,000 keys are not there twice.
+        // What is as in the backup shares its text.
         let keep = |object: &ObjectRef, live: Live| {
             let same = backup.get(object).filter(|document| **document == live.document).cloned();
             (live.is_terminating, same.unwrap_or(live.document))
@@ -149,24 +218,14 @@ impl Known {
             found.into_iter().map(|(object, live)| (object.clone(), live)).collect();
         let going =
             |(object, (is_terminating, _)): (&ObjectRef, &(bool, Document))| is_terminating.then(|| object.clone());
-        let live_keys = live_keys(cluster, manifest).await?;
         Ok(Self {
             was_terminating,
             terminating: found.iter().filter_map(going).collect(),
-            served: backup
-                .keys()
-                .map(|object| object.kind)
-                .filter(|kind| cluster.serves(*kind) || (*kind == Kind::EtcdKey && cluster.etcd().is_some()))
-                .collect(),
+            served: backup.keys().map(|object| object.kind).filter(|kind| cluster.serves(*kind)).collect(),
             owners: living_owners(cluster, &backup).await?,
             nodes: nodes(cluster, inventory, &backup).await?,
-            keys: Keys {
-                passing,
-                inexact: inexact(manifest),
-                live: live_keys.iter().map(|key| key.name.clone()).collect(),
-            },
             etcd: of_another_etcd(cluster, manifest),
-            left: restore::left(&backup, inventory, &live_keys),
+            left: restore::left(&backup, inventory, keys_left),
             live: found.into_iter().map(|(object, (_, document))| (object, document)).collect(),
             backup,
         })
@@ -188,17 +247,11 @@ impl Known {
             live: &self.live,
             terminating: &self.terminating,
             served: &self.served,
-            keys: &self.keys,
             owners: &self.owners,
             nodes: self.nodes.clone(),
             inventory,
         }
     }
-}
-
-fn inexact(manifest: &Manifest) -> BTreeSet<ObjectRef> {
-    let keys = manifest.etcd.iter().flat_map(|etcd| &etcd.inexact);
-    keys.map(|key| ObjectRef::cluster(Kind::EtcdKey, key)).collect()
 }
 
 /// An etcd that was rebuilt or restored from a snapshot has a new id, so another id is said and refuses nothing.
@@ -209,15 +262,6 @@ fn of_another_etcd(cluster: &Cluster, manifest: &Manifest) -> Option<String> {
             "{here} is not the etcd of the backup ({there}): right if it was rebuilt, else look at --etcd-endpoints"
         )
     })
-}
-
-/// Every key that is listed now, if the backup holds keys at all.
-async fn live_keys(cluster: &Cluster, manifest: &Manifest) -> Result<Vec<ObjectRef>, ClusterError> {
-    if cluster.etcd().is_none() || manifest.etcd.is_none() {
-        return Ok(Vec::new());
-    }
-    let name = |key: Value| ObjectRef::cluster(Kind::EtcdKey, key["metadata"]["name"].as_str().unwrap_or_default());
-    cluster.list_as(Kind::EtcdKey, None, name).await
 }
 
 /// Kinds that may own an object of ours, and that are looked up. An owner of another kind cannot be proven to live.
@@ -284,12 +328,11 @@ fn show(
     directory: &Path,
     contents: &Contents,
     known: &Known,
-    compared: &[Compared],
+    (compared, keys): (&[Compared], &ComparedKeys),
     sealed: &Sealed,
     arguments: &Restore,
 ) {
-    let same = compared.iter().filter(|one| one.verdict == Verdict::Same).count();
-    let is_shown = |one: &&Compared| arguments.diff || one.verdict != Verdict::Same;
+    let same = compared.iter().filter(|one| one.verdict == Verdict::Same).count() + keys.same;
     let report = RestoreReport {
         backup: directory.display().to_string(),
         digest: contents.digest.to_string(),
@@ -298,7 +341,7 @@ fn show(
         plan: sealed.digest.to_string(),
         same,
         etcd: known.etcd.clone(),
-        objects: compared.iter().filter(is_shown).map(Row::of).collect(),
+        objects: Rows { compared, with_same: arguments.diff, plan: &sealed.plan, keys },
         left: arguments.only.is_empty().then(|| known.left.clone()),
     };
     terminal::show(session.global.output, &report, || {

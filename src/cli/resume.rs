@@ -34,8 +34,9 @@ pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
     let sealed = found.plan().await?;
     check_phase(&sealed, arguments.until.as_deref())?;
     may_start_jobs(&cluster, arguments.pods.job_steps).await?;
-    let plan = sealed.plan;
-    gates::check_length(&home, &plan, &found.state().node_seconds)?;
+    gates::check_length(&home, &sealed.plan, &found.state().node_seconds)?;
+    // The plan is read once more when the run is ours; one at a time, since it may be large.
+    let daemon_set = sealed.plan.daemon_set;
     if !found.is_recorded() {
         terminal::chatter_line("Someone deleted the run record. It is put back from the files of this machine:");
     }
@@ -45,7 +46,7 @@ pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
     if let Some(step) = &arguments.only_step {
         way.course.until = Some(Until::Step(step.clone()));
     }
-    go_on(session, &cluster, &run, &way, &plan.daemon_set).await
+    go_on(session, &cluster, &run, &way, &daemon_set).await
 }
 
 async fn go_on(session: &Session, cluster: &Cluster, run: &str, way: &Way<'_>, daemon_set: &ObjectRef) -> Ended {

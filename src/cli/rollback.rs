@@ -71,7 +71,7 @@ async fn roll_back_now(session: &Session, arguments: &Rollback) -> Ended {
     terminal::chatter(&report::findings(&sealed.plan.findings));
     may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
     consent::to_roll_back(&sealed.plan, &past.state.run, arguments)?;
-    let started = start(session, &home, &cluster, &sealed, &inventory).await?;
+    let started = start(session, &home, &cluster, &sealed, &inventory, None).await?;
     let (again, _) = past.plan(session, &cluster, arguments.to.as_deref()).await?;
     let started = match is_same(&again, &sealed.plan) {
         true => started,

@@ -190,7 +190,7 @@ impl<'a> Way<'a> {
 }
 
 async fn begin(session: &Session, way: &Way<'_>, cluster: &Cluster, sealed: Sealed, inventory: &Inventory) -> Ended {
-    let started = start(session, way.home, cluster, &sealed, inventory).await?;
+    let started = start(session, way.home, cluster, &sealed, inventory, None).await?;
     drive(session, &sealed, started, way).await
 }
 
@@ -206,19 +206,21 @@ pub struct Started {
     pub progress: progress::Screen,
 }
 
+/// Begins a run; `lines` is the backup that the plan names lines of.
 pub async fn start(
     session: &Session,
     home: &Home,
     cluster: &Cluster,
     sealed: &Sealed,
     inventory: &Inventory,
+    lines: Option<&Path>,
 ) -> Result<Started, Failure> {
     let progress =
         progress::Screen::start(&session.global, listeners(session, cluster, &sealed.plan.daemon_set).await?)?;
     let voice = progress.voice();
     let (switch, stop) = Stop::new();
     tokio::spawn(progress::stop_on_signals(switch, progress::AFTER_THIS_CHANGE));
-    match engine::begin(home, cluster, sealed, inventory, stop, &voice).await {
+    match engine::begin(home, cluster, sealed, inventory, lines, stop, &voice).await {
         Ok(door) => Ok(Started { door, voice, progress }),
         Err(error) => {
             drop(voice);

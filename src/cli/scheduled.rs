@@ -129,6 +129,7 @@ mod tests {
             purpose,
             plan: Digest::of(b"plan"),
             plan_chunks: 1,
+            line_chunks: 0,
             cluster: String::new(),
             from: String::new(),
             to: String::new(),

@@ -35,9 +35,28 @@ impl Cluster {
         &self,
         read: impl Fn(Raw) -> Result<T, ClusterError>,
     ) -> Result<(Vec<T>, String), ClusterError> {
-        let take = |found: &mut Vec<_>, key: Key| found.push(read(key.to_object()));
-        let (reading, found) = self.keys()?.read_all(Vec::new, take).await.map_err(ClusterError::of_key)?;
-        Ok((found.into_iter().collect::<Result<_, _>>()?, reading.index.to_string()))
+        let (mut found, mut wrong) = (Vec::new(), None);
+        let take = |key: Key| match read(key.to_object()) {
+            Ok(one) => found.push(one),
+            Err(error) => {
+                wrong.get_or_insert(error);
+            }
+        };
+        let reading = self.keys()?.read_all(take).await.map_err(ClusterError::of_key)?;
+        wrong.map_or(Ok((found, reading.index.to_string())), Err)
+    }
+
+    /// Visits all keys once, those that no list shows last: none of them is kept.
+    pub async fn visit_keys(&self, mut visit: impl FnMut(Live)) -> Result<(), ClusterError> {
+        let mut wrong = None;
+        let take = |key: Key| match live_key(&key) {
+            Ok(live) => visit(live),
+            Err(error) => {
+                wrong.get_or_insert(error);
+            }
+        };
+        self.keys()?.read_all(take).await.map_err(ClusterError::of_key)?;
+        wrong.map_or(Ok(()), Err)
     }
 
     pub(super) async fn store_key(

@@ -32,6 +32,7 @@ pub use error::{EtcdError, TlsProblem};
 pub use etcd_v2::{Connection, Etcd, Member, escape, is_key_name};
 pub use key::Key;
 pub use layout::{KeyKind, Undecodable};
+pub use read::order;
 pub use settle::{Hidden, Reading};
 pub use snapshot::{Offer, Snapshot};
 

@@ -3,6 +3,8 @@
 //! The upper levels are read entry by entry, and what lies deeper with one answer for each directory: a host, all profiles, all
 //! policies, all handles. So no answer holds more than one of them, and no more than one answer is held.
 
+use std::cmp::Ordering;
+
 use super::{Etcd, EtcdError, Key, ROOT, answer::Node};
 
 /// From this many elements on a directory is read with all that is below it: `/calico/v1/host/<host>` has four.
@@ -61,6 +63,69 @@ fn visit_deep(mut node: Node, visit: &mut impl FnMut(Found)) {
     }
 }
 
+/// The order in which keys are visited: of a directory that is read entry by entry first its keys, then its directories; of one
+/// that is read whole all by name.
+pub fn order(one: &str, other: &str) -> Ordering {
+    let (mut ones, mut others) = (one.split('/').peekable(), other.split('/').peekable());
+    // A path begins with an empty element, which counts for none.
+    for depth in 0.. {
+        let (Some(mine), Some(theirs)) = (ones.next(), others.next()) else { break };
+        let is_by_entry = depth <= DEEP_FROM;
+        let (is_key, is_other_key) = (ones.peek().is_none(), others.peek().is_none());
+        match mine.cmp(theirs) {
+            _ if is_by_entry && is_key != is_other_key => return is_other_key.cmp(&is_key),
+            Ordering::Equal => {}
+            by_name => return by_name,
+        }
+    }
+    one.len().cmp(&other.len())
+}
+
 fn elements(key: &str) -> usize {
     key.split('/').filter(|element| !element.is_empty()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(key: &str, nodes: Vec<Node>) -> Node {
+        let of = |node: &Node| serde_json::json!({"key": node.key, "dir": node.dir});
+        let (children, dir) = (nodes.iter().map(of).collect::<Vec<_>>(), !nodes.is_empty());
+        let mut made: Node =
+            serde_json::from_value(serde_json::json!({"key": key, "dir": dir, "nodes": children})).unwrap();
+        if dir {
+            made.nodes = nodes;
+        }
+        made
+    }
+
+    #[test]
+    fn keys_are_visited_in_their_order_whether_their_directory_is_read_by_entry_or_whole() {
+        let by_entry = vec![
+            node("/calico/v1/Ready", vec![]),
+            node("/calico/v1/a", vec![node("/calico/v1/a/x", vec![])]),
+            node("/calico/v1/z", vec![]),
+        ];
+        let (mut found, mut todo) = (Vec::new(), Vec::new());
+        let mut take = |one| match one {
+            Found::Key(key) => found.push(key.path),
+            Found::EmptyDirectory(name) => panic!("{name}"),
+        };
+        visit_entries(node("/calico/v1", by_entry), &mut take, &mut todo);
+        assert_eq!(todo, ["/calico/v1/a"]);
+        visit_deep(node("/calico/v1/a/x", vec![]), &mut take);
+        let whole = vec![
+            node("/calico/v1/host/n/a", vec![node("/calico/v1/host/n/a/b", vec![])]),
+            node("/calico/v1/host/n/a-b", vec![]),
+        ];
+        visit_deep(node("/calico/v1/host/n", whole), &mut take);
+        let ordered = ["Ready", "z", "a/x", "host/n/a/b", "host/n/a-b"].map(|end| format!("/calico/v1/{end}"));
+        assert_eq!(found, ordered);
+        for (place, one) in ordered.iter().enumerate() {
+            for (other_place, other) in ordered.iter().enumerate() {
+                assert_eq!(order(one, other), place.cmp(&other_place), "{one} {other}");
+            }
+        }
+    }
 }

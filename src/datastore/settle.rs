@@ -53,9 +53,10 @@ impl Etcd {
         fresh: impl Fn() -> S,
         take: impl Fn(&mut S, Key),
     ) -> Result<(Reading, S), EtcdError> {
-        let (_, _, mut before) = self.read_once(|| (), |_, _| (), None).await?;
+        let (_, mut before) = self.read_once(drop, true, None).await?;
         for rounds in 2.. {
-            let (mut reading, sink, stamps) = self.read_once(&fresh, &take, Some(before)).await?;
+            let mut sink = fresh();
+            let (mut reading, stamps) = self.read_once(|key| take(&mut sink, key), true, Some(before)).await?;
             reading.rounds = rounds;
             if reading.moving.is_empty() || rounds == ROUNDS {
                 return Ok((reading, sink));
@@ -65,24 +66,21 @@ impl Etcd {
         unreachable!("the loop above ends only by returning")
     }
 
-    /// Reads all keys once, to look at them.
-    pub async fn read_all<S>(
-        &self,
-        fresh: impl Fn() -> S,
-        take: impl Fn(&mut S, Key),
-    ) -> Result<(Reading, S), EtcdError> {
-        let (mut reading, sink, _) = self.read_once(fresh, take, None).await?;
+    /// Reads all keys once, to look at them: in the order of `order`, and then those that no list shows.
+    pub async fn read_all(&self, take: impl FnMut(Key)) -> Result<Reading, EtcdError> {
+        let (mut reading, _) = self.read_once(take, false, None).await?;
         reading.rounds = 1;
-        Ok((reading, sink))
+        Ok(reading)
     }
 
-    async fn read_once<S>(
+    async fn read_once(
         &self,
-        fresh: impl Fn() -> S,
-        take: impl Fn(&mut S, Key),
+        take: impl FnMut(Key),
+        keeps_stamps: bool,
         before: Option<Stamps>,
-    ) -> Result<(Reading, S, Stamps), EtcdError> {
-        let mut round = Round { reading: Reading::default(), sink: fresh(), stamps: Stamps::new(), before, take };
+    ) -> Result<(Reading, Stamps), EtcdError> {
+        let stamps = keeps_stamps.then(Stamps::new);
+        let mut round = Round { reading: Reading::default(), stamps, before, take };
         round.reading.index = self.visit(|found| round.note(found)).await?;
         // What is found by name may mention further names.
         let mut asked = BTreeSet::new();
@@ -94,21 +92,21 @@ impl Etcd {
         }
         // What the reading before had, and this one did not come across.
         round.reading.moving.extend(round.before.into_iter().flatten().map(|(key, _)| key.into()));
-        Ok((round.reading, round.sink, round.stamps))
+        Ok((round.reading, round.stamps.unwrap_or_default()))
     }
 }
 
 /// One reading under way.
-struct Round<S, T> {
+struct Round<T> {
     reading: Reading,
-    sink: S,
-    stamps: Stamps,
+    /// Kept for the next reading, if there will be one.
+    stamps: Option<Stamps>,
     /// What of the reading before was not found again yet; it shrinks while `stamps` grows.
     before: Option<Stamps>,
     take: T,
 }
 
-impl<S, T: Fn(&mut S, Key)> Round<S, T> {
+impl<T: FnMut(Key)> Round<T> {
     fn note(&mut self, found: Found) {
         let key = match found {
             Found::Key(key) => key,
@@ -127,9 +125,11 @@ impl<S, T: Fn(&mut S, Key)> Round<S, T> {
             reading.passing += 1;
         } else {
             self.compare(&key);
-            self.stamps.insert(key.path.as_str().into(), key.modified);
+            if let Some(stamps) = &mut self.stamps {
+                stamps.insert(key.path.as_str().into(), key.modified);
+            }
         }
-        (self.take)(&mut self.sink, key);
+        (self.take)(key);
     }
 
     /// Notes a key that the reading before found otherwise.

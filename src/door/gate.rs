@@ -72,7 +72,7 @@ impl super::Door {
         if state.is_pause_wanted {
             return Err(Hold::PauseWanted);
         }
-        if state.needs_approval && self.record.approved_plan() != Some(state.plan.text()) {
+        if state.needs_approval && self.record.approved_plan() != Some(state.plan.text().as_str()) {
             return Err(Hold::NotApproved { plan: state.plan.clone() });
         }
         let needs = match beginning {

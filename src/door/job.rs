@@ -1,6 +1,10 @@
 //! What a Job of ours is given, and the Job itself: a sealed plan in parts, as the run record keeps it, and whether a paused run may go on.
 
-use super::record::{NAMESPACE, Record, RecordError, RunPhase, pack, plan_of, put_part};
+use super::{
+    Faults,
+    parts::{pack, plan_of, put_parts},
+    record::{NAMESPACE, Record, RecordError, RunPhase},
+};
 use crate::{
     cluster::{Cluster, ClusterError, Mode, Owned, Precondition},
     plan::Sealed,
@@ -13,10 +17,8 @@ use crate::{
 /// # Errors
 /// A part cannot be written.
 pub async fn hand_over(cluster: &Cluster, sealed: &Sealed) -> Result<(), RecordError> {
-    for (index, chunk) in pack(sealed).iter().enumerate() {
-        put_part(cluster, sealed.digest.short(), index, chunk).await?;
-    }
-    Ok(())
+    let name = sealed.digest.short();
+    put_parts(cluster, &name, "plan", pack(sealed).as_slice(), &Faults::default()).await.map(drop)
 }
 
 /// Reads a plan that was handed over, and checks its seal and its digest.
@@ -36,7 +38,7 @@ pub async fn handed_over(cluster: &Cluster, digest: &str) -> Result<Sealed, Reco
 
 /// Takes away the parts of a plan that was handed over: the run has its own by now, or never began.
 pub async fn clear_handed_over(cluster: &Cluster, digest: &Digest) -> Result<(), ClusterError> {
-    for part in parts_of(cluster, digest.short()).await? {
+    for part in parts_of(cluster, &digest.short()).await? {
         remove(cluster, Kind::Secret, &part).await?;
     }
     Ok(())

@@ -14,6 +14,7 @@ mod files;
 mod gate;
 mod job;
 mod lease;
+mod parts;
 mod record;
 mod stop;
 
@@ -90,7 +91,12 @@ impl DoorError {
             DoorError::LeaseLost
             | DoorError::Held(_)
             | DoorError::Interrupted { .. }
-            | DoorError::Record(RecordError::Lost { .. } | RecordError::Damaged { .. } | RecordError::Missing { .. })
+            | DoorError::Record(
+                RecordError::Lost { .. }
+                | RecordError::Damaged { .. }
+                | RecordError::Missing { .. }
+                | RecordError::File(_),
+            )
             | DoorError::Journal(_)
             | DoorError::File(_)
             | DoorError::Change(ChangeError::Drift(_) | ChangeError::StoredOtherwise { .. }) => None,

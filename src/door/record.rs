@@ -3,13 +3,15 @@
 //! A Secret, since a plan holds objects as they were. Every change of it is a compare-and-swap on its resourceVersion, so a
 //! runner that lost the run learns it before its next write.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::Faults;
-use super::Phase;
+use super::{
+    Faults, FileError, Phase, RunFiles,
+    parts::{pack, part_of, plan_of, put_parts},
+};
 use crate::{
     cluster::{Cluster, ClusterError, Mode, Precondition},
     plan::{Purpose, Sealed},
@@ -18,9 +20,6 @@ use crate::{
 
 /// The tool's own namespace.
 pub const NAMESPACE: &str = "calico-upgrader";
-
-/// A Secret may hold 1 MiB; half of it leaves room for the encoding.
-const CHUNK: usize = 384 * 1024;
 
 /// How often a write of the record is tried.
 pub(super) const TRIES: u32 = 5;
@@ -33,6 +32,9 @@ pub struct RunState {
     pub purpose: Purpose,
     pub plan: Digest,
     pub plan_chunks: usize,
+    /// Parts of the lines of a backup that the plan names; most plans name none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub line_chunks: usize,
     pub cluster: String,
     pub from: String,
     pub to: String,
@@ -62,6 +64,10 @@ pub struct RunState {
     pub nodes: usize,
     pub started: String,
     pub updated: String,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Where the verified backup lies.
@@ -113,6 +119,8 @@ pub enum RecordError {
     Damaged { run: String, what: String },
     #[error("the cluster has no record of run `{run}`")]
     Missing { run: String },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// The record of one run, as we last wrote it.
@@ -125,19 +133,18 @@ pub struct Record {
 }
 
 impl Record {
-    /// Writes the plan, then the record that makes the run known.
+    /// Writes the plan and the lines that it names, then the record that makes the run known.
     pub async fn create(
         cluster: &Cluster,
         mut state: RunState,
         sealed: &Sealed,
+        lines: Option<&Path>,
         faults: &Faults,
     ) -> Result<Self, RecordError> {
-        let chunks = pack(sealed);
-        state.plan_chunks = chunks.len();
-        for (index, chunk) in chunks.iter().enumerate() {
-            faults.at(&format!("record/plan-{index}"), Phase::Pre);
-            put_part(cluster, &state.run, index, chunk).await?;
-            faults.at(&format!("record/plan-{index}"), Phase::Acked);
+        state.plan_chunks = put_parts(cluster, &state.run, "plan", pack(sealed).as_slice(), faults).await?;
+        if let Some(path) = lines {
+            let file = File::open(path).map_err(|source| FileError { path: path.to_owned(), source })?;
+            state.line_chunks = put_parts(cluster, &state.run, "lines", file, faults).await?;
         }
         faults.at("record/create", Phase::Pre);
         let live = put_record(cluster, &state, &Value::Null, &Precondition::Absent).await?;
@@ -156,6 +163,15 @@ impl Record {
     /// Reads the plan that the record keeps, and checks its seal.
     pub async fn plan(&self) -> Result<Sealed, RecordError> {
         plan_of(&self.cluster, &self.state.run, self.state.plan_chunks).await
+    }
+
+    /// Writes the lines that the plan names into a file of the run.
+    pub async fn fetch_lines(&self, files: &RunFiles, name: &str, faults: &Faults) -> Result<(), RecordError> {
+        let mut file = files.receive(name)?;
+        for index in 0..self.state.line_chunks {
+            file.write(&part_of(&self.cluster, &self.state.run, "lines", index).await?)?;
+        }
+        Ok(file.finish(faults)?)
     }
 
     /// Changes the record if nobody else has it; a wish to pause that came meanwhile is taken over.
@@ -229,13 +245,14 @@ pub async fn runs(cluster: &Cluster) -> Result<Vec<RunState>, RecordError> {
     Ok(states)
 }
 
-/// Lists the parts of plans whose run was never recorded: its runner died in between.
+/// Lists the parts of plans, and of lines, whose run was never recorded: its runner died in between.
 pub async fn orphans(cluster: &Cluster) -> Result<Vec<Live>, RecordError> {
     let list = async |part: &str| {
         cluster.list_selected(Kind::Secret, Some(NAMESPACE), &format!("calico-upgrader/part={part}")).await
     };
     // Parts are written before their record, so only the holder of the lock can tell for sure.
-    let (mut parts, records) = (list("plan").await?, list("record").await?);
+    let (mut parts, lines, records) = (list("plan").await?, list("lines").await?, list("record").await?);
+    parts.extend(lines);
     let run = |live: &Live| live.document.value()["metadata"]["labels"]["calico-upgrader/run"].clone();
     let recorded: Vec<Value> = records.iter().map(run).collect();
     parts.retain(|part| !recorded.contains(&run(part)));
@@ -275,31 +292,7 @@ pub(super) async fn put_record(
     put_secret(cluster, &name, &state.run, ("record", &body), annotations, precondition).await
 }
 
-/// Writes one part of a plan. One that is there is left by a record that was deleted, or by somebody who handed the same plan over; its
-/// seal is checked whenever it is read.
-pub(super) async fn put_part(cluster: &Cluster, run: &str, index: usize, chunk: &[u8]) -> Result<(), ClusterError> {
-    let name = chunk_name(run, index);
-    match put_secret(cluster, &name, run, ("plan", chunk), &Value::Null, &Precondition::Absent).await {
-        Ok(_) | Err(ClusterError::AlreadyExists { .. }) => Ok(()),
-        Err(other) => Err(other),
-    }
-}
-
-/// Puts a plan together from its parts, and checks its seal.
-pub(super) async fn plan_of(cluster: &Cluster, run: &str, parts: usize) -> Result<Sealed, RecordError> {
-    let damaged = |what: String| RecordError::Damaged { run: run.to_owned(), what };
-    let mut packed = Vec::new();
-    for index in 0..parts {
-        let reference = ObjectRef::namespaced(Kind::Secret, NAMESPACE, chunk_name(run, index));
-        let live = cluster.get(&reference).await?;
-        let live = live.ok_or_else(|| damaged(format!("part {index} of the plan is missing")))?;
-        packed.extend(bytes_of(run, &live, "plan")?);
-    }
-    let text = zstd::decode_all(packed.as_slice()).map_err(|error| damaged(error.to_string()))?;
-    Sealed::read(&String::from_utf8_lossy(&text)).map_err(|error| damaged(error.to_string()))
-}
-
-async fn put_secret(
+pub(super) async fn put_secret(
     cluster: &Cluster,
     name: &str,
     run: &str,
@@ -319,14 +312,6 @@ async fn put_secret(
     cluster.store(&reference, &Document::new(body), precondition, Mode::Real).await
 }
 
-/// The parts of a plan, each small enough for a Secret.
-pub(super) fn pack(sealed: &Sealed) -> Vec<Vec<u8>> {
-    let mut encoder = zstd::Encoder::new(Vec::new(), 6).expect("6 is a level");
-    sealed.write(&mut encoder).expect("memory can be written to");
-    let packed = encoder.finish().expect("memory can be written to");
-    packed.chunks(CHUNK).map(<[u8]>::to_vec).collect()
-}
-
 fn to_bytes(state: &RunState) -> Vec<u8> {
     serde_json::to_vec(state).expect("a run state is plain data")
 }
@@ -337,7 +322,7 @@ fn from_secret<T: DeserializeOwned>(run: &str, live: &Live, key: &str) -> Result
         .map_err(|error| RecordError::Damaged { run: run.to_owned(), what: error.to_string() })
 }
 
-fn bytes_of(run: &str, live: &Live, key: &str) -> Result<Vec<u8>, RecordError> {
+pub(super) fn bytes_of(run: &str, live: &Live, key: &str) -> Result<Vec<u8>, RecordError> {
     let document = live.document.value();
     let text = document["data"].get(key).and_then(Value::as_str);
     let bytes = text.and_then(base64::decode);
@@ -351,10 +336,6 @@ pub fn record_of(run: &str) -> ObjectRef {
 
 fn record_name(run: &str) -> String {
     format!("calico-upgrader-run-{run}")
-}
-
-fn chunk_name(run: &str, index: usize) -> String {
-    format!("calico-upgrader-run-{run}-plan-{index}")
 }
 
 /// Base64 as Secrets hold it.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::start::{Home, StartError, first_state};
 use crate::{
+    backup::LINES,
     cluster::Cluster,
-    door::{Faults, FileError, Record, RecordError, RunPhase, RunState, runs},
+    door::{Record, RecordError, RunPhase, RunState, runs},
     inventory::Inventory,
     journal::{ActionKind, Entry, News, Progress},
     plan::{Plan, Purpose, Sealed},
@@ -54,7 +55,7 @@ impl Found {
     }
 
     /// The record with its plan; one that was deleted is put back. Only the holder of the lock may do so.
-    pub(super) async fn recorded(self, cluster: &Cluster, faults: &Faults) -> Result<(Record, Sealed), RecordError> {
+    pub(super) async fn recorded(self, home: &Home, cluster: &Cluster) -> Result<(Record, Sealed), RecordError> {
         match self {
             Found::Recorded(record) => {
                 let sealed = record.plan().await?;
@@ -62,7 +63,9 @@ impl Found {
             }
             Found::Kept(kept) => {
                 let (state, sealed) = *kept;
-                Ok((Record::create(cluster, state, &sealed, faults).await?, sealed))
+                let lines = home.state.join("runs").join(&state.run).join(LINES);
+                let lines = sealed.plan.lines().next().map(|_| lines.as_path());
+                Ok((Record::create(cluster, state, &sealed, lines, &home.faults).await?, sealed))
             }
         }
     }
@@ -90,8 +93,7 @@ fn kept(home: &Home, run: &str) -> Result<Option<(RunState, Sealed)>, StartError
     }
     let (entries, _) = crate::journal::read(&journal)?;
     let progress = Progress::of(&entries).map_err(|source| StartError::History { run: run.to_owned(), source })?;
-    let text = std::fs::read_to_string(&plan).map_err(|source| FileError { path: plan, source })?;
-    let sealed = Sealed::read(&text)
+    let sealed = Sealed::read_from(|| std::fs::File::open(&plan))
         .map_err(|error| RecordError::Damaged { run: run.to_owned(), what: format!("plan.json: {error}") })?;
     let nodes = std::fs::read(directory.join("inventory.json"))
         .ok()

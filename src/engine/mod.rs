@@ -1,6 +1,7 @@
 //! Runs a plan: takes its steps in order, keeps the lock, and stops where the run can go on.
 
 mod found;
+mod local;
 mod runner;
 mod start;
 

@@ -1,15 +1,14 @@
 //! Begins a run, or takes up one that stopped: the local lock, the cluster's lock, the record, the journal.
 
 use std::{
-    fs::File,
-    io::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::found::Found;
+use super::{found::Found, local::LocalGuard};
 use crate::event::{Event, Voice};
 use crate::{
+    backup::{BackupError, LINES, check_copy, copy_lines},
     cluster::Cluster,
     door::{
         Door, Faults, FileError, Gate, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, Stop,
@@ -19,7 +18,6 @@ use crate::{
     journal::{History, Journal, JournalError, News, Progress},
     observe::ObserveError,
     plan::{Purpose, Sealed},
-    resource::Digest,
 };
 
 /// Where runs are kept on this machine, and who we are.
@@ -51,6 +49,8 @@ pub enum StartError {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
     Observe(#[from] ObserveError),
     #[error("run `{run}` is not finished yet")]
     Unfinished { run: String },
@@ -70,11 +70,14 @@ pub async fn newest_unfinished(cluster: &Cluster) -> Result<Option<RunState>, Re
 }
 
 /// Begins a run: nothing of it is in the cluster before, and the plan is there before anything else.
+///
+/// `lines` is the backup that a plan names lines of: they are copied, and then it is needed no more.
 pub async fn begin(
     home: &Home,
     cluster: &Cluster,
     sealed: &Sealed,
     inventory: &Inventory,
+    lines: Option<&Path>,
     stop: Stop,
     voice: &Voice,
 ) -> Result<Door, StartError> {
@@ -82,15 +85,18 @@ pub async fn begin(
     let run = new_run_name(&guard.token);
     let files = RunFiles::open(&home.state.join("runs").join(&run))?;
     // The files come first: where they cannot be written, the cluster is not touched at all.
-    let begun = match first_files(home, &files, &run, sealed, inventory) {
-        Ok(journal) => claim(home, cluster, sealed, inventory, &run, guard, voice).await.map(|held| (journal, held)),
+    let begun = match first_files(home, &files, &run, sealed, inventory, lines) {
+        Ok((journal, lines)) => {
+            let held = claim(home, cluster, sealed, inventory, (&run, lines.as_deref()), guard, voice).await;
+            held.map(|held| (journal, held))
+        }
         Err(error) => Err(error),
     };
     match begun {
         Ok((journal, (lease, record))) => {
             let steps = sealed.plan.steps.iter().map(|step| step.name.clone()).collect();
             let (from, to) = (sealed.plan.from.to_string(), sealed.plan.to.to_string());
-            voice.tell(Event::RunStarted { run, plan: sealed.digest.short().to_owned(), from, to, steps });
+            voice.tell(Event::RunStarted { run, plan: sealed.digest.short(), from, to, steps });
             let door = Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease);
             Ok(door.heeding(home.gate.clone()))
         }
@@ -107,14 +113,27 @@ fn first_files(
     run: &str,
     sealed: &Sealed,
     inventory: &Inventory,
-) -> Result<Journal, StartError> {
+    lines: Option<&Path>,
+) -> Result<(Journal, Option<PathBuf>), StartError> {
+    let lines = match lines.filter(|_| sealed.plan.lines().next().is_some()) {
+        Some(backup) => Some(take_along(home, files, backup, sealed)?),
+        None => None,
+    };
     files.write_by("inventory.json", &home.faults, |file| Ok(serde_json::to_writer(file, inventory)?))?;
     files.write_by("plan.json", &home.faults, |file| sealed.write(file))?;
     let mut journal = Journal::create(&files.path("journal.jsonl"), 1)?;
     let (plan, cluster) = (sealed.digest.clone(), sealed.plan.cluster.uid.clone());
     let holder = home.holder.clone();
     journal.append(vec![News::Started { run: run.to_owned(), plan, cluster, holder }])?;
-    Ok(journal)
+    Ok((journal, lines))
+}
+
+/// Copies the lines that the plan names: what was reviewed is what they say, or the run does not begin.
+fn take_along(home: &Home, files: &RunFiles, backup: &Path, sealed: &Sealed) -> Result<PathBuf, StartError> {
+    let mut file = files.receive(LINES)?;
+    copy_lines(backup, sealed.plan.lines(), |part| Ok::<_, StartError>(file.write(part)?))?;
+    file.finish(&home.faults)?;
+    Ok(files.path(LINES))
 }
 
 /// Takes the cluster's lock, makes sure that no other run is half done, and makes this one known.
@@ -123,7 +142,7 @@ async fn claim(
     cluster: &Cluster,
     sealed: &Sealed,
     inventory: &Inventory,
-    run: &str,
+    (run, lines): (&str, Option<&Path>),
     guard: LocalGuard,
     voice: &Voice,
 ) -> Result<(Lease, Record), StartError> {
@@ -132,7 +151,7 @@ async fn claim(
     let recorded = match close_earlier(home, cluster, &sealed.plan.purpose, run).await {
         Ok(()) => {
             let state = first_state(home, sealed, run, inventory.nodes.len());
-            Record::create(cluster, state, sealed, &home.faults).await.map_err(StartError::from)
+            Record::create(cluster, state, sealed, lines, &home.faults).await.map_err(StartError::from)
         }
         Err(error) => Err(error),
     };
@@ -188,7 +207,7 @@ async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, R
     // Read again: the runner before us may have written until the lease was ours.
     let found = Found::look(home, cluster, run).await?;
     check_open(found.state())?;
-    let (mut record, sealed) = found.recorded(cluster, &home.faults).await?;
+    let (mut record, sealed) = found.recorded(home, cluster).await?;
     if sealed.digest != record.state.plan {
         let what = "its plan has another digest than the record".to_owned();
         return Err(RecordError::Damaged { run: run.to_owned(), what }.into());
@@ -197,6 +216,7 @@ async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, R
         return Err(StartError::OtherCluster { run: run.to_owned() });
     }
     let files = RunFiles::open(&home.state.join("runs").join(run))?;
+    make_sure_of_lines(home, &record, &files, &sealed).await?;
     let epoch = record.state.epoch + 1;
     let mut journal = take_up_journal(home, &files, &record.state, epoch, &sealed)?;
     let holder = home.holder.clone();
@@ -208,6 +228,16 @@ async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, R
         .await?;
     journal.append(vec![News::Resumed { holder: home.holder.clone() }])?;
     Ok((sealed, record, journal, files))
+}
+
+/// The lines that the plan names lie in the run's directory, or else come from the record.
+async fn make_sure_of_lines(home: &Home, record: &Record, files: &RunFiles, sealed: &Sealed) -> Result<(), StartError> {
+    if let Err(error) = check_copy(files.directory(), sealed.plan.lines()) {
+        tracing::info!(%error, "the lines of the backup are taken from the record");
+        record.fetch_lines(files, LINES, &home.faults).await?;
+        check_copy(files.directory(), sealed.plan.lines())?;
+    }
+    Ok(())
 }
 
 fn check_open(state: &RunState) -> Result<(), StartError> {
@@ -274,6 +304,7 @@ pub(super) fn first_state(home: &Home, sealed: &Sealed, run: &str, nodes: usize)
         purpose: sealed.plan.purpose.clone(),
         plan: sealed.digest.clone(),
         plan_chunks: 0,
+        line_chunks: 0,
         cluster: sealed.plan.cluster.uid.clone(),
         from: sealed.plan.from.to_string(),
         to: sealed.plan.to.to_string(),
@@ -328,16 +359,19 @@ fn continued_journal(path: &Path, state: &RunState, epoch: u64) -> Result<Option
     if !path.exists() {
         return Ok(None);
     }
-    let (entries, _) = crate::journal::read(path)?;
-    let progress = Progress::of(&entries).map_err(|source| StartError::History { run: state.run.clone(), source })?;
+    let (mut progress, mut history, mut knows) = (Progress::default(), Ok(()), state.chain.is_empty());
+    let mut is_empty = true;
+    crate::journal::read_each(path, |entry| {
+        history = history.clone().and_then(|()| progress.take(&entry));
+        knows |= entry.prev == state.chain;
+        is_empty = false;
+    })?;
+    history.map_err(|source| StartError::History { run: state.run.clone(), source })?;
     if progress.plan.as_ref().is_some_and(|plan| *plan != state.plan) || progress.finished.is_some() {
         return Err(StartError::OtherPlan { run: state.run.clone() });
     }
-    let (journal, _) = Journal::go_on(path, epoch)?;
-    let knows = state.chain.is_empty()
-        || journal.chain() == state.chain
-        || entries.iter().any(|entry| entry.prev == state.chain);
-    Ok((knows && !entries.is_empty()).then_some(journal))
+    let journal = Journal::go_on(path, epoch)?;
+    Ok((!is_empty && (knows || journal.chain() == state.chain)).then_some(journal))
 }
 
 /// Keeps an older journal beside the one that begins now.
@@ -347,50 +381,6 @@ fn set_aside(path: &Path, epoch: u64) -> Result<(), StartError> {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FileError { path: aside, source }.into()),
         _ => Ok(()),
     }
-}
-
-/// The lock of one cluster on one machine. Only a living process can hold it, so the names in it are of the dead.
-struct LocalGuard {
-    file: File,
-    token: String,
-    name: String,
-    dead: Vec<String>,
-}
-
-impl LocalGuard {
-    fn take(home: &Home, cluster: &str) -> Result<Self, StartError> {
-        let locks = RunFiles::open(&home.state.join("locks"))?;
-        let path = locks.path(cluster);
-        let wrong = |source| FileError { path: path.clone(), source };
-        let mut file = open_private(&path).map_err(wrong)?;
-        let names = std::fs::read_to_string(&path).map_err(wrong)?;
-        let dead: Vec<String> = names.lines().map(str::to_owned).collect();
-        if file.try_lock().is_err() {
-            return Err(StartError::LocallyHeld { holder: dead.last().cloned().unwrap_or_default() });
-        }
-        let token = new_token();
-        let name = format!("{} {token}", home.holder);
-        // Appended: the lease may still carry the name of any earlier holder.
-        writeln!(file, "{name}").and_then(|()| file.sync_all()).map_err(wrong)?;
-        Ok(Self { file, token, name, dead })
-    }
-}
-
-fn open_private(path: &Path) -> std::io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))
-}
-
-/// A word that no other process has: the time, the process and a bit of the kernel's randomness.
-fn new_token() -> String {
-    let mut noise = [0u8; 16];
-    let random = File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut noise));
-    if random.is_err() {
-        noise[..8].copy_from_slice(&jiff::Timestamp::now().as_nanosecond().to_le_bytes()[..8]);
-    }
-    let seed = [noise.as_slice(), &std::process::id().to_le_bytes()].concat();
-    Digest::of(&seed).short().to_owned()
 }
 
 /// Short enough to say on the phone.

@@ -9,5 +9,5 @@ mod file;
 mod progress;
 
 pub use entry::{ActionKind, Entry, Intent, News, Outcome, Settled};
-pub use file::{Journal, JournalError, Tail, read};
+pub use file::{Journal, JournalError, Tail, read, read_each};
 pub use progress::{History, Progress};

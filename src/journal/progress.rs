@@ -31,14 +31,16 @@ impl Progress {
     /// Folds a journal into how far the run is.
     pub fn of(entries: &[Entry]) -> Result<Self, History> {
         let mut progress = Self::default();
-        for entry in entries {
-            progress.take(entry).map_err(|why| History { seq: entry.seq, why: why.to_owned() })?;
-        }
+        entries.iter().try_for_each(|entry| progress.take(entry))?;
         Ok(progress)
     }
 
-    /// Takes the next entry; answers why it cannot follow what came before.
-    pub fn take(&mut self, entry: &Entry) -> Result<(), &'static str> {
+    /// Takes the next entry, if it can follow what came before.
+    pub fn take(&mut self, entry: &Entry) -> Result<(), History> {
+        self.follow(entry).map_err(|why| History { seq: entry.seq, why: why.to_owned() })
+    }
+
+    fn follow(&mut self, entry: &Entry) -> Result<(), &'static str> {
         let is_resumed = matches!(entry.news, News::Resumed { .. });
         if self.finished.is_some() {
             return Err("the run was finished before");

@@ -93,7 +93,8 @@ struct Noted {
 /// Looks at all keys once.
 pub(super) async fn etcd_facts(cluster: &Cluster) -> Result<Option<EtcdFacts>, ClusterError> {
     let Some(etcd) = cluster.etcd() else { return Ok(None) };
-    let (reading, noted) = etcd.read_all(Noted::default, Noted::take).await.map_err(ClusterError::of_key)?;
+    let mut noted = Noted::default();
+    let reading = etcd.read_all(|key| noted.take(key)).await.map_err(ClusterError::of_key)?;
     let Reading { by_kind, undecodable, inexact, hidden, .. } = reading;
     let connection = etcd.connection().clone();
     Ok(Some(EtcdFacts {

@@ -1,5 +1,6 @@
 //! Looks at a cluster and writes down what is there.
 
+mod beside;
 mod controllers;
 mod etcd;
 mod install;
@@ -19,6 +20,7 @@ use crate::{
     runbook::Catalogue,
 };
 
+pub use beside::{BesideError, keys_beside};
 pub use etcd::etcd_access;
 pub use owners::ownership;
 pub use rights::{missing_for, missing_to_give, read_rights};
@@ -128,9 +130,8 @@ pub async fn read_each<'o, T>(
     Ok(found)
 }
 
-/// etcd lists no key below an element that begins with `_`, so that it is not listed says nothing.
 fn is_listed_nowhere(object: &ObjectRef) -> bool {
-    object.kind == Kind::EtcdKey && object.name.contains("/_")
+    object.kind == Kind::EtcdKey && beside::is_hidden(&object.name)
 }
 
 /// Answers what tells this cluster apart from others, and what its API server can do.

@@ -7,7 +7,9 @@ mod cni;
 mod completion;
 mod customize;
 pub mod decisions;
+mod desired;
 mod left;
+mod lines;
 mod loss;
 mod make;
 mod merge;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use completion::{FinishedRun, complete};
 pub use customize::{Choice, Decision, Kept, Preference, Preferences, Verdict};
+pub use lines::{Line, Lines};
 pub use loss::{Consent, consent};
 pub use make::{PlanError, Request, Target, decide, make};
 pub use ownership::{Holder, Ownership};
@@ -122,8 +125,8 @@ pub enum Undo {
     FromBackup,
 }
 
-/// What a step wants to be true.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What a step wants to be true. How it is read stands in `desired`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Desired {
     BackUp,
@@ -143,6 +146,13 @@ pub enum Stage {
     Changes(Vec<ObjectChange>),
     /// An object goes and comes again, since a field of it cannot be changed.
     Recreated(Recreation),
+    /// Keys of etcd become again what lines of the backup say.
+    Lines {
+        lines: Lines,
+        /// What can be seen of the changes while they are made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
     /// CustomResourceDefinitions must be served before objects of them are created.
     UntilEstablished(Vec<String>),
     /// The controller must have seen the newest change of the object.
@@ -270,7 +280,8 @@ impl Stage {
         match self {
             Stage::Changes(changes) => changes,
             Stage::Recreated(recreation) => std::slice::from_ref(&recreation.change),
-            Stage::UntilEstablished(_)
+            Stage::Lines { .. }
+            | Stage::UntilEstablished(_)
             | Stage::UntilObserved(_)
             | Stage::Unchanged(_)
             | Stage::Uncordoned(_)

@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub use daemon_set::NO_ROLL;
-pub use keys::Keys;
+pub use keys::{AskedKeys, ComparedKeys, KeyBeside, KeyPlanner};
 pub use select::{Unmatched, select};
 
 /// The name of the step that makes the changes.
@@ -43,7 +43,6 @@ pub struct Materials<'a> {
     /// Live objects that are being deleted.
     pub terminating: &'a BTreeSet<ObjectRef>,
     pub served: &'a BTreeSet<Kind>,
-    pub keys: &'a Keys,
     /// The uids of owners that are alive.
     pub owners: &'a BTreeSet<String>,
     pub nodes: Nodes,
@@ -154,7 +153,6 @@ fn obstacle(
         .or_else(|| materials.was_terminating.contains(object).then(|| "it was being deleted already".to_owned()))
         .or_else(|| materials.terminating.contains(object).then(|| "it is being deleted".to_owned()))
         .or_else(|| namespace_obstacle(materials, object))
-        .or_else(|| keys::obstacle(materials, object))
         .or_else(|| kind_obstacle(materials, object.kind))
         .or_else(|| live.and_then(|live| bodies::fixed_field(object.kind, wanted, live)))
         .or_else(|| live.and_then(|live| bodies::rights_in_use(materials, object, wanted, live)))
@@ -231,23 +229,20 @@ fn compare_frame(
     Compared { object: object.clone(), verdict, notes, is_live: live.is_some(), fields }
 }
 
-/// Counts what is live, of the kinds that a backup holds whole, and not in the backup: it is left.
-pub fn left(
-    backup: &BTreeMap<ObjectRef, Document>,
-    inventory: &Inventory,
-    live_keys: &[ObjectRef],
-) -> BTreeMap<Kind, usize> {
+/// Counts what is live, of the kinds that a backup holds whole, and not in the backup: it is left. Of keys their number is known.
+pub fn left(backup: &BTreeMap<ObjectRef, Document>, inventory: &Inventory, keys: usize) -> BTreeMap<Kind, usize> {
     let policies = inventory.namespaces.iter().flat_map(|namespace| &namespace.policies);
     let mut counts = BTreeMap::new();
     let stored = inventory.third_party.iter().chain(&inventory.custom).chain(policies).map(|stored| &stored.object);
-    for object in stored.chain(live_keys).filter(|object| !backup.contains_key(*object)) {
+    for object in stored.filter(|object| !backup.contains_key(*object)) {
         *counts.entry(object.kind).or_default() += 1;
     }
+    counts.extend((keys > 0).then_some((Kind::EtcdKey, keys)));
     counts
 }
 
-/// Makes the plan of a restore; one without steps if there is nothing to restore.
-pub fn make(materials: &Materials<'_>, compared: &[Compared]) -> Plan {
+/// Makes the plan of a restore; one without steps if there is nothing to restore. The lines of keys go over into it.
+pub fn make(materials: &Materials<'_>, compared: &[Compared], keys: &mut ComparedKeys) -> Plan {
     let inventory = materials.inventory;
     let release = installed_release(inventory);
     let daemon_set = daemon_set_of(materials);
@@ -261,8 +256,8 @@ pub fn make(materials: &Materials<'_>, compared: &[Compared]) -> Plan {
         to: release,
         runbook: without_runbook(release),
         request: Request::default(),
-        steps: steps_of(compared, &daemon_set, inventory),
-        omitted: compared.iter().filter_map(omitted).collect(),
+        steps: steps_of(compared, keys, &daemon_set, inventory),
+        omitted: compared.iter().chain(&keys.skipped).filter_map(omitted).collect(),
         findings: Vec::new(),
         kept: Vec::new(),
         daemon_set,
@@ -306,13 +301,19 @@ fn omitted(compared: &Compared) -> Option<Omitted> {
     }
 }
 
-fn steps_of(compared: &[Compared], daemon_set: &ObjectRef, inventory: &Inventory) -> Vec<PlannedStep> {
+fn steps_of(
+    compared: &[Compared],
+    keys: &mut ComparedKeys,
+    daemon_set: &ObjectRef,
+    inventory: &Inventory,
+) -> Vec<PlannedStep> {
     let changes: Vec<ObjectChange> = compared.iter().filter_map(change).collect();
-    if changes.is_empty() {
+    let count = changes.len() + keys.changes();
+    if count == 0 {
         return Vec::new();
     }
     let drafted = steps::back_up(datastore_of(inventory), &Request::default());
-    let (count, Draft { desired, summary, .. }) = (changes.len(), drafted);
+    let Draft { desired, summary, .. } = drafted;
     let step = |name: &str, phase: &str, summary: String, undo: Undo, desired: Desired| PlannedStep {
         name: name.to_owned(),
         phase: phase.to_owned(),
@@ -329,7 +330,7 @@ fn steps_of(compared: &[Compared], daemon_set: &ObjectRef, inventory: &Inventory
         third_party: Vec::new(),
         controllers: None,
     };
-    let objects = Desired::Objects { stages: order::stages(changes) };
+    let objects = Desired::Objects { stages: order::stages(changes, std::mem::take(&mut keys.places)) };
     let told = format!("{count} objects become again what the backup says");
     vec![
         step("back-up", "Back up", summary, Undo::Nothing, desired.unwrap_or(Desired::BackUp)),

@@ -1,16 +1,18 @@
 //! What a step changes, as people read it: alike changes together, and each field as lines taken away and added.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
 use crate::{
-    plan::{ObjectChange, PlannedStep},
-    resource::{Difference, ObjectRef, differences, masked_field},
+    plan::{Line, ObjectChange, PlannedStep},
+    resource::{Difference, Kind, ObjectRef, differences, masked_field},
 };
 
 /// Objects of one group that are named; the plan holds all.
-const NAMED: usize = 500;
+pub const NAMED: usize = 500;
 
 /// Changes of one step that do the same to objects of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,23 +38,38 @@ pub struct ChangedField {
     pub lines: Vec<String>,
 }
 
-/// The planned changes of a step, with secrets masked.
-pub fn change_groups(step: &PlannedStep) -> Vec<ChangeGroup> {
+/// The planned changes of a step, with secrets masked; of keys that the plan names lines for, what they hold stands beside it.
+pub fn change_groups(step: &PlannedStep, keys: &BTreeMap<String, ObjectChange>) -> Vec<ChangeGroup> {
     let mut groups: Vec<ChangeGroup> = Vec::new();
     for change in step.changes() {
-        let (verb, kind) = (change.verb(), change.object.kind.name());
-        let place = groups.iter().position(|group| group.verb == verb && group.kind == kind).unwrap_or_else(|| {
-            let (verb, kind) = (verb.to_owned(), kind.to_owned());
-            groups.push(ChangeGroup { verb, kind, count: 0, objects: Vec::new() });
-            groups.len() - 1
-        });
-        let group = &mut groups[place];
-        group.count += 1;
-        if group.count <= NAMED {
-            group.objects.push(changed_object(change));
+        add(&mut groups, change.verb(), change.object.kind, || changed_object(change));
+    }
+    for (lines, note) in step.lines() {
+        for line in lines.iter() {
+            add(&mut groups, line.verb(), Kind::EtcdKey, || changed_key(&line, note, keys));
         }
     }
     groups
+}
+
+fn add(groups: &mut Vec<ChangeGroup>, verb: &str, kind: Kind, object: impl FnOnce() -> ChangedObject) {
+    let place = groups.iter().position(|group| group.verb == verb && group.kind == kind.name()).unwrap_or_else(|| {
+        let (verb, kind) = (verb.to_owned(), kind.name().to_owned());
+        groups.push(ChangeGroup { verb, kind, count: 0, objects: Vec::new() });
+        groups.len() - 1
+    });
+    let group = &mut groups[place];
+    group.count += 1;
+    if group.count <= NAMED {
+        group.objects.push(object());
+    }
+}
+
+/// Of a key that becomes what a line of a backup says the plan has no text.
+fn changed_key(line: &Line<'_>, note: Option<&str>, keys: &BTreeMap<String, ObjectChange>) -> ChangedObject {
+    let note = note.map(|note| format!("; {note}")).unwrap_or_default();
+    let fields = keys.get(line.key).map(|change| changed_object(change).fields).unwrap_or_default();
+    ChangedObject { object: line.key.to_owned(), why: format!("{}{note}", line.why()), fields }
 }
 
 fn changed_object(change: &ObjectChange) -> ChangedObject {

@@ -54,7 +54,7 @@ fn path(plan: &Plan) -> String {
 fn row(index: usize, step: &PlannedStep, inventory: &Inventory) -> Vec<String> {
     let changes = match &step.desired {
         Desired::BackUp | Desired::Pull(_) | Desired::Verify(_) => "–".to_owned(),
-        Desired::Objects { .. } => step.changes().count().to_string(),
+        Desired::Objects { .. } => step.count().to_string(),
         Desired::Roll(_) => format!("{} nodes", inventory.nodes.iter().filter(|node| node.pod.is_some()).count()),
     };
     let undo = match step.undo {
@@ -136,10 +136,18 @@ pub fn findings(findings: &[Finding]) -> String {
 /// Every change of objects, one a line, with the fields that change.
 pub fn planned_changes(plan: &Plan) -> String {
     let mut out = String::new();
-    for step in plan.steps.iter().filter(|step| step.changes().next().is_some()) {
+    for step in plan.steps.iter().filter(|step| step.count() > 0) {
         out.push_str(&format!("{}\n", step.name));
         for change in step.changes() {
             out.push_str(&change_lines(change));
+        }
+        for line in step.lines().flat_map(|(lines, _)| lines.iter()) {
+            out.push_str(&clean(&format!(
+                "  {:<8}{}\n          as line {} of the backup\n",
+                line.verb(),
+                line.object(),
+                line.number + 1
+            )));
         }
     }
     out

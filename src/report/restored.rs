@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::text::clean;
 use crate::{
-    plan::restore::{Compared, Verdict},
-    resource::{Difference, Kind, masked_field},
+    plan::{
+        Line, Plan,
+        restore::{Compared, ComparedKeys, Verdict},
+    },
+    resource::{Difference, Kind, ObjectRef, masked_field},
 };
 
 /// Changes shown before the rest is only counted.
-const SHOWN: usize = 40;
+pub const SHOWN: usize = 40;
 
 /// Characters of a value that are shown: a line of 80 holds them.
 const EXCERPT: usize = 56;
@@ -30,12 +33,37 @@ pub struct RestoreReport<'a> {
     pub written: String,
     pub plan: String,
     pub same: usize,
-    pub objects: Vec<Row<'a>>,
+    pub objects: Rows<'a>,
     /// What is to be known of the etcd before its keys are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etcd: Option<String>,
     /// What is live and not in the backup, by kind; nothing is said of it if only some objects were asked for.
     pub left: Option<BTreeMap<Kind, usize>>,
+}
+
+/// The objects of the backup, and of its keys those that differ. Each row is made when it is its turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rows<'a> {
+    pub compared: &'a [Compared],
+    /// Whether those are told that are the same.
+    pub with_same: bool,
+    pub plan: &'a Plan,
+    pub keys: &'a ComparedKeys,
+}
+
+impl<'a> Rows<'a> {
+    fn iter(&self) -> impl Iterator<Item = Row<'a>> {
+        let Rows { compared, with_same, plan, keys } = *self;
+        let objects = compared.iter().filter(move |one| with_same || one.verdict != Verdict::Same).map(Row::of);
+        let lines = plan.lines_by_place().map(|(line, note)| Row::of_line(&line, note, keys));
+        objects.chain(lines).chain(keys.skipped.iter().map(Row::of))
+    }
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
 }
 
 /// One object of the backup.
@@ -46,14 +74,14 @@ pub struct Row<'a> {
     pub change: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    pub notes: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<&'a str>,
     /// Without a secret in them.
     pub fields: Vec<Difference>,
 }
 
 impl<'a> Row<'a> {
-    pub fn of(compared: &'a Compared) -> Self {
+    fn of(compared: &'a Compared) -> Self {
         let (change, why) = match &compared.verdict {
             Verdict::Same => ("none", None),
             Verdict::Create { .. } => ("create", None),
@@ -65,15 +93,23 @@ impl<'a> Row<'a> {
             (true, true) => "same",
             (true, false) => "differs",
         };
-        let shown =
-            |path: &str, value: &Option<Value>| value.as_ref().map(|value| masked_field(&compared.object, path, value));
-        let fields = compared.fields.iter().map(|one| Difference {
-            path: one.path.clone(),
-            wanted: shown(&one.path, &one.wanted),
-            found: shown(&one.path, &one.found),
-        });
-        let (object, notes, fields) = (compared.object.to_string(), compared.notes.as_slice(), fields.collect());
-        Self { object, live, change, why, notes, fields }
+        let fields = masked_fields(&compared.object, &compared.fields);
+        let notes = compared.notes.iter().map(String::as_str).collect();
+        Self { object: compared.object.to_string(), live, change, why, notes, fields }
+    }
+
+    fn of_line(line: &Line<'a>, note: Option<&'a str>, keys: &ComparedKeys) -> Self {
+        let live = if line.before.is_some() { "differs" } else { "missing" };
+        let (object, fields) = (line.object(), keys.fields.get(line.key).map(Vec::as_slice).unwrap_or_default());
+        let fields = masked_fields(&object, fields);
+        Self {
+            object: object.to_string(),
+            live,
+            change: line.verb(),
+            why: None,
+            notes: note.into_iter().collect(),
+            fields,
+        }
     }
 
     fn is_change(&self) -> bool {
@@ -81,11 +117,21 @@ impl<'a> Row<'a> {
     }
 }
 
+fn masked_fields(object: &ObjectRef, fields: &[Difference]) -> Vec<Difference> {
+    let shown = |path: &str, value: &Option<Value>| value.as_ref().map(|value| masked_field(object, path, value));
+    let masked = fields.iter().map(|one| Difference {
+        path: one.path.clone(),
+        wanted: shown(&one.path, &one.wanted),
+        found: shown(&one.path, &one.found),
+    });
+    masked.collect()
+}
+
 /// What a restore would do.
 pub fn restore_preview(report: &RestoreReport<'_>) -> String {
     let mut out = heading(report);
-    let changes: Vec<&Row<'_>> = report.objects.iter().filter(|row| row.is_change()).collect();
-    for row in changes.iter().take(SHOWN) {
+    let changes = || report.objects.iter().filter(Row::is_change);
+    for row in changes().take(SHOWN) {
         let fields = match row.fields.len() {
             0 => String::new(),
             1 => " · 1 field".to_owned(),
@@ -94,8 +140,9 @@ pub fn restore_preview(report: &RestoreReport<'_>) -> String {
         out.push_str(&format!("{:<8} {}{fields}\n", row.change, row.object));
         row.notes.iter().for_each(|note| out.push_str(&format!("           {note}\n")));
     }
-    if changes.len() > SHOWN {
-        out.push_str(&format!("   and {} more: --diff shows them all\n", changes.len() - SHOWN));
+    let more = changes().count().saturating_sub(SHOWN);
+    if more > 0 {
+        out.push_str(&format!("   and {more} more: --diff shows them all\n"));
     }
     clean(&(out + &footing(report)))
 }
@@ -103,10 +150,11 @@ pub fn restore_preview(report: &RestoreReport<'_>) -> String {
 /// Each object that differs in the backup beside the live one; of those that are the same how many there are.
 pub fn restore_comparison(report: &RestoreReport<'_>) -> String {
     let mut out = heading(report);
-    let mut same: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in &report.objects {
+    let mut same: BTreeMap<String, usize> = BTreeMap::new();
+    same.extend((report.objects.keys.same > 0).then(|| (Kind::EtcdKey.to_string(), report.objects.keys.same)));
+    for row in report.objects.iter() {
         if row.live == "same" && row.why.is_none() {
-            *same.entry(row.object.split(' ').next().unwrap_or_default()).or_default() += 1;
+            *same.entry(row.object.split(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
             continue;
         }
         let is_skipped = row.change == "skipped";
@@ -153,12 +201,13 @@ fn heading(report: &RestoreReport<'_>) -> String {
 
 fn footing(report: &RestoreReport<'_>) -> String {
     let mut out = String::new();
-    let skipped: Vec<_> = report.objects.iter().filter(|row| row.change == "skipped").collect();
-    for row in skipped.iter().take(SHOWN) {
+    let skipped = || report.objects.iter().filter(|row| row.change == "skipped");
+    for row in skipped().take(SHOWN) {
         out.push_str(&format!("Skipped    {} ({})\n", row.object, row.why.unwrap_or_default()));
     }
-    if skipped.len() > SHOWN {
-        out.push_str(&format!("Skipped    {} more: --diff shows them all\n", skipped.len() - SHOWN));
+    let more = skipped().count().saturating_sub(SHOWN);
+    if more > 0 {
+        out.push_str(&format!("Skipped    {more} more: --diff shows them all\n"));
     }
     match &report.left {
         None => out.push_str("Left       everything that was not asked for\n"),

@@ -1,6 +1,6 @@
 //! The finished account of a run: one value, made from what the run left behind, that every format shows.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::{
     door::RunState,
     inventory::Inventory,
     journal::{Entry, News, Progress},
-    plan::{Plan, Sealed},
+    plan::{ObjectChange, Plan, Sealed},
     resource::{masked_field, masked_text},
 };
 
@@ -25,10 +25,14 @@ use crate::{
 pub struct Remains<'a> {
     pub sealed: Cow<'a, Sealed>,
     pub entries: Vec<Entry>,
+    /// A line for each entry of the journal.
+    pub journal: Vec<String>,
     pub progress: Progress,
     pub inventory: Option<Inventory>,
     /// Where the backup lies, and what it holds.
     pub backup: Option<(String, Manifest)>,
+    /// Keys that the run replaced and that its plan has no text of, as they were and as they shall be: the first ones.
+    pub keys: BTreeMap<String, ObjectChange>,
     /// The cluster's record, where that is all there is.
     pub record: Option<RunState>,
     /// What cannot be told, and why.
@@ -102,7 +106,7 @@ pub struct KeptReport {
 pub fn run_report(remains: &Remains<'_>) -> RunReport {
     let Remains { sealed, entries, progress, record, .. } = remains;
     let plan = &sealed.plan;
-    let steps = step_reports(plan, entries, progress);
+    let steps = step_reports(plan, entries, progress, &remains.keys);
     let (verdict, exit, reason) = verdict(progress, &steps, record.as_ref());
     let timeline = timeline(plan, entries, remains.inventory.as_ref());
     let (started, ended) = times(entries, record.as_ref());
@@ -137,7 +141,7 @@ pub fn run_report(remains: &Remains<'_>) -> RunReport {
         kept: kept(plan),
         next: next(verdict, exit, plan, &progress.run, remains.backup.is_some()),
         skipped,
-        journal: entries.iter().map(|entry| format!("{} {}", entry.at, masked_text(&told(&entry.news)))).collect(),
+        journal: remains.journal.clone(),
     }
 }
 
@@ -236,6 +240,11 @@ fn kept(plan: &Plan) -> Vec<KeptReport> {
         },
     };
     plan.kept.iter().map(report).collect()
+}
+
+/// An entry of the journal in one line, without secrets.
+pub fn journal_line(entry: &Entry) -> String {
+    format!("{} {}", entry.at, masked_text(&told(&entry.news)))
 }
 
 fn told(news: &News) -> String {

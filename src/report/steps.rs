@@ -1,5 +1,7 @@
 //! What became of each step of a plan, folded from the journal.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     journal::{Entry, News, Progress},
-    plan::{Plan, PlannedStep, Undo},
+    plan::{ObjectChange, Plan, PlannedStep, Undo},
     resource::masked_text,
     step::Claim,
 };
@@ -46,11 +48,21 @@ struct Taken {
     was_begun: bool,
 }
 
-pub fn step_reports(plan: &Plan, entries: &[Entry], progress: &Progress) -> Vec<StepReport> {
-    plan.steps.iter().map(|step| step_report(step, entries, progress)).collect()
+pub fn step_reports(
+    plan: &Plan,
+    entries: &[Entry],
+    progress: &Progress,
+    keys: &BTreeMap<String, ObjectChange>,
+) -> Vec<StepReport> {
+    plan.steps.iter().map(|step| step_report(step, entries, progress, keys)).collect()
 }
 
-fn step_report(step: &PlannedStep, entries: &[Entry], progress: &Progress) -> StepReport {
+fn step_report(
+    step: &PlannedStep,
+    entries: &[Entry],
+    progress: &Progress,
+    keys: &BTreeMap<String, ObjectChange>,
+) -> StepReport {
     let taken = taken(&step.name, entries);
     let is_done = progress.steps_done.contains(&step.name);
     let is_in_hand = taken.was_begun || progress.step.as_ref() == Some(&step.name);
@@ -67,7 +79,7 @@ fn step_report(step: &PlannedStep, entries: &[Entry], progress: &Progress) -> St
         status,
         seconds: taken.was_begun.then(|| u64::try_from(taken.worked_ms / 1000).unwrap_or_default()),
         claims: taken.claims,
-        changes: change_groups(step),
+        changes: change_groups(step, keys),
     }
 }
 

@@ -84,6 +84,31 @@ struct Watched {
     has_guess: bool,
 }
 
+/// What begins the name of a change that says something of a node.
+const CORDON: &str = "cordon Node ";
+const DELETE: &str = "delete Pod on ";
+const UNCORDON: &str = "uncordon Node ";
+
+/// An entry of the journal without the changes that say nothing of a node: there may be 100,000.
+pub fn of_nodes(mut entry: Entry) -> Entry {
+    let is_of_node = |label: &String| [CORDON, DELETE, UNCORDON].iter().any(|start| label.starts_with(start));
+    match &mut entry.news {
+        News::Intended { changes, .. } => changes.retain(|change| is_of_node(&change.label)),
+        News::Settled { changes, .. } => changes.retain(|change| is_of_node(&change.label)),
+        News::Started { .. }
+        | News::Resumed { .. }
+        | News::StepStarted { .. }
+        | News::Waited { .. }
+        | News::Ready { .. }
+        | News::Proven { .. }
+        | News::Broken { .. }
+        | News::StepDone { .. }
+        | News::Stopped { .. }
+        | News::Finished { .. } => {}
+    }
+    entry
+}
+
 /// Folds the journal into the nodes over time.
 pub fn timeline(plan: &Plan, entries: &[Entry], inventory: Option<&Inventory>) -> Timeline {
     let mut fold = Fold::new(plan, inventory);
@@ -173,7 +198,7 @@ impl Fold {
     /// What was sent and never answered may have happened: a deletion counts from the instant it was sent.
     fn resumed(&mut self) {
         for (label, sent) in std::mem::take(&mut self.sent) {
-            if label.starts_with("delete Pod on ") {
+            if label.starts_with(DELETE) {
                 self.changed(&label, sent);
             }
         }
@@ -181,17 +206,17 @@ impl Fold {
     }
 
     fn changed(&mut self, label: &str, sent: i64) {
-        if let Some(node) = label.strip_prefix("cordon Node ") {
+        if let Some(node) = label.strip_prefix(CORDON) {
             let now = self.now;
             let node = self.node(node);
             node.span.is_cordoned = true;
             node.note(What::Cordoned, now);
-        } else if let Some(node) = label.strip_prefix("delete Pod on ") {
+        } else if let Some(node) = label.strip_prefix(DELETE) {
             let node = self.node(node);
             node.note(What::Deleted, sent);
             node.open_since.get_or_insert(sent);
             (node.is_watched, node.span.state) = (true, NodeState::Begun);
-        } else if let Some(node) = label.strip_prefix("uncordon Node ") {
+        } else if let Some(node) = label.strip_prefix(UNCORDON) {
             self.ready(node, sent - self.stable_ms, false);
             let now = self.now;
             let node = self.node(node);

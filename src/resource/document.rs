@@ -1,6 +1,6 @@
-use std::{fmt, io, sync::Arc};
+use std::{borrow::Cow, fmt, io, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -10,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document(Arc<str>);
 
-/// The SHA-256 of some bytes, as hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Digest(String);
+/// The SHA-256 of some bytes, written as hex digits. A plan of 100,000 keys holds one or two for each.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
 
 /// An object as read from a cluster: its body, and what a precondition needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,28 +177,53 @@ impl<'de> Deserialize<'de> for Document {
 
 impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
-        Self::of_hash(&Sha256::digest(bytes))
+        Self(Sha256::digest(bytes).into())
     }
 
     /// The digest of what is written, without keeping it.
     pub fn of_written<E>(write: impl FnOnce(&mut dyn io::Write) -> Result<(), E>) -> Result<Self, E> {
         let mut hasher = Hasher(Sha256::new());
         write(&mut hasher)?;
-        Ok(Self::of_hash(&hasher.0.finalize()))
+        Ok(Self::of_hash(hasher.0))
     }
 
-    fn of_hash(hash: &[u8]) -> Self {
-        Self(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    /// The digest of all that a hash was given.
+    pub fn of_hash(hash: Sha256) -> Self {
+        Self(hash.finalize().into())
     }
 
-    pub fn text(&self) -> &str {
-        &self.0
+    pub fn text(&self) -> String {
+        self.to_string()
     }
 
     /// The first digits, enough for people to compare.
-    pub fn short(&self) -> &str {
-        &self.0[..12.min(self.0.len())]
+    pub fn short(&self) -> String {
+        self.0[..6].iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        from_hex(&text).map(Self).ok_or_else(|| de::Error::custom("a digest is 64 hex digits"))
+    }
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// Takes what is written into a hash.
@@ -217,7 +242,13 @@ impl io::Write for Hasher {
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
     }
 }
 

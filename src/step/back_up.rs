@@ -1,13 +1,18 @@
 //! Everything that the plan touches, written down and read back before anything is changed.
 
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+};
+
 use super::{Step, StepError, backup_directory, snapshot::keep_snapshot};
 use crate::{
     backup::{self, BackupError, Drilled},
     door::{BackupPlace, Door},
     event::{Event, Voice},
     journal::News,
-    plan::Plan,
-    resource::{Kind, ObjectRef},
+    plan::{Lines, Plan},
+    resource::{Digest, Kind, ObjectRef},
 };
 
 pub(super) async fn take(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Result<BackupPlace, StepError> {
@@ -28,7 +33,7 @@ pub(super) async fn take(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Res
 }
 
 async fn write(plan: &Plan, door: &mut Door) -> Result<(), StepError> {
-    // Every key of etcd is backed up in any case, and a restore names 100,000 of them.
+    // Every key of etcd is backed up in any case.
     let named = plan.changes().map(|change| &change.object).filter(|object| object.kind != Kind::EtcdKey);
     let mut objects: Vec<ObjectRef> = named.chain([&plan.daemon_set]).cloned().collect();
     objects.sort();
@@ -46,17 +51,37 @@ async fn write(plan: &Plan, door: &mut Door) -> Result<(), StepError> {
 }
 
 /// Reads a backup back from disk and checks that it holds all that the plan will change, as the plan knows it.
-pub fn check_backup(plan: &Plan, directory: &std::path::Path) -> Result<Drilled, BackupError> {
-    let changed: std::collections::BTreeSet<&ObjectRef> = plan.changes().map(|change| &change.object).collect();
-    let drilled = backup::drill(directory, |object| changed.contains(object))?;
-    let mut seen = std::collections::BTreeSet::new();
+pub fn check_backup(plan: &Plan, directory: &Path) -> Result<Drilled, BackupError> {
+    let mut wanted = as_it_was(plan);
+    let mut keys: HashMap<&str, &Digest> =
+        plan.lines().flat_map(Lines::iter).filter_map(|line| Some((line.key, line.before?))).collect();
+    // Digests are taken of those objects alone that the plan knows: of the others it has nothing to say.
+    let objects: BTreeSet<&ObjectRef> = wanted.keys().copied().collect();
+    let has_keys = !keys.is_empty();
+    let is_asked_for = |object: &ObjectRef| objects.contains(object) || (has_keys && object.kind == Kind::EtcdKey);
+    let drilled = backup::drill(directory, is_asked_for, |object, digest| {
+        if wanted.get(object) == Some(digest) {
+            wanted.remove(object);
+        }
+        if object.kind == Kind::EtcdKey && keys.get(object.name.as_str()) == Some(&digest) {
+            keys.remove(object.name.as_str());
+        }
+    })?;
+    let key = keys.into_keys().next().map(|key| ObjectRef::cluster(Kind::EtcdKey, key));
+    let lacked = wanted.into_keys().next().cloned().or(key);
+    lacked.map_or(Ok(drilled), |object| Err(BackupError::Lacks { object }))
+}
+
+/// The objects that the plan replaces or removes, as it knows them.
+fn as_it_was(plan: &Plan) -> BTreeMap<&ObjectRef, Digest> {
+    let (mut seen, mut all) = (BTreeSet::new(), BTreeMap::new());
     for change in plan.changes() {
         // Of an object that changes twice only the first state was ever in the cluster before.
         if seen.insert(&change.object)
             && let Some(before) = &change.before
         {
-            drilled.holds(&change.object, before)?;
+            all.insert(&change.object, before.digest());
         }
     }
-    Ok(drilled)
+    all
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{State, Step, StepError, state_of};
+use super::{State, Step, StepError, lines, state_of};
 use crate::{
     cluster::{Cluster, ClusterError},
     door::{Door, Drift},
@@ -62,7 +62,8 @@ async fn has_namespace(cluster: &Cluster, object: &ObjectRef) -> Result<bool, Cl
 pub(super) async fn restore(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
     for planned in earlier(step.plan, &step.planned.name) {
         let changes: Vec<&ObjectChange> = last_changes(planned).collect();
-        if put_back(&door.cluster, step.plan, &changes).await?.is_some() {
+        let is_put_back = put_back(&door.cluster, step.plan, &changes).await?.is_some();
+        if is_put_back || !lines::are_held(&door.cluster, planned).await? {
             tracing::warn!(step = planned.name, "objects were put back since; the step is taken once more");
             Box::pin(Step { plan: step.plan, planned }.take_units(door, voice)).await?;
         }

@@ -7,6 +7,7 @@ mod back_up;
 mod controllers;
 mod cordon;
 mod held;
+mod lines;
 mod objects;
 mod order;
 mod pace;
@@ -23,6 +24,7 @@ use std::{
 };
 
 pub use back_up::check_backup;
+pub use lines::{pending_lines, replaced_keys};
 pub use objects::{State, pending, state_of};
 pub use order::planned_moves;
 pub use pace::expected_for_a_node;
@@ -98,7 +100,7 @@ impl Step<'_> {
         let started = Instant::now();
         let step = self.planned.name.clone();
         let (phase, summary) = (self.planned.phase.clone(), self.planned.summary.clone());
-        voice.tell(Event::StepStarted { step: step.clone(), phase, summary, changes: self.planned.changes().count() });
+        voice.tell(Event::StepStarted { step: step.clone(), phase, summary, changes: self.planned.count() });
         door.note(News::StepStarted { step: step.clone() })?;
         let backup = self.take_units(door, voice).await?;
         door.finish_step(&step, backup).await?;
@@ -112,7 +114,8 @@ impl Step<'_> {
         if is_first {
             held::restore(self, door, voice).await
         } else {
-            held::check(&door.cluster, self.plan, &self.planned.name).await
+            held::check(&door.cluster, self.plan, &self.planned.name).await?;
+            lines::check(self, door).await
         }
     }
 
@@ -143,6 +146,7 @@ impl Step<'_> {
         match stage {
             Stage::Changes(changes) => objects::take(self, changes, door, voice).await,
             Stage::Recreated(recreation) => recreate::take(self, recreation, door, voice).await,
+            Stage::Lines { lines, .. } => lines::take(self, lines, door, voice).await,
             Stage::UntilEstablished(names) => {
                 for name in names {
                     let reached = async || door.cluster.is_established(name).await;

@@ -31,20 +31,32 @@ pub(super) async fn take(
     door: &mut Door,
     voice: &Voice,
 ) -> Result<(), StepError> {
-    let name = &step.planned.name;
     let wanted = missing(&door.cluster, step.plan, changes).await?;
     let of = wanted.len();
     let (mut wanted, mut done) = (wanted.into_iter(), 0);
     while done < of {
-        // A batch is made when it is its turn: all at once, 100,000 keys would be there twice.
+        // A batch is made when it is its turn: all at once, every text would be there twice.
         let batch: Vec<Change> = wanted.by_ref().take(BATCH).map(to_send).collect();
-        let told = batch.iter().map(|change| (change.intent().action.name().to_owned(), change.object.to_string()));
-        let told: Vec<_> = told.map(|(verb, object)| Event::Changed { step: name.clone(), verb, object }).collect();
         done += batch.len();
-        door.apply(name, batch, |_| {}).await?;
-        told.into_iter().for_each(|event| voice.tell(event));
-        voice.tell(Event::StepProgress { step: name.clone(), done, of });
+        send(step, batch, (done, of), door, voice).await?;
     }
+    Ok(())
+}
+
+/// Sends a batch, and tells of it: with it so many of all are done.
+pub(super) async fn send(
+    step: &Step<'_>,
+    batch: Vec<Change>,
+    (done, of): (usize, usize),
+    door: &mut Door,
+    voice: &Voice,
+) -> Result<(), StepError> {
+    let name = &step.planned.name;
+    let told = batch.iter().map(|change| (change.intent().action.name().to_owned(), change.object.to_string()));
+    let told: Vec<_> = told.map(|(verb, object)| Event::Changed { step: name.clone(), verb, object }).collect();
+    door.apply(name, batch, |_| {}).await?;
+    told.into_iter().for_each(|event| voice.tell(event));
+    voice.tell(Event::StepProgress { step: name.clone(), done, of });
     Ok(())
 }
 
@@ -128,7 +140,12 @@ fn to_send((change, live): Missing<'_>) -> Change {
         (None, Some(before)) => Action::Delete { before },
         (None, None) => unreachable!("an object that shall not be and is not is done"),
     };
-    let mut change = Change { label: String::new(), object: change.object.clone(), action };
+    labelled(change.object.clone(), action)
+}
+
+/// A change whose label names what is done to which object.
+pub(super) fn labelled(object: ObjectRef, action: Action) -> Change {
+    let mut change = Change { label: String::new(), object, action };
     change.label = format!("{} {}", change.intent().action.name(), change.object);
     change
 }

@@ -55,9 +55,10 @@ fn free(reference: ObjectRef, live: Live) -> Change {
 pub(super) async fn sweep(step: &Step<'_>, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
     let orphans = door::orphans(&door.cluster).await.map_err(|error| match error {
         RecordError::Cluster(source) => StepError::Cluster(source),
-        other @ (RecordError::Lost { .. } | RecordError::Damaged { .. } | RecordError::Missing { .. }) => {
-            StepError::Door(other.into())
-        }
+        other @ (RecordError::Lost { .. }
+        | RecordError::Damaged { .. }
+        | RecordError::Missing { .. }
+        | RecordError::File(_)) => StepError::Door(other.into()),
     })?;
     let remove = |live: Live| {
         let object = ObjectRef::namespaced(Kind::Secret, door::NAMESPACE, &live.name);

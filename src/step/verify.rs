@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StepError, controllers, objects, order::names_of, pull::wanted_pods};
+use super::{StepError, controllers, lines, objects, order::names_of, pull::wanted_pods};
 use crate::{
     cluster::{Cluster, ClusterError, Followed},
     observe::{nodes, read_each},
@@ -91,6 +91,12 @@ async fn objects_are_as_planned(cluster: &Cluster, plan: &Plan) -> Result<Vec<Cl
         if !live.get(object).copied().unwrap_or_else(|| is_done(object, None)) {
             wrong.push(format!("{object} is not as planned"));
         }
+    }
+    let (count, wrong) = lines::as_planned(cluster, plan).await?;
+    if count > 0 {
+        let (all, of_kind) = by_kind.entry(Kind::EtcdKey).or_default();
+        *all += count;
+        of_kind.extend(wrong.into_iter().map(|object| format!("{object} is not as planned")));
     }
     let claim = |(kind, (count, wrong)): (Kind, (usize, Vec<String>))| Claim {
         text: format!("{count} {kind} objects are as planned"),

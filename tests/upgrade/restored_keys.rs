@@ -69,12 +69,28 @@ fn lost_keys_are_back_with_their_values_whatever_their_names_and_nothing_else_is
         let promised: Vec<Value> = dry.as_array().unwrap().iter().map(|one| one["change"].clone()).collect();
         assert_eq!(json!(made), json!(promised));
         in_order(&made);
+        told_by_the_report(&lab, &made);
         let after = lab.etcd().keys().unwrap();
         let mut unchanged = stamps.iter().filter(|(key, stamp)| expected[*key] == stamp.0);
         assert!(unchanged.all(|(key, stamp)| after[key] == *stamp), "a key that was as in the backup was written");
         lab.tool(&["verify"]).exits(0);
         lab.tool(&["restore", &backup, "--yes"]).exits(0).says("Nothing to restore");
     }
+}
+
+/// The page and the data of the report name each key that was written.
+fn told_by_the_report(lab: &Lab, made: &[String]) {
+    let page = fs::read_to_string(lab.run_directory().join("report.html")).unwrap();
+    let told = lab.tool(&["report", "-o", "json"]).exits(0).json();
+    let groups = told["steps"][1]["changes"].as_array().unwrap();
+    assert_eq!(groups.iter().map(|group| group["count"].as_u64().unwrap()).sum::<u64>(), made.len() as u64);
+    for key in [CHANGED, HIDDEN] {
+        let is_told = |group: &Value| group["objects"].as_array().unwrap().iter().any(|one| one["object"] == *key);
+        assert!(page.contains(key) && groups.iter().any(is_told), "{key}");
+    }
+    let mut objects = groups.iter().flat_map(|group| group["objects"].as_array().unwrap());
+    let changed = objects.find(|one| one["object"] == *CHANGED).unwrap();
+    assert_eq!(changed["fields"][0]["lines"], json!(["- debug", "+ info"]));
 }
 
 /// Settings, then policies, then the profile, and last the flag for nodes.
@@ -106,6 +122,14 @@ fn a_key_that_is_changed_after_the_preview_stops_the_restore_and_what_is_named_a
     lab.etcd().put(CHANGED, b"debug").unwrap();
     lab.tool(&["resume", "--yes"]).exits(0);
     assert_eq!(values(lab.etcd()), before);
+    // Midway, after the change was meant and before it was sent.
+    harm(lab.etcd());
+    let boundary = format!("restore-objects/replace EtcdKey {CHANGED}:pre");
+    let killed = lab.command(&["restore", &backup, "--yes", "--fault", &boundary]).output().unwrap();
+    assert_eq!(killed.status.signal(), Some(9), "{:?}", Ran::of(killed));
+    lab.etcd().put(CHANGED, b"error").unwrap();
+    lab.tool(&["resume", "--yes"]).exits(13).says("value: \"debug\" is now \"error\"");
+    assert_eq!(values(lab.etcd())[CHANGED], "error");
 }
 
 #[test]
@@ -125,6 +149,55 @@ fn killed_while_keys_are_written_a_restore_goes_on_to_the_same_end() {
         lab.tool(&["resume", "--yes"]).exits(0);
         assert_eq!(values(lab.etcd()), before, "{boundary}");
     }
+}
+
+#[test]
+fn a_restore_goes_on_from_the_record_alone_where_neither_its_files_nor_its_backup_are() {
+    let (lab, place) = (on_etcd(Kubernetes::V1_34), tempfile::tempdir().unwrap());
+    let backup = back_up(&lab, place.path());
+    let before = values(lab.etcd());
+    let boundary = format!("restore-objects/create EtcdKey {HIDDEN}:sent");
+    let harm_and_kill = || {
+        harm(lab.etcd());
+        let killed = lab.command(&["restore", &backup, "--yes", "--fault", &boundary]).output().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{:?}", Ran::of(killed));
+    };
+    harm_and_kill();
+    fs::write(lab.run_directory().join("lines.ndjson.zst"), b"torn").unwrap();
+    lab.tool(&["resume", "--yes"]).exits(0);
+    assert_eq!(values(lab.etcd()), before);
+    harm_and_kill();
+    fs::remove_dir_all(&backup).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    lab.etcd().put(CHANGED, b"warning").unwrap();
+    let on_another_machine =
+        |arguments: &[&str]| Ran::of(lab.command_in(elsewhere.path(), arguments).output().unwrap());
+    on_another_machine(&["resume", "--yes"]).exits(13).says("the plan wants: value: \"info\" is now \"warning\"");
+    lab.etcd().put(CHANGED, b"info").unwrap();
+    on_another_machine(&["resume", "--yes"]).exits(0);
+    assert_eq!(values(lab.etcd()), before);
+    on_another_machine(&["verify"]).exits(0).says("EtcdKey objects are as planned");
+}
+
+#[test]
+fn a_backup_that_is_cut_or_changed_changes_no_key() {
+    let (lab, place) = (on_etcd(Kubernetes::V1_34), tempfile::tempdir().unwrap());
+    let backup = back_up(&lab, place.path());
+    harm(lab.etcd());
+    let harmed = lab.etcd().keys().unwrap();
+    let file = Path::new(&backup).join("etcdkey.ndjson.zst");
+    let packed = fs::read(&file).unwrap();
+    let lines = String::from_utf8(zstd::decode_all(packed.as_slice()).unwrap()).unwrap();
+    let other = lines.replace("\"value\":\"info\"", "\"value\":\"warn\"");
+    assert!(other != lines && other.len() == lines.len());
+    let without_last = &lines[..lines[..lines.len() - 1].rfind('\n').unwrap() + 1];
+    for text in [other.as_str(), without_last] {
+        fs::write(&file, zstd::encode_all(text.as_bytes(), 3).unwrap()).unwrap();
+        lab.tool(&["restore", &backup, "--yes"]).exits(14).says("CU-E014").says("etcdkey.ndjson.zst");
+    }
+    fs::remove_file(&file).unwrap();
+    lab.tool(&["restore", &backup, "--yes"]).exits(14).says("etcdkey.ndjson.zst");
+    assert_eq!(lab.etcd().keys().unwrap(), harmed);
 }
 
 #[test]

@@ -2,40 +2,137 @@
 //!
 //! Felix programs an endpoint once it knows it, by the policies that it knows then, and by profiles where no policy selects it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Materials, order::Place};
-use crate::resource::{Document, Kind, ObjectRef};
+use super::{Compared, Verdict, order::Place};
+use crate::{
+    plan::{Line, Lines},
+    resource::{Difference, Document, Kind, ObjectRef, differences},
+};
 
-/// What is known of keys beside their values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keys {
-    /// Keys that had a time to live.
-    pub passing: BTreeSet<ObjectRef>,
-    /// Keys whose bytes may have been others.
-    pub inexact: BTreeSet<ObjectRef>,
-    /// The names of all keys that are listed now.
-    pub live: BTreeSet<String>,
+/// Why a key waits until all other policies are back.
+const LETS_GO: &str = "it may let go of endpoints that it holds now, after all other policies are back";
+
+/// Which keys of a backup were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedKeys {
+    /// All, since nothing was named or their kind was.
+    pub all: bool,
+    /// Those that were named one by one.
+    pub named: BTreeSet<String>,
 }
 
-/// Why a key that differs is not restored.
-pub(super) fn obstacle(materials: &Materials<'_>, object: &ObjectRef) -> Option<String> {
-    if object.kind != Kind::EtcdKey {
-        return None;
+/// One key of the backup beside what is live of it.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyBeside<'a> {
+    /// The line it stands on, from 0.
+    pub number: usize,
+    pub name: &'a str,
+    pub document: &'a Document,
+    /// It had a time to live.
+    pub is_passing: bool,
+    pub live: Option<&'a Document>,
+}
+
+/// Decides about the keys of a backup one by one as they go by, and holds no text of them.
+#[derive(Debug)]
+pub struct KeyPlanner<'a> {
+    pub asked: &'a AskedKeys,
+    /// An etcd is there to write to.
+    pub is_served: bool,
+    /// Keys whose bytes may have been others.
+    pub inexact: &'a BTreeSet<String>,
+    /// Of how many keys that differ both values are kept, to be shown.
+    pub shown: usize,
+    pub keys: ComparedKeys,
+}
+
+/// What is to be done about the keys of a backup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComparedKeys {
+    pub same: usize,
+    /// Those to be written, by their place in the order.
+    pub(super) places: BTreeMap<Place, Lines>,
+    /// Those that are not written, and why.
+    pub skipped: Vec<Compared>,
+    /// What is live against what is in the backup.
+    pub fields: BTreeMap<String, Vec<Difference>>,
+}
+
+impl KeyPlanner<'_> {
+    pub fn take(&mut self, key: &KeyBeside<'_>) {
+        if !self.asked.all && !self.asked.named.contains(key.name) {
+            return;
+        }
+        if key.live == Some(key.document) {
+            self.keys.same += 1;
+            return;
+        }
+        match self.obstacle(key) {
+            Some(why) => {
+                let fields = key.live.map(|live| differences(&key.document.value(), &live.value()));
+                self.keys.skipped.push(skipped(key.name, why, fields.unwrap_or_default(), key.live.is_some()));
+            }
+            None => self.write(key),
+        }
     }
-    if !materials.served.contains(&Kind::EtcdKey) {
-        return Some("no etcd was named: say where it is with --datastore etcdv2 and --etcd-endpoints".to_owned());
+
+    fn write(&mut self, key: &KeyBeside<'_>) {
+        let before = key.live.map(Document::digest);
+        let line = Line { number: key.number, key: key.name, before: before.as_ref(), after: &key.document.digest() };
+        self.keys.places.entry(place(key.name, key.document, key.live)).or_default().push(line);
+        if let Some(live) = key.live.filter(|_| self.keys.fields.len() < self.shown) {
+            let fields = differences(&key.document.value(), &live.value());
+            self.keys.fields.insert(key.name.to_owned(), fields);
+        }
     }
-    if materials.keys.passing.contains(object) {
-        return Some("it had a time to live: whoever wrote it writes it again".to_owned());
+
+    /// Why a key that differs is not restored.
+    fn obstacle(&self, key: &KeyBeside<'_>) -> Option<String> {
+        if !self.is_served {
+            return Some("no etcd was named: say where it is with --datastore etcdv2 and --etcd-endpoints".to_owned());
+        }
+        if key.is_passing {
+            return Some("it had a time to live: whoever wrote it writes it again".to_owned());
+        }
+        let is_inexact = self.inexact.contains(key.name) && !self.asked.named.contains(key.name);
+        is_inexact
+            .then(|| "etcd gave it with bytes replaced, so these may not be what was stored; or --only".to_owned())
     }
-    if let Some(other) = in_the_way(&materials.keys.live, &object.name) {
-        return Some(format!("{other} is there now, and no name is a key and a directory at once"));
+
+    /// Once all keys went by, and it is known which live ones the backup does not hold.
+    pub fn finish(mut self, left: &BTreeSet<String>) -> ComparedKeys {
+        for lines in self.keys.places.values_mut() {
+            let blocked = |line: &Line<'_>| line.before.is_none() && in_the_way(left, line.key).is_some();
+            for line in lines.iter().filter(blocked) {
+                let other = in_the_way(left, line.key).map(String::as_str).unwrap_or_default();
+                let why = format!("{other} is there now, and no name is a key and a directory at once");
+                self.keys.skipped.push(skipped(line.key, why, Vec::new(), false));
+            }
+            *lines = std::mem::take(lines).without(blocked);
+        }
+        self.keys.places.retain(|_, lines| !lines.is_empty());
+        self.keys
     }
-    let is_inexact = materials.keys.inexact.contains(object) && !materials.named.contains(object);
-    is_inexact.then(|| "etcd gave it with bytes replaced, so these may not be what was stored; or --only".to_owned())
+}
+
+fn skipped(name: &str, why: String, fields: Vec<Difference>, is_live: bool) -> Compared {
+    let object = ObjectRef::cluster(Kind::EtcdKey, name);
+    Compared { object, verdict: Verdict::Skipped { why }, notes: Vec::new(), is_live, fields }
+}
+
+impl ComparedKeys {
+    /// How many keys are to be written.
+    pub fn changes(&self) -> usize {
+        self.places.values().map(Lines::len).sum()
+    }
+}
+
+/// What can be seen of a change while it is made, and cannot be avoided by any order.
+pub(super) fn note(place: Place) -> Option<&'static str> {
+    (place == Place::MovedKeys).then_some(LETS_GO)
 }
 
 /// A key below this one makes its name a directory; a key above it makes a directory impossible.
@@ -138,5 +235,66 @@ mod tests {
         assert_eq!(place(policy, &key("{\"selector\": "), None), Place::DenyingKeys);
         let (all, some) = (key(r#"{"selector": "all()"}"#), key(r#"{"selector": "a == 'b'"}"#));
         assert_eq!(place(policy, &some, Some(&all)), Place::MovedKeys);
+    }
+
+    fn planned(asked: &AskedKeys, is_served: bool, keys: &[(&str, bool)], left: &[&str]) -> ComparedKeys {
+        let inexact = BTreeSet::from(["/calico/inexact".to_owned()]);
+        let mut planner = KeyPlanner { asked, is_served, inexact: &inexact, shown: 1, keys: ComparedKeys::default() };
+        for (number, (name, is_passing)) in keys.iter().enumerate() {
+            let document = key(name);
+            planner.take(&KeyBeside { number, name, document: &document, is_passing: *is_passing, live: None });
+        }
+        planner.finish(&left.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn words(keys: &ComparedKeys) -> Vec<String> {
+        let created = keys.places.values().flat_map(Lines::iter).map(|line| format!("{} {}", line.verb(), line.key));
+        let why = |one: &Compared| match &one.verdict {
+            Verdict::Skipped { why } => format!("{}: {}", one.object.name, why.split(':').next().unwrap_or_default()),
+            other => panic!("{other:?}"),
+        };
+        created.chain(keys.skipped.iter().map(why)).collect()
+    }
+
+    const ALL: AskedKeys = AskedKeys { all: true, named: BTreeSet::new() };
+
+    #[test]
+    fn keys_that_pass_or_whose_bytes_are_unknown_are_named_and_left() {
+        let keys = [("/calico/passing", true), ("/calico/inexact", false)];
+        let found = words(&planned(&ALL, true, &keys, &[]));
+        assert_eq!(found[0], "/calico/passing: it had a time to live");
+        assert!(found[1].starts_with("/calico/inexact: etcd gave it with bytes replaced"), "{found:?}");
+        let named = AskedKeys { all: false, named: ["/calico/inexact".to_owned()].into() };
+        assert_eq!(words(&planned(&named, true, &keys, &[])), ["create /calico/inexact"]);
+    }
+
+    #[test]
+    fn keys_without_an_etcd_are_skipped_with_the_flags_that_name_one() {
+        assert_eq!(words(&planned(&ALL, false, &[("/calico/a", false)], &[])), ["/calico/a: no etcd was named"]);
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_a_key_is_named_and_the_others_are_written() {
+        let keys = [("/calico/a", false), ("/calico/b", false)];
+        let found = words(&planned(&ALL, true, &keys, &["/calico/a/x"]));
+        let why = "/calico/a: /calico/a/x is there now, and no name is a key and a directory at once";
+        assert_eq!(found, ["create /calico/b", why]);
+    }
+
+    #[test]
+    fn of_what_differs_the_plan_has_digests_and_no_more_is_kept_than_is_shown() {
+        let (inexact, old) = (BTreeSet::new(), key("old"));
+        let mut planner =
+            KeyPlanner { asked: &ALL, is_served: true, inexact: &inexact, shown: 1, keys: ComparedKeys::default() };
+        for (number, (name, value)) in
+            [("/calico/a", "new"), ("/calico/b", "new"), ("/calico/c", "old")].into_iter().enumerate()
+        {
+            let (document, live) = (key(value), Some(&old));
+            planner.take(&KeyBeside { number, name, document: &document, is_passing: false, live });
+        }
+        let keys = planner.finish(&BTreeSet::new());
+        assert_eq!((keys.same, keys.changes(), keys.fields.len()), (1, 2, 1));
+        let line = keys.places[&Place::Data].get(0);
+        assert_eq!((line.before, line.after), (Some(&old.digest()), &key("new").digest()));
     }
 }

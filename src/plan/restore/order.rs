@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Verdict, keys};
 use crate::{
-    plan::{ObjectChange, Stage, steps::frozen_first},
+    plan::{Lines, ObjectChange, Stage, steps::frozen_first},
     resource::{Document, Kind, ObjectRef, differences},
 };
 
@@ -42,7 +42,8 @@ pub(super) enum Place {
     DaemonSet,
 }
 
-/// Answers where the change of an object belongs; `None` for kinds that no backup is restored of.
+/// Answers where the change of an object belongs; `None` for kinds that no backup is restored of, and for keys, of which only
+/// lines are known.
 pub(super) fn place(object: &ObjectRef, after: &Document, before: Option<&Document>) -> Option<Place> {
     Some(match object.kind {
         Kind::Namespace => Place::Namespaces,
@@ -61,13 +62,13 @@ pub(super) fn place(object: &ObjectRef, after: &Document, before: Option<&Docume
         | Kind::GlobalFelixConfig
         | Kind::GlobalBgpConfig
         | Kind::GlobalNetworkPolicy => Place::Data,
-        Kind::EtcdKey => keys::place(&object.name, after, before),
         Kind::NetworkPolicy => {
             place_of_policy(&after.value()["spec"], before.map(|before| before.value()["spec"].clone()))
         }
         Kind::Deployment | Kind::ReplicaSet => Place::Controllers,
         Kind::DaemonSet => Place::DaemonSet,
-        Kind::Node
+        Kind::EtcdKey
+        | Kind::Node
         | Kind::Pod
         | Kind::Secret
         | Kind::ControllerRevision
@@ -110,10 +111,8 @@ pub(super) fn warning(object: &ObjectRef, verdict: &Verdict) -> Option<String> {
         Place::OtherPolicies => {
             Some("it lets go of pods that it holds now, after all other policies are back".to_owned())
         }
-        Place::MovedKeys => {
-            Some("it may let go of endpoints that it holds now, after all other policies are back".to_owned())
-        }
-        Place::Namespaces
+        Place::MovedKeys
+        | Place::Namespaces
         | Place::Definitions
         | Place::Accounts
         | Place::Rights
@@ -134,14 +133,20 @@ pub(super) fn warning(object: &ObjectRef, verdict: &Verdict) -> Option<String> {
 }
 
 /// Puts the changes in their order.
-pub(super) fn stages(changes: Vec<ObjectChange>) -> Vec<Stage> {
+pub(super) fn stages(changes: Vec<ObjectChange>, keys: BTreeMap<Place, Lines>) -> Vec<Stage> {
     let mut places: BTreeMap<Place, Vec<ObjectChange>> = BTreeMap::new();
     for change in changes {
         let after = change.after.as_ref().expect("a restore deletes nothing");
         let place = place(&change.object, after, change.before.as_ref()).expect("other kinds were left out before");
         places.entry(place).or_default().push(change);
     }
-    places.into_iter().flat_map(|(place, changes)| stages_of(place, changes)).collect()
+    let of_objects = places.into_iter().map(|(place, changes)| (place, stages_of(place, changes)));
+    let of_keys = keys.into_iter().map(|(place, lines)| {
+        let note = keys::note(place).map(str::to_owned);
+        (place, vec![Stage::Lines { lines, note }])
+    });
+    let stages: BTreeMap<Place, Vec<Stage>> = of_objects.chain(of_keys).collect();
+    stages.into_values().flatten().collect()
 }
 
 fn stages_of(place: Place, changes: Vec<ObjectChange>) -> Vec<Stage> {

@@ -12,7 +12,6 @@ struct Case {
     live: BTreeMap<ObjectRef, Document>,
     terminating: BTreeSet<ObjectRef>,
     served: BTreeSet<Kind>,
-    keys: Keys,
     owners: BTreeSet<String>,
     only: Option<BTreeSet<ObjectRef>>,
     nodes: Nodes,
@@ -30,7 +29,6 @@ fn case(objects: Objects) -> Case {
         live: all.clone(),
         backup: all,
         terminating: BTreeSet::new(),
-        keys: Keys::default(),
         owners: BTreeSet::new(),
         only: None,
         nodes: Nodes::default(),
@@ -65,13 +63,12 @@ impl Case {
             live: &self.live,
             terminating: &self.terminating,
             served: &self.served,
-            keys: &self.keys,
             owners: &self.owners,
             nodes: self.nodes.clone(),
             inventory: &self.inventory,
         };
         let compared = compare(&materials);
-        let plan = make(&materials, &compared);
+        let plan = make(&materials, &compared, &mut ComparedKeys::default());
         (compared, plan)
     }
 
@@ -129,7 +126,7 @@ fn what_is_missing_is_created_what_differs_is_replaced_and_the_rest_is_left() {
     case.inventory.custom.push(crate::inventory::Stored { object, document });
     assert_eq!(case.changes(), ["create GlobalFelixConfig a", "replace GlobalFelixConfig b"]);
     assert_eq!(case.change_of(&b.0).after.unwrap().value(), b.1);
-    assert_eq!(left(&case.backup, &case.inventory, &[]), BTreeMap::from([(Kind::GlobalFelixConfig, 1)]));
+    assert_eq!(left(&case.backup, &case.inventory, 0), BTreeMap::from([(Kind::GlobalFelixConfig, 1)]));
 }
 
 #[test]
@@ -256,33 +253,13 @@ fn what_no_server_changes_is_not_tried() {
     assert!(case.skipped()[0].contains("spec.selector differs"));
 }
 
-fn key(name: &str, value: &str) -> (ObjectRef, Value) {
-    let object = ObjectRef::cluster(Kind::EtcdKey, name);
-    (object, json!({"metadata": {"name": name}, "value": value}))
-}
-
-#[test]
-fn keys_that_pass_or_whose_bytes_are_unknown_are_named_and_left() {
-    let (passing, inexact) = (key("/calico/a", "1"), key("/calico/b", "\u{fffd}"));
-    let mut case = case(vec![passing.clone(), inexact.clone()]).gone(&passing.0).gone(&inexact.0);
-    case.keys =
-        Keys { passing: [passing.0.clone()].into(), inexact: [inexact.0.clone()].into(), live: BTreeSet::new() };
-    let skipped = case.skipped();
-    assert!(skipped[0].contains("a time to live") && skipped[1].contains("bytes replaced"), "{skipped:?}");
-    assert_eq!(case.only(&inexact.0).changes(), ["create EtcdKey /calico/b"]);
-}
-
-#[test]
-fn keys_without_an_etcd_are_skipped_with_the_flags_that_name_one() {
-    let one = key("/calico/a", "1");
-    let mut case = case(vec![one.clone()]).gone(&one.0);
-    case.served.clear();
-    assert!(case.skipped()[0].contains("--etcd-endpoints"), "{:?}", case.skipped());
+fn key(name: &str) -> ObjectRef {
+    ObjectRef::cluster(Kind::EtcdKey, name)
 }
 
 #[test]
 fn a_kind_alone_names_all_its_objects() {
-    let all = [key("/calico/a", "1").0, setting("b", "1").0, key("/calico/c", "1").0];
+    let all = [key("/calico/a"), setting("b", "1").0, key("/calico/c")];
     let found = select(&["EtcdKey".to_owned()], all.iter()).unwrap();
     assert_eq!(found, BTreeSet::from([all[0].clone(), all[2].clone()]));
     assert!(matches!(select(&["Etcdkeys".to_owned()], all.iter()), Err(Unmatched::Nothing { .. })));
