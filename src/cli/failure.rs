@@ -263,6 +263,9 @@ impl From<StartError> for Failure {
             StartError::RolledBack { by, .. } => Self::new(6, "CU-E017", what)
                 .why("what it changed was put back, so there is nothing to go on with")
                 .now(format!("calico-upgrader status {by}")),
+            StartError::Overtaken { by, .. } => Self::new(3, "CU-E010", what)
+                .why("a run that another one took the place of must not go on; nothing was changed")
+                .now(format!("calico-upgrader status {by}")),
             StartError::OtherCluster { .. } => {
                 Self::new(13, "CU-E013", what).why("nothing was changed").now("check the context")
             }

@@ -12,8 +12,7 @@ use super::{
 use crate::{
     cluster::Cluster,
     door,
-    engine::{self, Until},
-    resource::ObjectRef,
+    engine::{self, Found, Until},
 };
 
 pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
@@ -30,31 +29,29 @@ pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
         return Ok(0);
     };
     gates::check_now(&home, &cluster).await?;
-    let found = engine::Found::look(&home, &cluster, &run).await?;
-    let sealed = found.plan().await?;
-    check_phase(&sealed, arguments.until.as_deref())?;
+    let found = engine::find(&home, &cluster, &run).await?;
+    check_phase(&found.sealed, arguments.until.as_deref())?;
     may_start_jobs(&cluster, arguments.pods.job_steps).await?;
-    gates::check_length(&home, &sealed.plan, &found.state().node_seconds)?;
-    // The plan is read once more when the run is ours; one at a time, since it may be large.
-    let daemon_set = sealed.plan.daemon_set;
-    if !found.is_recorded() {
+    gates::check_length(&home, &found.sealed.plan, &found.state.node_seconds)?;
+    if !found.is_recorded {
         terminal::chatter_line("Someone deleted the run record. It is put back from the files of this machine:");
     }
-    terminal::chatter(&super::status::describe(found.state()));
+    terminal::chatter(&super::status::describe(&found.state));
     approve(arguments.consent.yes, "Go on?")?;
     let mut way = Way::new(&home, "resume", arguments.until.as_deref(), &arguments.pods);
     if let Some(step) = &arguments.only_step {
         way.course.until = Some(Until::Step(step.clone()));
     }
-    go_on(session, &cluster, &run, &way, &daemon_set).await
+    go_on(session, &cluster, found, &way).await
 }
 
-async fn go_on(session: &Session, cluster: &Cluster, run: &str, way: &Way<'_>, daemon_set: &ObjectRef) -> Ended {
+async fn go_on(session: &Session, cluster: &Cluster, found: Found, way: &Way<'_>) -> Ended {
+    let daemon_set = &found.sealed.plan.daemon_set;
     let progress = progress::Screen::start(&session.global, listeners(session, cluster, daemon_set).await?)?;
     let voice = progress.voice();
     let (switch, stop) = door::Stop::new();
     tokio::spawn(progress::stop_on_signals(switch, progress::AFTER_THIS_CHANGE));
-    match engine::go_on(way.home, cluster, run, stop, &voice).await {
+    match engine::go_on(way.home, cluster, found, stop, &voice).await {
         Ok((sealed, door)) => drive(session, &sealed, Started { door, voice, progress }, way).await,
         Err(error) => {
             drop(voice);

@@ -124,33 +124,7 @@ mod tests {
     use crate::resource::Digest;
 
     fn state(run: &str, purpose: Purpose, phase: RunPhase) -> RunState {
-        RunState {
-            run: run.to_owned(),
-            purpose,
-            plan: Digest::of(b"plan"),
-            plan_chunks: 1,
-            line_chunks: 0,
-            cluster: String::new(),
-            from: String::new(),
-            to: String::new(),
-            epoch: 1,
-            holder: String::new(),
-            phase,
-            steps_done: Vec::new(),
-            step: None,
-            reserved: 0,
-            confirmed: 0,
-            chain: String::new(),
-            backup: None,
-            is_pause_wanted: false,
-            needs_approval: false,
-            node_seconds: Vec::new(),
-            taken_down: Vec::new(),
-            nodes_done: 0,
-            nodes: 0,
-            started: String::new(),
-            updated: String::new(),
-        }
+        RunState { phase, ..RunState::begun(run, purpose, Digest::of(b"plan")) }
     }
 
     fn stopped(exit: u8) -> RunPhase {

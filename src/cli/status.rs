@@ -10,6 +10,7 @@ use super::{
 use crate::{
     cluster::Cluster,
     door::{self, Holder, Record, RunPhase, RunState},
+    journal::{self, Progress},
     plan::Purpose,
     report,
 };
@@ -21,7 +22,7 @@ pub async fn status(session: &Session, arguments: &Status) -> Ended {
     let cluster = session.connect().await?;
     let mut shown = None;
     loop {
-        let Some(state) = newest(&cluster, arguments.run.as_deref()).await? else {
+        let Some(state) = newest(session, &cluster, arguments.run.as_deref()).await? else {
             terminal::chatter_line("No run was ever started on this cluster. Next: calico-upgrader plan");
             return Ok(0);
         };
@@ -136,16 +137,27 @@ fn to_second(time: &str) -> String {
     time.split_once('.').map_or(time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
-async fn newest(cluster: &Cluster, named: Option<&str>) -> Result<Option<RunState>, Failure> {
-    match named {
-        Some(run) => Ok(Some(Record::open(cluster, run).await?.state)),
-        None => Ok(door::runs(cluster).await?.pop()),
+async fn newest(session: &Session, cluster: &Cluster, named: Option<&str>) -> Result<Option<RunState>, Failure> {
+    let state = match named {
+        Some(run) => Some(Record::open(cluster, run).await?.state),
+        None => door::runs(cluster).await?.pop(),
+    };
+    Ok(state.map(|state| RunState { phase: phase_of(session, &state), ..state }))
+}
+
+/// What a run is doing. Where no stop could be recorded, as in a full store, its journal has it, if the run was on this machine.
+fn phase_of(session: &Session, state: &RunState) -> RunPhase {
+    let journal = session.state().join("runs").join(&state.run).join("journal.jsonl");
+    let progress = journal::read(&journal).ok().and_then(|(entries, _)| Progress::of(&entries).ok());
+    match progress.filter(|progress| progress.epoch == state.epoch).and_then(|progress| progress.stopped) {
+        Some((exit, why)) if state.phase == RunPhase::Running => RunPhase::Stopped { exit, why },
+        Some(_) | None => state.phase.clone(),
     }
 }
 
 pub async fn pause(session: &Session, arguments: &OfRun) -> Ended {
     let cluster = session.connect().await?;
-    let state = newest(&cluster, arguments.run.as_deref()).await?;
+    let state = newest(session, &cluster, arguments.run.as_deref()).await?;
     let Some(state) = state.filter(|state| state.phase == RunPhase::Running) else {
         terminal::chatter_line("No run is under way: nothing to pause.");
         return Ok(0);

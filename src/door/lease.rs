@@ -78,7 +78,12 @@ impl Lease {
     /// Answers whether nobody else can have taken the lock yet.
     pub fn is_safe(&self) -> bool {
         let age = Duration::from_millis(boot_milliseconds() - self.health.renewed_at.load(Ordering::SeqCst));
-        !self.health.is_lost.load(Ordering::SeqCst) && age < self.health.duration * 2 / 3
+        !self.is_lost() && age < self.health.duration * 2 / 3
+    }
+
+    /// Answers whether the lock is another's by now, or nobody's.
+    pub fn is_lost(&self) -> bool {
+        self.health.is_lost.load(Ordering::SeqCst)
     }
 
     /// Takes out why the lock could not be renewed, if a full store is why.

@@ -16,6 +16,7 @@ mod job;
 mod lease;
 mod parts;
 mod record;
+mod state;
 mod stop;
 
 use futures::StreamExt;
@@ -31,10 +32,8 @@ pub use job::{clear_handed_over, end_pause, hand_over, handed_over, remove_job, 
 pub use lease::{Holder, Lease, LeaseError, NAME as LOCK_NAME, current_holder};
 pub use stop::Stop;
 
-pub use record::{
-    BackupPlace, NAMESPACE, Record, RecordError, RunPhase, RunState, ask_to_pause, ensure_namespace, orphans,
-    record_of, runs,
-};
+pub use record::{NAMESPACE, Record, RecordError, ask_to_pause, ensure_namespace, orphans, record_of, runs};
+pub use state::{BackupPlace, RunPhase, RunState};
 
 use crate::{
     cluster::{Cluster, ClusterError},
@@ -180,11 +179,20 @@ impl Door {
         if let Some(exit) = self.stop.asked() {
             return Err(DoorError::Interrupted { exit });
         }
-        if self.lease.is_safe() {
-            return Ok(());
+        if self.lease.is_safe() { Ok(()) } else { Err(self.refusal().unwrap_or(DoorError::LeaseLost)) }
+    }
+
+    /// Tells during a wait why the next change would be refused for good. A renewal of the lock that only got no answer is
+    /// no reason: it is tried again.
+    pub fn check_hope(&self) -> Result<(), DoorError> {
+        if self.lease.is_lost() {
+            return Err(DoorError::LeaseLost);
         }
-        let refused = self.lease.refusal().map(|error| DoorError::Record(error.into()));
-        Err(refused.unwrap_or(DoorError::LeaseLost))
+        self.refusal().map_or(Ok(()), Err)
+    }
+
+    fn refusal(&self) -> Option<DoorError> {
+        self.lease.refusal().map(|error| DoorError::Record(error.into()))
     }
 
     async fn send_all(&self, step: &str, changes: Vec<Change>) -> (Vec<Settled>, Option<ChangeError>) {

@@ -5,17 +5,17 @@
 
 use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Faults, FileError, Phase, RunFiles,
+    Faults, FileError, Phase, RunFiles, RunState,
     parts::{pack, part_of, plan_of, put_parts},
 };
 use crate::{
     cluster::{Cluster, ClusterError, Mode, Precondition},
-    plan::{Purpose, Sealed},
-    resource::{Digest, Document, Kind, Live, ObjectRef},
+    plan::Sealed,
+    resource::{Document, Kind, Live, ObjectRef},
 };
 
 /// The tool's own namespace.
@@ -23,90 +23,6 @@ pub const NAMESPACE: &str = "calico-upgrader";
 
 /// How often a write of the record is tried.
 pub(super) const TRIES: u32 = 5;
-
-/// How far a run is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunState {
-    pub run: String,
-    #[serde(default)]
-    pub purpose: Purpose,
-    pub plan: Digest,
-    pub plan_chunks: usize,
-    /// Parts of the lines of a backup that the plan names; most plans name none.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub line_chunks: usize,
-    pub cluster: String,
-    pub from: String,
-    pub to: String,
-    pub epoch: u64,
-    pub holder: String,
-    pub phase: RunPhase,
-    pub steps_done: Vec<String>,
-    pub step: Option<String>,
-    /// Batches that the holder may have sent.
-    pub reserved: u64,
-    /// Batches whose outcome is known.
-    pub confirmed: u64,
-    /// The newest entry of the holder's journal.
-    pub chain: String,
-    pub backup: Option<BackupPlace>,
-    pub is_pause_wanted: bool,
-    /// Whether nothing may be changed before someone approved the plan.
-    #[serde(default)]
-    pub needs_approval: bool,
-    /// How long the newest nodes took.
-    #[serde(default)]
-    pub node_seconds: Vec<u64>,
-    /// Objects that were deleted to be made anew.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub taken_down: Vec<ObjectRef>,
-    pub nodes_done: usize,
-    pub nodes: usize,
-    pub started: String,
-    pub updated: String,
-}
-
-fn is_zero(number: &usize) -> bool {
-    *number == 0
-}
-
-/// Where the verified backup lies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupPlace {
-    pub host: String,
-    pub path: String,
-    pub digest: Digest,
-}
-
-/// What a run is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunPhase {
-    Running,
-    Stopped {
-        exit: u8,
-        why: String,
-    },
-    Finished {
-        exit: u8,
-    },
-    /// The operator gave it up for a new plan.
-    Abandoned,
-    /// Another run takes it back, or did.
-    RolledBack {
-        by: String,
-    },
-}
-
-impl RunPhase {
-    /// Answers whether nobody will go on with the run.
-    pub fn is_over(&self) -> bool {
-        match self {
-            RunPhase::Running | RunPhase::Stopped { .. } => false,
-            RunPhase::Finished { .. } | RunPhase::Abandoned | RunPhase::RolledBack { .. } => true,
-        }
-    }
-}
 
 /// The run record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -216,7 +132,8 @@ impl Record {
     /// Reads what another process wrote; refuses if that was a new holder.
     async fn catch_up(&mut self) -> Result<(), RecordError> {
         let theirs = Self::open(&self.cluster, &self.state.run).await?;
-        if theirs.state.epoch != self.state.epoch {
+        // The epoch alone does not tell where a record was deleted and written anew by a machine that knew less.
+        if (theirs.state.epoch, &theirs.state.holder) != (self.state.epoch, &self.state.holder) {
             let RunState { run, holder, epoch, .. } = theirs.state;
             return Err(RecordError::Lost { run, holder, epoch });
         }
@@ -225,8 +142,12 @@ impl Record {
     }
 
     pub(super) fn precondition(&self) -> Precondition {
-        Precondition::Unchanged { uid: self.live.uid.clone(), resource_version: self.live.resource_version.clone() }
+        unchanged(&self.live)
     }
+}
+
+fn unchanged(live: &Live) -> Precondition {
+    Precondition::Unchanged { uid: live.uid.clone(), resource_version: live.resource_version.clone() }
 }
 
 /// Lists the states of all runs that the cluster has records of, newest change last.

@@ -1,80 +1,77 @@
 //! A run that someone wants to go on with: from the cluster's record, or from the files of this machine if the record was deleted.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
-use super::start::{Home, StartError, first_state};
+use jiff::Timestamp;
+
+use super::start::{Home, StartError, check_open, first_state, is_same_etcd};
 use crate::{
-    backup::LINES,
+    backup::{LINES, read_manifest},
     cluster::Cluster,
-    door::{Record, RecordError, RunPhase, RunState, runs},
+    door::{BackupPlace, Record, RecordError, RunPhase, RunState, runs},
     inventory::Inventory,
     journal::{ActionKind, Entry, News, Progress},
+    observe::cluster_uid,
     plan::{Plan, Purpose, Sealed},
     resource::ObjectRef,
+    step::backup_directory,
 };
 
-/// Where a run was found.
-pub enum Found {
-    Recorded(Box<Record>),
-    /// Nothing of it is in the cluster any more; this is what the runner on this machine wrote down.
-    Kept(Box<(RunState, Sealed)>),
+/// A run as it was found, before anybody is asked whether it shall go on.
+pub struct Found {
+    pub state: RunState,
+    pub sealed: Sealed,
+    /// Else nothing of it is in the cluster any more, and this is what the runner on this machine wrote down.
+    pub is_recorded: bool,
+}
+
+/// Looks for a run that can go on in the cluster, then on this machine.
+pub async fn find(home: &Home, cluster: &Cluster, run: &str) -> Result<Found, StartError> {
+    let found = match Record::open(cluster, run).await {
+        Ok(record) => {
+            check_open(&record.state)?;
+            Found { sealed: record.plan().await?, state: record.state, is_recorded: true }
+        }
+        Err(missing @ RecordError::Missing { .. }) => {
+            let (state, sealed) = kept(home, run)?.ok_or(missing)?;
+            check_alone(cluster, &state).await?;
+            check_open(&state)?;
+            Found { state, sealed, is_recorded: false }
+        }
+        Err(other) => return Err(other.into()),
+    };
+    check_plan(&found.state, &found.sealed)?;
+    if cluster_uid(cluster).await? == found.state.cluster && is_same_etcd(cluster, &found.sealed) {
+        return Ok(found);
+    }
+    Err(StartError::OtherCluster { run: run.to_owned() })
+}
+
+pub(super) fn check_plan(state: &RunState, sealed: &Sealed) -> Result<(), RecordError> {
+    if sealed.digest == state.plan {
+        return Ok(());
+    }
+    let what = "its plan has another digest than the record".to_owned();
+    Err(RecordError::Damaged { run: state.run.clone(), what })
 }
 
 impl Found {
-    /// Looks in the cluster, then on this machine.
-    pub async fn look(home: &Home, cluster: &Cluster, run: &str) -> Result<Self, StartError> {
-        match Record::open(cluster, run).await {
-            Ok(record) => Ok(Found::Recorded(Box::new(record))),
-            Err(missing @ RecordError::Missing { .. }) => match kept(home, run)? {
-                Some((state, sealed)) => {
-                    check_alone(cluster, run).await?;
-                    Ok(Found::Kept(Box::new((state, sealed))))
-                }
-                None => Err(missing.into()),
-            },
-            Err(other) => Err(other.into()),
+    /// The record as it is now; one that was deleted is put back. Only the holder of the lock may do so.
+    pub(super) async fn record(&self, home: &Home, cluster: &Cluster) -> Result<Record, StartError> {
+        if self.is_recorded {
+            return Ok(Record::open(cluster, &self.state.run).await?);
         }
-    }
-
-    pub fn state(&self) -> &RunState {
-        match self {
-            Found::Recorded(record) => &record.state,
-            Found::Kept(kept) => &kept.0,
-        }
-    }
-
-    pub fn is_recorded(&self) -> bool {
-        matches!(self, Found::Recorded(_))
-    }
-
-    pub async fn plan(&self) -> Result<Sealed, RecordError> {
-        match self {
-            Found::Recorded(record) => record.plan().await,
-            Found::Kept(kept) => Ok(kept.1.clone()),
-        }
-    }
-
-    /// The record with its plan; one that was deleted is put back. Only the holder of the lock may do so.
-    pub(super) async fn recorded(self, home: &Home, cluster: &Cluster) -> Result<(Record, Sealed), RecordError> {
-        match self {
-            Found::Recorded(record) => {
-                let sealed = record.plan().await?;
-                Ok((*record, sealed))
-            }
-            Found::Kept(kept) => {
-                let (state, sealed) = *kept;
-                let lines = home.state.join("runs").join(&state.run).join(LINES);
-                let lines = sealed.plan.lines().next().map(|_| lines.as_path());
-                Ok((Record::create(cluster, state, &sealed, lines, &home.faults).await?, sealed))
-            }
-        }
+        check_alone(cluster, &self.state).await?;
+        let lines = home.state.join("runs").join(&self.state.run).join(LINES);
+        let lines = self.sealed.plan.lines().next().map(|_| lines.as_path());
+        Ok(Record::create(cluster, self.state.clone(), &self.sealed, lines, &home.faults).await?)
     }
 }
 
 /// Runs of this cluster that this machine did not bring to their end, and that the cluster has no record of.
 pub async fn unrecorded(home: &Home, cluster: &Cluster) -> Result<Vec<String>, StartError> {
     let recorded: BTreeSet<String> = runs(cluster).await?.into_iter().map(|state| state.run).collect();
-    let uid = crate::observe::cluster_uid(cluster).await?;
+    let uid = cluster_uid(cluster).await?;
     let Ok(directories) = std::fs::read_dir(home.state.join("runs")) else { return Ok(Vec::new()) };
     let names = directories.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let is_open = |run: &String| match kept(home, run) {
@@ -101,7 +98,14 @@ fn kept(home: &Home, run: &str) -> Result<Option<(RunState, Sealed)>, StartError
         .map_or(0, |inventory| inventory.nodes.len());
     let state = state_of(first_state(home, &sealed, run, nodes), &progress, &entries);
     let taken_down = taken_down(&sealed.plan, &entries);
-    Ok(Some((RunState { taken_down, ..state }, sealed)))
+    Ok(Some((RunState { backup: backup_in(&directory), taken_down, ..state }, sealed)))
+}
+
+fn backup_in(directory: &Path) -> Option<BackupPlace> {
+    let place = backup_directory(directory);
+    let digest = read_manifest(&place).ok()?.digest();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Some(BackupPlace { host, path: place.display().to_string(), digest })
 }
 
 fn state_of(first: RunState, progress: &Progress, entries: &[Entry]) -> RunState {
@@ -143,14 +147,17 @@ fn phase_of(progress: &Progress) -> RunPhase {
     }
 }
 
-/// Refuses to put a run back beside another that was begun or taken back meanwhile.
-async fn check_alone(cluster: &Cluster, run: &str) -> Result<(), StartError> {
+/// Refuses to put a run back beside another that was begun or took it back meanwhile.
+async fn check_alone(cluster: &Cluster, state: &RunState) -> Result<(), StartError> {
+    let began = |state: &RunState| state.started.parse::<Timestamp>().ok();
     for other in runs(cluster).await? {
-        match other.purpose {
-            Purpose::Rollback { run: taken } if taken == run => {
-                return Err(StartError::RolledBack { run: taken, by: other.run });
+        let run = state.run.clone();
+        match &other.purpose {
+            Purpose::Rollback { run: taken } if *taken == run => {
+                return Err(StartError::RolledBack { run, by: other.run });
             }
             _ if !other.phase.is_over() => return Err(StartError::Unfinished { run: other.run }),
+            _ if began(&other) > began(state) => return Err(StartError::Overtaken { run, by: other.run }),
             _ => {}
         }
     }

@@ -15,6 +15,9 @@ pub const ROLLBACK_FAILED: u8 = 7;
 /// A run waits for room in the store of the API server, as it waits for a node.
 const STORE_FULL: u8 = 4;
 
+/// A record that somebody deleted is something else than what was planned.
+const RECORD_GONE: u8 = 13;
+
 /// How far a runner goes, and what it leaves to others.
 #[derive(Clone, Debug, Default)]
 pub struct Course {
@@ -163,6 +166,11 @@ async fn stop(door: Door, voice: &Voice, plan: &Plan, step: &str, source: StepEr
         Err(lost @ DoorError::Record(RecordError::Lost { .. })) => {
             (StepError::from(lost), 8, "another runner has it".to_owned())
         }
+        // So does one who deleted the record.
+        Err(gone @ DoorError::Record(RecordError::Missing { .. })) => {
+            let why = gone.to_string();
+            (StepError::from(gone), RECORD_GONE, why)
+        }
         // So does a store that takes no writes: no node gets ready, and no wait comes to its end.
         Err(full) if is_full(full.refusal()) && !is_full(source.refusal()) => {
             let full = StepError::from(full);
@@ -225,7 +233,7 @@ fn exit_code(error: &StepError) -> u8 {
         StepError::Door(DoorError::Change(ChangeError::StoredOtherwise { .. })) => 13,
         StepError::Door(DoorError::LeaseLost | DoorError::Record(RecordError::Lost { .. })) => 8,
         StepError::Door(DoorError::Record(RecordError::Cluster(source))) => of_cluster(source),
-        StepError::Door(DoorError::Record(RecordError::Missing { .. })) => 13,
+        StepError::Door(DoorError::Record(RecordError::Missing { .. })) => RECORD_GONE,
         StepError::Door(
             DoorError::Record(RecordError::Damaged { .. }) | DoorError::Journal(_) | DoorError::File(_),
         ) => 1,

@@ -5,8 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{found::Found, local::LocalGuard};
-use crate::event::{Event, Voice};
+use super::{
+    found::{Found, check_plan},
+    guard::{LocalGuard, new_run_name},
+};
 use crate::{
     backup::{BackupError, LINES, check_copy, copy_lines},
     cluster::Cluster,
@@ -14,6 +16,7 @@ use crate::{
         Door, Faults, FileError, Gate, Lease, LeaseError, Record, RecordError, RunFiles, RunPhase, RunState, Stop,
         current_holder, ensure_namespace, runs,
     },
+    event::{Event, Voice},
     inventory::Inventory,
     journal::{History, Journal, JournalError, News, Progress},
     observe::ObserveError,
@@ -62,6 +65,8 @@ pub enum StartError {
     OtherPlan { run: String },
     #[error("run `{run}` belongs to another cluster")]
     OtherCluster { run: String },
+    #[error("run `{run}` has no record any more, and run `{by}` began after it")]
+    Overtaken { run: String, by: String },
 }
 
 /// The newest run that did not come to its end, if there is one.
@@ -164,30 +169,31 @@ async fn claim(
     }
 }
 
-/// Takes up a run from the cluster's record, or from the files of this machine if that was deleted; the local journal goes on where this machine has it.
+/// A plan with keys goes on with the etcd that it was made for, whatever its addresses are now.
+pub(super) fn is_same_etcd(cluster: &Cluster, sealed: &Sealed) -> bool {
+    let planned = &sealed.plan.cluster.etcd;
+    planned.is_none() || cluster.etcd().map(|etcd| &etcd.connection().cluster) == planned.as_ref()
+}
+
+/// Takes up a run that was found; the local journal goes on where this machine has it.
 pub async fn go_on(
     home: &Home,
     cluster: &Cluster,
-    run: &str,
+    found: Found,
     stop: Stop,
     voice: &Voice,
 ) -> Result<(Sealed, Door), StartError> {
-    let found = Found::look(home, cluster, run).await?;
-    check_open(found.state())?;
-    if crate::observe::cluster_uid(cluster).await? != found.state().cluster {
-        return Err(StartError::OtherCluster { run: run.to_owned() });
-    }
-    let guard = LocalGuard::take(home, &found.state().cluster)?;
-    if !found.is_recorded() {
+    let guard = LocalGuard::take(home, &found.state.cluster)?;
+    if !found.is_recorded {
         ensure_namespace(cluster, &home.faults).await.map_err(RecordError::from)?;
     }
     let lease = take_lease(home, cluster, guard, voice).await?;
-    match take_up(home, cluster, run).await {
-        Ok((sealed, record, journal, files)) => {
-            let (epoch, after) = (record.state.epoch, record.state.steps_done.clone());
-            voice.tell(Event::RunResumed { run: run.to_owned(), epoch, after });
+    match take_up(home, cluster, &found).await {
+        Ok((record, journal, files)) => {
+            let (run, epoch, after) = (found.state.run, record.state.epoch, record.state.steps_done.clone());
+            voice.tell(Event::RunResumed { run, epoch, after });
             let door = Door::new(cluster.clone(), files, home.faults.clone(), stop, journal, record, lease);
-            Ok((sealed, door.heeding(home.gate.clone())))
+            Ok((found.sealed, door.heeding(home.gate.clone())))
         }
         Err(error) => {
             let _ = lease.release().await;
@@ -196,29 +202,17 @@ pub async fn go_on(
     }
 }
 
-/// A plan with keys goes on with the etcd that it was made for, whatever its addresses are now.
-fn is_same_etcd(cluster: &Cluster, sealed: &Sealed) -> bool {
-    let planned = &sealed.plan.cluster.etcd;
-    planned.is_none() || cluster.etcd().map(|etcd| &etcd.connection().cluster) == planned.as_ref()
-}
-
 /// Makes sure that the run can go on, and only then becomes its holder.
-async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, Record, Journal, RunFiles), StartError> {
+async fn take_up(home: &Home, cluster: &Cluster, found: &Found) -> Result<(Record, Journal, RunFiles), StartError> {
+    let Found { state, sealed, .. } = found;
     // Read again: the runner before us may have written until the lease was ours.
-    let found = Found::look(home, cluster, run).await?;
-    check_open(found.state())?;
-    let (mut record, sealed) = found.recorded(home, cluster).await?;
-    if sealed.digest != record.state.plan {
-        let what = "its plan has another digest than the record".to_owned();
-        return Err(RecordError::Damaged { run: run.to_owned(), what }.into());
-    }
-    if !is_same_etcd(cluster, &sealed) {
-        return Err(StartError::OtherCluster { run: run.to_owned() });
-    }
-    let files = RunFiles::open(&home.state.join("runs").join(run))?;
-    make_sure_of_lines(home, &record, &files, &sealed).await?;
+    let mut record = found.record(home, cluster).await?;
+    check_open(&record.state)?;
+    check_plan(&record.state, sealed)?;
+    let files = RunFiles::open(&home.state.join("runs").join(&state.run))?;
+    make_sure_of_lines(home, &record, &files, sealed).await?;
     let epoch = record.state.epoch + 1;
-    let mut journal = take_up_journal(home, &files, &record.state, epoch, &sealed)?;
+    let mut journal = take_up_journal(home, &files, &record.state, epoch, sealed)?;
     let holder = home.holder.clone();
     record
         .update(|state| {
@@ -227,7 +221,7 @@ async fn take_up(home: &Home, cluster: &Cluster, run: &str) -> Result<(Sealed, R
         })
         .await?;
     journal.append(vec![News::Resumed { holder: home.holder.clone() }])?;
-    Ok((sealed, record, journal, files))
+    Ok((record, journal, files))
 }
 
 /// The lines that the plan names lie in the run's directory, or else come from the record.
@@ -240,7 +234,7 @@ async fn make_sure_of_lines(home: &Home, record: &Record, files: &RunFiles, seal
     Ok(())
 }
 
-fn check_open(state: &RunState) -> Result<(), StartError> {
+pub(super) fn check_open(state: &RunState) -> Result<(), StartError> {
     let run = state.run.clone();
     match &state.phase {
         RunPhase::Running | RunPhase::Stopped { .. } => Ok(()),
@@ -298,34 +292,16 @@ async fn take_lease(home: &Home, cluster: &Cluster, guard: LocalGuard, voice: &V
 
 /// A run that was not begun yet, of a cluster with so many nodes.
 pub(super) fn first_state(home: &Home, sealed: &Sealed, run: &str, nodes: usize) -> RunState {
-    let now = jiff::Timestamp::now().to_string();
+    let plan = &sealed.plan;
     RunState {
-        run: run.to_owned(),
-        purpose: sealed.plan.purpose.clone(),
-        plan: sealed.digest.clone(),
-        plan_chunks: 0,
-        line_chunks: 0,
-        cluster: sealed.plan.cluster.uid.clone(),
-        from: sealed.plan.from.to_string(),
-        to: sealed.plan.to.to_string(),
-        epoch: 1,
+        cluster: plan.cluster.uid.clone(),
+        from: plan.from.to_string(),
+        to: plan.to.to_string(),
         holder: home.holder.clone(),
-        phase: RunPhase::Running,
-        steps_done: Vec::new(),
-        step: None,
-        reserved: 0,
-        confirmed: 0,
-        chain: String::new(),
-        backup: None,
-        is_pause_wanted: false,
         // A way back must not wait for anybody.
-        needs_approval: sealed.plan.request.needs_approval && sealed.plan.purpose == Purpose::Upgrade,
-        node_seconds: Vec::new(),
-        taken_down: Vec::new(),
-        nodes_done: 0,
-        nodes: if sealed.plan.roll().is_some() { nodes } else { 0 },
-        started: now.clone(),
-        updated: now,
+        needs_approval: plan.request.needs_approval && plan.purpose == Purpose::Upgrade,
+        nodes: if plan.roll().is_some() { nodes } else { 0 },
+        ..RunState::begun(run, plan.purpose.clone(), sealed.digest.clone())
     }
 }
 
@@ -381,9 +357,4 @@ fn set_aside(path: &Path, epoch: u64) -> Result<(), StartError> {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FileError { path: aside, source }.into()),
         _ => Ok(()),
     }
-}
-
-/// Short enough to say on the phone.
-fn new_run_name(token: &str) -> String {
-    token[..6].to_owned()
 }

@@ -51,8 +51,9 @@ impl Journal {
     /// Starts a journal that must not exist yet.
     pub fn create(path: &Path, epoch: u64) -> Result<Self, JournalError> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = open(path, flags)?;
-        write_reserve(path).map_err(|source| JournalError::Write { path: path.to_owned(), source })?;
+        let wrong = |source| JournalError::Write { path: path.to_owned(), source };
+        let file = open(path, flags).map_err(wrong)?;
+        write_reserve(path).map_err(wrong)?;
         let (path, durable) = (path.to_owned(), (0, String::new()));
         Ok(Self { file, path, epoch, next: 0, chain: String::new(), end: 0, durable, is_poisoned: false })
     }
@@ -61,7 +62,7 @@ impl Journal {
     pub fn go_on(path: &Path, epoch: u64) -> Result<Self, JournalError> {
         let Scanned { entries, chain, tail } = scan(path, drop)?;
         let wrong = |source| JournalError::Write { path: path.to_owned(), source };
-        let mut file = open(path, OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC)?;
+        let mut file = open(path, OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC).map_err(wrong)?;
         let mut end = file.metadata().map_err(wrong)?.len();
         if let Tail::Torn(bytes) = tail {
             end -= bytes;
@@ -167,7 +168,7 @@ struct Scanned {
 
 fn scan(path: &Path, mut take: impl FnMut(Entry)) -> Result<Scanned, JournalError> {
     let wrong = |source| JournalError::Read { path: path.to_owned(), source };
-    let mut reader = BufReader::new(open(path, OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC)?);
+    let mut reader = BufReader::new(open(path, OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC).map_err(wrong)?);
     let mut scanned = Scanned { entries: 0, chain: String::new(), tail: Tail::Clean };
     let (mut line, mut number, mut torn, mut first_bad) = (Vec::new(), 0, 0, None);
     while reader.read_until(b'\n', &mut line).map_err(wrong)? > 0 {
@@ -223,9 +224,8 @@ fn digest_of(text: &str) -> String {
     Digest::of(text.as_bytes()).text()
 }
 
-fn open(path: &Path, flags: OFlags) -> Result<File, JournalError> {
-    let opened = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
-    opened.map(File::from).map_err(|error| JournalError::Read { path: path.to_owned(), source: error.into() })
+fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+    Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))
 }
 
 fn keep_torn_tail(file: &mut File, path: &Path, good: u64) -> io::Result<()> {

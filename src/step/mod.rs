@@ -199,6 +199,7 @@ impl Step<'_> {
             if let Some(exit) = door.stop.asked() {
                 return Err(DoorError::Interrupted { exit }.into());
             }
+            door.check_hope()?;
             if started.elapsed() > limit {
                 return Err(StepError::NotYet { what, waited: started.elapsed() });
             }

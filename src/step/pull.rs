@@ -122,6 +122,7 @@ async fn wait_for_images(name: &str, pull: &Pull, door: &Door, voice: &Voice) ->
                 return Ok(());
             }
             tell_troubles(&lacking, &mut told, voice);
+            door.check_hope()?;
             if started.elapsed() >= limit {
                 return Err(late(&lacking, of, started.elapsed()).into());
             }

@@ -101,7 +101,7 @@ impl Rolling<'_> {
         let (rolled, waiting): (Vec<_>, Vec<_>) = started.into_iter().partition(|node| !self.has_old_pod(node));
         self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
         if !rolled.is_empty() {
-            self.wait_for(&rolled, &door.cluster.clone(), voice).await?;
+            self.wait_for(&rolled, door, voice).await?;
             self.note_ready(door, voice)?;
             self.free(&rolled, door).await?;
             rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
@@ -169,7 +169,7 @@ impl Rolling<'_> {
         self.apply_cordons(swap?, door).await?;
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
-        self.wait_for(&nodes, &cluster, voice).await?;
+        self.wait_for(&nodes, door, voice).await?;
         self.note_ready(door, voice)?;
         self.done += nodes.len();
         let seconds = started.elapsed().as_secs();
@@ -252,7 +252,7 @@ impl Rolling<'_> {
     }
 
     /// Waits until every node of a batch has a new pod that is ready and stays so. Nodes that go away are left out.
-    async fn wait_for(&mut self, nodes: &[String], cluster: &Cluster, voice: &Voice) -> Result<(), StepError> {
+    async fn wait_for(&mut self, nodes: &[String], door: &Door, voice: &Voice) -> Result<(), StepError> {
         let limit = Duration::from_secs(self.roll.ready_within_seconds);
         let stable = Duration::from_secs(self.roll.stable_for_seconds);
         let started = Instant::now();
@@ -269,7 +269,7 @@ impl Rolling<'_> {
                 if since.elapsed() >= stable {
                     return Ok(());
                 }
-                self.news(since + stable).await?;
+                self.news(since + stable, door).await?;
                 continue;
             }
             ready_since = None;
@@ -281,11 +281,11 @@ impl Rolling<'_> {
             }
             if looked.elapsed() >= LOOK_AGAIN {
                 looked = Instant::now();
-                self.check_held(cluster).await?;
-                self.drop_gone(&mut nodes, &unready, cluster, voice).await?;
+                self.check_held(&door.cluster).await?;
+                self.drop_gone(&mut nodes, &unready, &door.cluster, voice).await?;
                 continue;
             }
-            self.news((started + limit).min(looked + LOOK_AGAIN)).await?;
+            self.news((started + limit).min(looked + LOOK_AGAIN), door).await?;
         }
     }
 
@@ -297,10 +297,11 @@ impl Rolling<'_> {
         Ok(())
     }
 
-    /// Waits for news of the pods, or for a wish to stop.
-    async fn news(&mut self, until: Instant) -> Result<(), StepError> {
+    /// Waits a while for news of the pods, or for a wish to stop; ends where no change could be made any more.
+    async fn news(&mut self, until: Instant, door: &Door) -> Result<(), StepError> {
+        door.check_hope()?;
         tokio::select! {
-            news = self.feed.next(until) => Ok(news.map(drop)?),
+            news = self.feed.next(until.min(Instant::now() + LOOK_AGAIN)) => Ok(news.map(drop)?),
             exit = self.stop.wait() => Err(DoorError::Interrupted { exit }.into()),
         }
     }

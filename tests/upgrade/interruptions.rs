@@ -167,3 +167,39 @@ fn a_run_record_that_people_deleted_stops_the_run_and_is_put_back_by_the_machine
         lab.tool(&["status"]).exits(0).says(&run).says("finished");
     }
 }
+
+#[test]
+fn a_namespace_of_records_that_people_deleted_stops_the_run_and_is_made_again_by_the_machine_that_ran_it() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let hung = hang_at_a_node(&lab);
+    let run = lab.run_directory().file_name().unwrap().to_str().unwrap().to_owned();
+    let namespace = "/api/v1/namespaces/calico-upgrader";
+    lab.api().delete(namespace).unwrap();
+    // The lock is gone with it, so the run does not wait for its node.
+    Ran::of(hung.wait_with_output().unwrap()).exits(13).says("no record of run").says(&run);
+    wait_until("the namespace to be gone", Duration::from_secs(60), || match lab.api().get(namespace) {
+        Ok(_) => Ok(Seen::NotYet("it is there".to_owned())),
+        Err(_) => Ok(Seen::Yes(())),
+    })
+    .unwrap();
+    lab.nodes().repair("node-2").unwrap();
+    let resume = ["resume", &run, "--yes"];
+    lab.tool(&resume).exits(0).says("put back from the files").says("done before: back-up");
+    lab.tool(&["rollback", "--yes"]).exits(0);
+    lab.tool(&resume).exits(6);
+    assert!(lab.api().list("/api/v1/nodes").unwrap().iter().all(|node| node["spec"]["unschedulable"].is_null()));
+}
+
+#[test]
+fn a_run_that_another_one_took_the_place_of_is_not_put_back() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    lab.tool(&[upgrade("run"), vec!["--until", "pull images"]].concat()).exits(0);
+    let name = lab.run_directory().file_name().unwrap().to_str().unwrap().to_owned();
+    lab.api().delete(&format!("/api/v1/namespaces/calico-upgrader/secrets/calico-upgrader-run-{name}")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = |arguments: &[&str]| Ran::of(lab.command_in(elsewhere.path(), arguments).output().unwrap());
+    other(&[upgrade("run"), vec!["--until", "pull images"]].concat()).exits(0);
+    lab.tool(&["resume", &name, "--yes"]).exits(3).says("CU-E009");
+    other(&upgrade("resume")).exits(0);
+    lab.tool(&["resume", &name, "--yes"]).exits(3).says("CU-E010").says("began after it");
+}

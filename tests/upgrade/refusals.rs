@@ -208,3 +208,39 @@ fn a_full_disk_stops_a_run_cleanly_wherever_it_fills_up() {
         lab.tool(&upgrade(if has_run { "resume" } else { "run" })).exits(0);
     }
 }
+
+/// Files that nobody can write any more, not even root, as on a disk that became read-only; until this is dropped.
+struct ReadOnly(std::path::PathBuf);
+
+impl ReadOnly {
+    /// None where this machine or its disk cannot do that.
+    fn make(directory: &Path) -> Option<Self> {
+        let made = std::process::Command::new("chattr").args(["-R", "+i"]).arg(directory).output().ok()?;
+        let read_only = Self(directory.to_owned());
+        made.status.success().then_some(read_only)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("chattr").args(["-R", "-i"]).arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_state_directory_that_becomes_read_only_midway_stops_the_run_and_another_one_goes_on() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let mut run = crate::interruptions::hang_at_a_node(&lab);
+    let Some(read_only) = ReadOnly::make(&lab.run_directory()) else {
+        run.kill().unwrap();
+        return crate::lab::skipped("this machine lets us make no file read-only for root");
+    };
+    lab.nodes().repair("node-2").unwrap();
+    let stopped = crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(1).says("cannot write the journal");
+    stopped.says("calico-upgrader resume").says("The report could not be written");
+    lab.tool(&["status"]).exits(0).says("stopped with exit 1: cannot write the journal");
+    lab.tool(&upgrade("resume")).exits(3).says("CU-E005").says("--state-dir");
+    let elsewhere = tempfile::tempdir().unwrap();
+    crate::lab::Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume")).output().unwrap()).exits(0);
+    drop(read_only);
+}

@@ -51,3 +51,8 @@ fn new_token() -> String {
     let seed = [noise.as_slice(), &std::process::id().to_le_bytes()].concat();
     Digest::of(&seed).short()
 }
+
+/// Short enough to say on the phone.
+pub(super) fn new_run_name(token: &str) -> String {
+    token[..6].to_owned()
+}
