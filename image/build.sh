@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image of the program, without any daemon: image/build.sh [amd64|arm64|all]
-# Leaves below target/image/: calico-upgrader-ARCH.tar (see pack.sh), ARCH/ (what is in it) and calico-upgrader.cdx.json (what it is made of).
+# Leaves below target/image/: calico-upgrader-ARCH.tar (see pack.sh), ARCH/ (what is in it), calico-upgrader.cdx.json (what it is made of) and
+# share/ (man pages and completions).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -37,6 +38,14 @@ program=$target_folder/$target/release/calico-upgrader
 if readelf -d "$program" | grep -q NEEDED; then
   echo "image: $program is not static" >&2
   exit 1
+fi
+
+# For a release. They are the same for each architecture, and one that was crossed over does not run here.
+if "$program" version >/dev/null 2>&1; then
+  rm -rf "$out/share"
+  mkdir -p "$out/share/completions"
+  "$program" man --out "$out/share/man/man1"
+  for shell in bash zsh fish; do "$program" completion "$shell" >"$out/share/completions/calico-upgrader.$shell"; done
 fi
 
 root=$out/$arch

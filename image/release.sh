@@ -14,17 +14,19 @@ shift 2
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 [[ $tag == "v$version" ]] || die 65 "the tag is $tag, and Cargo.toml says $version"
 
-built=${CARGO_TARGET_DIR:-target}/image
+built=$(realpath -m "${CARGO_TARGET_DIR:-target}/image")
 out=${CARGO_TARGET_DIR:-target}/release-files
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 rm -rf "$out"
 mkdir -p "$out"
+[[ -s $built/share/man/man1/calico-upgrader.1 ]] || die 1 "$built/share has no man pages: build.sh writes them where the program runs"
 
 for arch; do
   for file in "$arch/calico-upgrader" "calico-upgrader-$arch.tar" "calico-upgrader-$arch.cdx.json"; do
     [[ -s $built/$file ]] || die 1 "$built/$file is missing"
   done
-  tar --sort=name --format=ustar --mtime="@$epoch" --owner=0 --group=0 --numeric-owner -C "$built/$arch" -cf - LICENSE calico-upgrader |
+  tar --sort=name --format=ustar --mtime="@$epoch" --owner=0 --group=0 --numeric-owner -cf - \
+    -C "$built/$arch" LICENSE calico-upgrader -C "$built/share" completions man |
     gzip -n -9 >"$out/calico-upgrader-linux-$arch.tar.gz"
   cp "$built/calico-upgrader-$arch.tar" "$out/calico-upgrader-image-$arch.tar"
   cp "$built/calico-upgrader-$arch.cdx.json" "$out/"

@@ -110,3 +110,103 @@ fn windows_and_gates_that_cannot_be_read_are_told_before_any_cluster_is_asked() 
         assert!(ran.status.code() == Some(64) && words.contains(what), "{arguments:?}: {words}");
     }
 }
+
+/// Runs a shell on a script; none where the shell is not installed.
+fn shell(program: &str, arguments: &[&str], script: &std::path::Path) -> Option<Output> {
+    let ran = Command::new(program).args(arguments).arg(script).output();
+    if ran.is_err() {
+        skipped(&format!("{program} is not installed"));
+    }
+    ran.ok()
+}
+
+#[expect(clippy::print_stderr, reason = "a case that was left out must not look like one that passed")]
+fn skipped(why: &str) {
+    eprintln!("skipped ({why})");
+}
+
+#[test]
+fn shells_can_read_their_completions() {
+    let home = tempfile::tempdir().expect("a directory can be made");
+    for (name, only_read) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let script = tool(&["completion", name], "").stdout;
+        let file = home.path().join(name);
+        std::fs::write(&file, script).expect("the file can be written");
+        if let Some(ran) = shell(name, &[only_read], &file) {
+            assert!(ran.status.success() && ran.stderr.is_empty(), "{name}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn bash_completes_verbs_and_their_flags() {
+    let home = tempfile::tempdir().expect("a directory can be made");
+    let completion = String::from_utf8(tool(&["completion", "bash"], "").stdout).expect("a script is text");
+    let function =
+        completion.split("complete -F ").nth(1).and_then(|rest| rest.split(' ').next()).expect("it names one");
+    for (line, expected) in [("calico-upgrader re", "report restore resume"), ("calico-upgrader run --fre", "--freeze")]
+    {
+        let words: Vec<&str> = line.split(' ').collect();
+        let asked = format!(
+            "{completion}\nCOMP_WORDS=({line}) COMP_CWORD={}\n{function} calico-upgrader {} {}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\" | sort\n",
+            words.len() - 1,
+            words[words.len() - 1],
+            words[words.len() - 2],
+        );
+        let file = home.path().join("ask");
+        std::fs::write(&file, asked).expect("the file can be written");
+        let Some(ran) = shell("bash", &["--norc"], &file) else { return };
+        let found = String::from_utf8_lossy(&ran.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(found, expected, "{ran:?}");
+    }
+}
+
+#[test]
+fn every_verb_has_a_man_page_with_its_flags() {
+    let home = tempfile::tempdir().expect("a directory can be made");
+    let out = home.path().join("man1");
+    assert_eq!(tool(&["man", "--out", out.to_str().expect("the path is text")], "").status.code(), Some(0));
+    let page = |name: &str| std::fs::read_to_string(out.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let help = String::from_utf8(tool(&["--help"], "").stdout).expect("help is text");
+    let commands =
+        help.split("Commands:").nth(1).and_then(|rest| rest.split("Options:").next()).expect("it lists them");
+    let verbs: Vec<&str> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect();
+    assert!(verbs.contains(&"run") && verbs.contains(&"man"), "{verbs:?}");
+    verbs.iter().for_each(|verb| assert!(page(&format!("calico-upgrader-{verb}.1")).starts_with(".ie"), "{verb}"));
+    assert!(page("calico-upgrader-run.1").contains("\\-\\-window"));
+    assert!(page("calico-upgrader-backup-create.1").contains("etcd\\-snapshot"));
+    let whole = String::from_utf8(tool(&["man"], "").stdout).expect("a page is text");
+    assert!(whole.contains("Exit codes: 0 done") && !whole.contains("\\-\\-fault"), "{whole}");
+    let taken = home.path().join("taken");
+    std::fs::write(&taken, "").expect("the file can be written");
+    assert_eq!(tool(&["man", "--out", taken.to_str().expect("the path is text")], "").status.code(), Some(65));
+}
+
+#[test]
+fn as_a_plugin_of_kubectl_it_names_its_commands_as_kubectl_does() {
+    let home = tempfile::tempdir().expect("a directory can be made");
+    let plugin = home.path().join("kubectl-calico_upgrader");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_calico-upgrader"), &plugin).expect("a link can be made");
+    let ran = |arguments: &[&str]| {
+        let ran = Command::new(&plugin).args(arguments).output().expect("the program starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (ran.status.code(), text(&ran.stdout) + &text(&ran.stderr))
+    };
+    for (arguments, code, what) in [
+        (vec!["--help"], 0, "Usage: kubectl calico-upgrader [OPTIONS] <COMMAND>"),
+        (vec!["resume", "--help"], 0, "Usage: kubectl calico-upgrader resume"),
+        (vec!["resume", "--rnu"], 64, "Usage: kubectl calico-upgrader resume"),
+        (vec!["explain", "CU-R013"], 0, "kubectl calico-upgrader resume"),
+        (vec!["version"], 0, "calico-upgrader 0.1.0"),
+    ] {
+        let (exit, text) = ran(&arguments);
+        assert!(exit == Some(code) && text.contains(what), "{arguments:?}: {text}");
+    }
+    let (_, text) = ran(&["version"]);
+    assert!(!text.contains("kubectl"), "{text}");
+}

@@ -28,6 +28,7 @@ mod run;
 mod runbook;
 mod scheduled;
 mod session;
+mod shell;
 mod status;
 mod stores;
 mod terminal;
@@ -36,7 +37,7 @@ mod version;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use arguments::{Arguments, Command};
 use failure::Failure;
@@ -47,7 +48,7 @@ type Ended = Result<u8, Failure>;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(usage) => return ExitCode::from(terminal::print_usage(&usage)),
     };
@@ -62,6 +63,13 @@ pub fn main() -> ExitCode {
     // A thread that waits for an answer at a prompt must not keep the program.
     runtime.shutdown_background();
     ExitCode::from(ended.unwrap_or_else(|failure| failure.tell(&arguments.global)))
+}
+
+/// Reads the arguments; help and errors name the program as it was called.
+fn parse() -> Result<Arguments, clap::Error> {
+    let mut command = Arguments::command().bin_name(shell::called());
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 async fn dispatch(arguments: &Arguments) -> Ended {
@@ -87,6 +95,7 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Runbook(runbook) => runbook::runbook(&session, runbook),
         Command::Install(install) => install::install(&session, install).await,
         Command::Version => version::version(&session),
-        Command::Completion { shell } => Ok(terminal::print_completion(*shell, Arguments::command())),
+        Command::Completion { shell } => shell::completion(*shell),
+        Command::Man(man) => shell::man(man),
     }
 }

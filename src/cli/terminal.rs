@@ -4,7 +4,10 @@ use std::io::{IsTerminal, Write};
 
 use anstream::ColorChoice;
 
-use super::arguments::{Choice, Global, LogFormat, Output};
+use super::{
+    arguments::{Choice, Global, LogFormat, Output},
+    shell::as_called,
+};
 
 /// Sets colour and log as asked.
 pub fn set_up(global: &Global) {
@@ -41,13 +44,13 @@ pub fn data_by(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) {
 /// Prints words for people.
 pub fn chatter(text: &str) {
     let mut out = anstream::stderr();
-    let text = fold(text, columns(std::io::stderr()));
+    let text = fold(&as_called(text), columns(std::io::stderr()));
     let _ = out.write_all(paint(&text).as_bytes()).and_then(|()| out.flush());
 }
 
 /// Prints a screen: data that people read, with the words that matter in colour where there is colour.
 fn screen(text: &str) {
-    data(&paint(&fold(text, columns(std::io::stdout()))));
+    data(&paint(&fold(&as_called(text), columns(std::io::stdout()))));
 }
 
 /// Breaks lines that a terminal is too narrow for, and sets what follows under the words of the first line.
@@ -147,14 +150,6 @@ pub fn ask(question: &str) -> String {
 pub fn print_usage(error: &clap::Error) -> u8 {
     let _ = error.print();
     if error.use_stderr() { 64 } else { 0 }
-}
-
-/// Prints a completion script.
-pub fn print_completion(shell: clap_complete::Shell, mut command: clap::Command) -> u8 {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, "calico-upgrader", &mut script);
-    data(&String::from_utf8_lossy(&script));
-    0
 }
 
 #[cfg(test)]

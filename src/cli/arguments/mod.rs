@@ -144,6 +144,13 @@ pub enum LogFormat {
     Json,
 }
 
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write the pages of all commands into this directory instead, which is made if need be
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what is installed, where and how (changes nothing)
@@ -188,4 +195,6 @@ pub enum Command {
     Version,
     /// Print a completion script for a shell
     Completion { shell: clap_complete::Shell },
+    /// Print the man page, or write one for each command
+    Man(Man),
 }
