@@ -163,3 +163,45 @@ fn every_code_that_the_program_can_say_is_explained() {
     let explained = codes(&text.lines().filter(|line| line.starts_with("## ")).collect::<String>());
     assert_eq!(said, explained);
 }
+
+/// The README and every page of the book, by their paths.
+fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).expect("the pages can be listed").flatten().map(|entry| entry.path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).chain([root.join("README.md")]);
+    let read = |path: PathBuf| (path.display().to_string(), fs::read_to_string(&path).expect("a page is text"));
+    pages.map(read).collect()
+}
+
+#[test]
+fn every_file_that_a_page_names_is_there() {
+    let mut named = 0;
+    for (page, text) in pages() {
+        for name in text.split('`').skip(1).step_by(2) {
+            let is_path = ["src/", "tests/", "runbooks/", "image/", "manifests/", "e2e/"]
+                .iter()
+                .any(|start| name.starts_with(start));
+            if is_path && !name.contains(['<', '*', ' ', '\n']) {
+                named += 1;
+                assert!(
+                    Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists(),
+                    "{page} names {name}, which is not there"
+                );
+            }
+        }
+    }
+    assert!(named > 30, "only {named} files are named");
+}
+
+/// Lines that change whenever a check or a step of a runbook comes, as pages quote them and as tests hold them.
+#[test]
+fn what_pages_quote_of_screens_is_what_the_program_shows() {
+    let screens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens");
+    let screen = |name: &str| fs::read_to_string(screens.join(name)).expect("a screen is text");
+    let shown = screen("check.txt") + &screen("runbooks.txt");
+    let is_quoted = |line: &&str| line.contains(" checks hold, ") || line.starts_with(" v2.6  v2.0.0");
+    let pages = pages();
+    let quoted: Vec<&str> = pages.iter().flat_map(|(_, text)| text.lines().filter(is_quoted)).collect();
+    assert!(quoted.len() >= 3, "{quoted:?}");
+    quoted.iter().for_each(|line| assert!(shown.lines().any(|one| one == *line), "no screen has: {line}"));
+}

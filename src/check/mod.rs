@@ -78,6 +78,11 @@ impl Finding {
         self
     }
 
+    /// Whether what is advised is to be done once the nodes are new: tools that would put the old release back, files and keys that stay.
+    pub fn is_for_after(&self) -> bool {
+        ["CU-C014", "CU-C017", "CU-C024"].contains(&self.id.as_str())
+    }
+
     /// The exit code with which this finding stops a run, if it does.
     pub fn blocks(&self) -> Option<u8> {
         match self.severity {

@@ -274,7 +274,10 @@ async fn take_steps(
             ended => return Ok(ended),
         };
         match jobs::take_step(way, &cluster, &run, &step, &stop, voice).await? {
-            0 => door = engine::go_on(way.home, &cluster, &run, stop.clone(), voice).await?.1,
+            0 => {
+                let found = engine::find(way.home, &cluster, &run).await?;
+                door = engine::go_on(way.home, &cluster, found, stop.clone(), voice).await?.1;
+            }
             exit => return Ok(Ending::Interrupted { exit }),
         }
     }
@@ -294,6 +297,9 @@ fn tell_end(plan: &Plan, run: &str) {
         Purpose::Restore { .. } => super::restore::finished(plan),
     };
     terminal::chatter(&format!("{line}Next: calico-upgrader verify {run}\n"));
+    plan.findings.iter().filter(|finding| finding.is_for_after()).for_each(|finding| {
+        terminal::chatter_line(&report::clean(&format!("Then       {} ({})", finding.now, finding.id)));
+    });
     if matches!(plan.purpose, Purpose::Rollback { .. }) {
         let created: Vec<&ObjectChange> = plan.changes().filter(|change| change.verb() == "create").collect();
         created.iter().for_each(|change| {

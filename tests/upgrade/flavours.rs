@@ -428,7 +428,10 @@ fn of_a_release_that_nobody_edited_nothing_counts_as_edited() {
 fn a_cni_file_of_a_new_name_is_told_of() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Canal));
     lab.tool(&["check", "CU-C017"]).exits(0).says("10-calico.conf").says("10-calico.conflist");
-    lab.tool(&upgrade("run")).exits(0).says("CU-C017").says("on each node: rm /etc/cni/net.d/10-calico.conf");
+    let advice = "on each node: rm /etc/cni/net.d/10-calico.conf";
+    let words = lab.tool(&upgrade("run")).exits(0).says("CU-C017").says(advice).words;
+    let end = words.split("runs on every node").nth(1).unwrap();
+    assert!(end.contains(advice), "what is left to do is not told at the end: {end}");
 }
 
 #[test]
