@@ -1,32 +1,16 @@
 //! Every way that leads to v2.6: which ones upstream tested and run without a word, and which row each of the others lacks.
 
-mod inventories;
+mod ways;
 
 use calico_upgrader::{
     check::Finding,
     inventory::{Datastore, Edition, Flavour, Inventory, Stored},
     plan::{self, PlanError, Request},
     resource::{Kind, ObjectRef},
-    runbook::{self, Line, Manifest},
+    runbook,
     version::Version,
 };
-
-const EDITIONS: [(Datastore, Flavour, bool); 6] = [
-    (Datastore::Kubernetes, Flavour::Networking, false),
-    (Datastore::Kubernetes, Flavour::PolicyOnly, false),
-    (Datastore::Kubernetes, Flavour::Canal, false),
-    (Datastore::Etcd, Flavour::Networking, false),
-    (Datastore::Etcd, Flavour::Networking, true),
-    (Datastore::Etcd, Flavour::Canal, false),
-];
-
-const KUBERNETES: [Version; 5] = [
-    Version::new(1, 7, 16),
-    Version::new(1, 8, 15),
-    Version::new(1, 9, 11),
-    Version::new(1, 10, 13),
-    Version::new(1, 34, 4),
-];
+use ways::{Way, ways};
 
 /// What upstream tested: Calico docs v2.6, getting-started/kubernetes/upgrade@4b281b28ed.
 const TESTED: [&str; 5] = [
@@ -36,53 +20,6 @@ const TESTED: [&str; 5] = [
     "Calico v2.4 · etcd · Kubernetes v1.8",
     "Calico v2.4 · etcd · Kubernetes v1.7",
 ];
-
-/// A cluster as the release installed it.
-struct Way {
-    release: Version,
-    datastore: Datastore,
-    flavour: Flavour,
-    is_kubeadm: bool,
-    kubernetes: Version,
-    manifest: Manifest,
-}
-
-fn ways() -> Vec<Way> {
-    let catalogue = runbook::catalogue();
-    let before = |line: &&Line| line.calico < "v2.6".parse().expect("a line");
-    let mut all = Vec::new();
-    for release in catalogue.lines.iter().filter(before).map(|line| line.latest) {
-        for (datastore, flavour, is_kubeadm) in EDITIONS {
-            let edition = Edition::of(datastore, flavour, is_kubeadm);
-            for kubernetes in KUBERNETES {
-                let manifest = runbook::base(&catalogue, release, edition);
-                all.extend(manifest.map(|manifest| Way {
-                    release,
-                    datastore,
-                    flavour,
-                    is_kubeadm,
-                    kubernetes,
-                    manifest,
-                }));
-            }
-        }
-    }
-    all
-}
-
-impl Way {
-    fn row(&self) -> String {
-        format!("Calico {} · {} · Kubernetes {}", self.release.line(), self.datastore, self.kubernetes.line())
-    }
-
-    fn inventory(&self) -> Inventory {
-        let Way { release, datastore, flavour, is_kubeadm, kubernetes, manifest } = self;
-        let install = inventories::install(*release, *datastore, *flavour, *is_kubeadm, manifest);
-        let stored =
-            |(object, document): &(ObjectRef, _)| Stored { object: object.clone(), document: Clone::clone(document) };
-        inventories::inventory(*kubernetes, install, manifest.objects.iter().map(stored).collect())
-    }
-}
 
 /// The plan's findings, or the exit code with which there is none and what speaks against it.
 fn planned(inventory: &Inventory, allow_untested: bool) -> Result<Vec<Finding>, (u8, Vec<Finding>)> {

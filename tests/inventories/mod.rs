@@ -3,19 +3,19 @@
 use calico_upgrader::{
     inventory::{ClusterFacts, Datastore, EtcdFacts, Fact, Flavour, Install, Inventory, Stored},
     resource::{Kind, ObjectRef},
-    runbook::{self, Manifest},
+    runbook::{Catalogue, Manifest},
     version::Version,
 };
 
 /// An install by the manifest that a release ships for it.
 pub fn install(
+    catalogue: &Catalogue,
     release: Version,
     datastore: Datastore,
     flavour: Flavour,
     is_kubeadm: bool,
     manifest: &Manifest,
 ) -> Install {
-    let catalogue = runbook::catalogue();
     let images = catalogue.release(release).expect("it is in the catalogue");
     let of_kind = |kind: Kind| -> Vec<ObjectRef> {
         manifest.references().into_iter().filter(|object| object.kind == kind).collect()
