@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::probe::{NodeLoss, WholeLoss};
+
 /// News of a run for the operator. Logs are for us, events are for people and their scripts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -73,6 +75,25 @@ pub enum Event {
     },
     NodeGone {
         node: String,
+    },
+    /// Something that the run would have looked at, and could not.
+    Skipped {
+        what: String,
+        why: String,
+    },
+    /// Probes watch so many pairs of nodes; the others lost packets before anything was touched.
+    Watching {
+        pairs: usize,
+        left_out: Vec<String>,
+    },
+    /// What was lost between the nodes while this one was replaced.
+    Lost {
+        node: String,
+        loss: NodeLoss,
+    },
+    /// What was lost from before the first node until after the last.
+    Watched {
+        whole: WholeLoss,
     },
     Proven {
         step: String,

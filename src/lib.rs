@@ -6,8 +6,8 @@
 //! | room | what it holds |
 //! |---|---|
 //! | `version`, `window`, `resource`, `inventory` | the nouns: releases, times, objects, what is known of a cluster |
-//! | `convert`, `check`, `runbook`, `plan` | decisions, pure: no client, no file, no clock |
-//! | `web`, `datastore`, `cluster`, `backup` | hands: HTTP to others, Calico's own etcd, the Kubernetes API, archives |
+//! | `convert`, `check`, `runbook`, `probe`, `plan` | decisions, pure: no client, no file, no clock |
+//! | `web`, `echo`, `datastore`, `cluster`, `backup` | hands: HTTP to others, packets between nodes, Calico's own etcd, the Kubernetes API, archives |
 //! | `event`, `journal`, `door`, `observe`, `step`, `engine`, `notice` | work: tell, remember, change, look, take steps, run, report to others |
 //! | `report`, `cli` | the door to people |
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod convert;
 pub mod datastore;
 pub mod door;
+pub mod echo;
 pub mod engine;
 pub mod event;
 pub mod inventory;
@@ -26,6 +27,7 @@ pub mod journal;
 pub mod notice;
 pub mod observe;
 pub mod plan;
+pub mod probe;
 pub mod report;
 pub mod resource;
 pub mod runbook;

@@ -12,6 +12,7 @@ use calico_upgrader::{
     backup,
     journal::{self, Entry, News, Progress},
     plan::{Desired, Purpose, Sealed},
+    probe::{Ends, Net, NodeLoss, PairGap},
     report::{self, Remains, RunReport, Verdict},
 };
 use serde_json::{Value, json};
@@ -87,6 +88,27 @@ fn a_page_names_every_node_every_claim_and_what_to_do_next() {
         }
         assert!(account.timeline.nodes.len() >= 3);
     }
+}
+
+#[test]
+fn lost_packets_are_told_with_the_node_that_was_replaced_in_every_format() {
+    let start = remains("finished").entries[0].at.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let ends = Ends { from: "node-1".to_owned(), from_net: Net::Pod, to: "node-2".to_owned(), to_net: Net::Host };
+    let gap = PairGap { ends, at: start + 500, ms: 1400, lost: 7 };
+    let new_pod = "got 10.0.0.9 and reached 4 of 4 neighbours".to_owned();
+    let (pairs, sent, lost, longest_ms, resolution_ms) = (4, 100, 7, 1400, 200);
+    let loss = NodeLoss { pairs, sent, lost, longest_ms, resolution_ms, gaps: vec![gap], new_pod, skipped: Vec::new() };
+    let lost = News::Lost { step: "roll-nodes".to_owned(), node: "node-2".to_owned(), loss: loss.clone() };
+    let account = account_after("finished", |news| news.insert(news.len() - 1, lost));
+    let node = account.timeline.nodes.iter().find(|node| node.node == "node-2").unwrap();
+    assert_eq!(node.loss.as_ref(), Some(&loss));
+    let words = "7 of 100 packets between 4 pairs were lost, the longest gap 1.4 s";
+    for text in [report::run_html(&account), report::run_markdown(&account), report::run_text(&account)] {
+        assert!(text.contains(words) && text.contains("reached 4 of 4 neighbours"), "{text}");
+    }
+    let page = report::run_html(&account);
+    assert!(page.contains("node-1 (pod) to node-2 (host): 7 packets lost in 1.4 s") && page.contains("\"c-loss\""));
+    assert!(!report::run_html(&self::account("finished")).contains("\"c-loss\""));
 }
 
 #[test]

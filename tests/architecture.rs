@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The rooms from the nouns up: each uses only those before it.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 23] = [
     "version",
     "window",
     "resource",
@@ -15,8 +15,10 @@ const ROOMS: [&str; 21] = [
     "convert",
     "check",
     "runbook",
+    "probe",
     "plan",
     "web",
+    "echo",
     "datastore",
     "cluster",
     "backup",
@@ -32,7 +34,7 @@ const ROOMS: [&str; 21] = [
 ];
 
 /// Rooms that decide: the same values in give the same values out.
-const PURE: [&str; 8] = ["version", "window", "resource", "inventory", "convert", "check", "runbook", "plan"];
+const PURE: [&str; 9] = ["version", "window", "resource", "inventory", "convert", "check", "runbook", "probe", "plan"];
 
 /// Every source of the program without its tests, by room.
 fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {

@@ -14,7 +14,7 @@ use crate::{
     plan::{PlanError, RollbackError},
     report,
     resource::{Difference, ObjectRef, masked_field},
-    step::{PullError, RollError, StepError},
+    step::{ProbeError, PullError, RollError, StepError},
 };
 
 /// Why a command did not do what was asked.
@@ -281,11 +281,19 @@ impl From<RunError> for Failure {
             "run {} stopped in step {}; what was done is recorded, nothing else was touched. {hint}",
             error.run, error.step
         );
-        Self::new(error.exit, stores::code(&error.source).unwrap_or(code_of(error.exit)), what)
-            .evidence(evidence)
-            .why(why.trim_end())
-            .now(now)
+        let code = stores::code(&error.source).or(probe_code(&error.source)).unwrap_or(code_of(error.exit));
+        Self::new(error.exit, code, what).evidence(evidence).why(why.trim_end()).now(now)
     }
+}
+
+/// What probes saw has codes of its own; in a rollback a person has to look whatever it was.
+fn probe_code(error: &StepError) -> Option<&'static str> {
+    let StepError::Probe(error) = error else { return None };
+    Some(match error {
+        ProbeError::OverBudget { .. } => "CU-R030",
+        ProbeError::Blind { .. } => "CU-R031",
+        ProbeError::NewPod { .. } => "CU-R032",
+    })
 }
 
 fn code_of(exit: u8) -> &'static str {
@@ -329,6 +337,19 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
         ),
         StepError::Roll(RollError::NotReady { .. }) => {
             (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well.")
+        }
+        StepError::Probe(ProbeError::OverBudget { pairs, .. }) => (
+            error.to_string(),
+            pairs.iter().take(12).cloned().collect(),
+            "The node runs the new pod, and the others are not touched until you have looked.",
+        ),
+        StepError::Probe(ProbeError::Blind { .. }) => (
+            error.to_string(),
+            Vec::new(),
+            "A gate that cannot be looked at is not open. To go on without it: no --gate-loss.",
+        ),
+        StepError::Probe(ProbeError::NewPod { .. }) => {
+            (error.to_string(), Vec::new(), "New pods would fare the same on the next nodes, which are not touched.")
         }
         other => (stores::what(other).unwrap_or(other.to_string()), causes(other), stores::hint(other)),
     }

@@ -7,6 +7,7 @@ use crate::{
     door::{AlertGate, Gate, Hold},
     engine::Home,
     plan::Plan,
+    probe::{Budget, BudgetError},
     report, step,
     web::{Address, Client},
     window::{Calendar, WindowError},
@@ -17,7 +18,22 @@ pub fn read(arguments: &Gates) -> Result<Gate, Failure> {
     let calendar =
         Calendar::read(&arguments.window, &arguments.freeze).map_err(|error| unreadable(arguments, &error))?;
     let alerts = alerts(arguments)?;
-    Ok(Gate { calendar, alerts })
+    let loss = arguments.gate_loss.as_deref().map(budget).transpose()?;
+    Ok(Gate { calendar, alerts, loss })
+}
+
+fn budget(text: &str) -> Result<Budget, Failure> {
+    text.parse().map_err(|error: BudgetError| Failure::usage(format!("`--gate-loss {text}`: {error}")))
+}
+
+/// Refuses a budget that nobody could look at: a gate that cannot be asked must not be open.
+pub fn check_probes(home: &Home, plan: &Plan) -> Result<(), Failure> {
+    let Some(budget) = home.gate.loss.filter(|_| plan.roll().is_some_and(|roll| roll.probe.is_none())) else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!("`--gate-loss {budget}` needs probes, and the plan has none"))
+        .why("nothing was changed")
+        .now("plan with --probe-image NAME:TAG, an image of this program; or go without --gate-loss"))
 }
 
 fn alerts(arguments: &Gates) -> Result<Option<AlertGate>, Failure> {

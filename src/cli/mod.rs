@@ -19,6 +19,7 @@ mod install;
 mod jobs;
 mod listen;
 mod plan;
+mod probe;
 mod progress;
 mod report;
 mod restore;
@@ -94,6 +95,7 @@ async fn dispatch(arguments: &Arguments) -> Ended {
         Command::Convert(convert) => convert::convert(&session, convert),
         Command::Runbook(runbook) => runbook::runbook(&session, runbook),
         Command::Install(install) => install::install(&session, install).await,
+        Command::Probe(probe) => probe::probe(probe).await,
         Command::Version => version::version(&session),
         Command::Completion { shell } => shell::completion(*shell),
         Command::Man(man) => shell::man(man),

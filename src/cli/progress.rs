@@ -180,6 +180,10 @@ impl Lines {
             }
             Event::NodeFound { node } => format!("  {node}: replaced before the stop; looked at again, it is ready"),
             Event::NodeGone { node } => format!("  {node}: the node is gone, and left out"),
+            Event::Skipped { what, why } => format!("  skipped {what} ({why})"),
+            Event::Watching { pairs, left_out } => format!("  {}", report::watching_words(*pairs, left_out)),
+            Event::Lost { node, loss } => format!("  {node}: {}", report::loss_words(loss)),
+            Event::Watched { whole } => format!("  {}", report::whole_words(whole)),
             Event::Proven { claim, .. } => format!("  proven: {claim}"),
             Event::StepDone { step, seconds } => format!("{step} done in {}", report::duration(*seconds)),
             Event::RunStopped { run, why, .. } => format!("run {run} stopped: {why}"),

@@ -33,6 +33,7 @@ pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
     check_phase(&found.sealed, arguments.until.as_deref())?;
     may_start_jobs(&cluster, arguments.pods.job_steps).await?;
     gates::check_length(&home, &found.sealed.plan, &found.state.node_seconds)?;
+    gates::check_probes(&home, &found.sealed.plan)?;
     if !found.is_recorded {
         terminal::chatter_line("Someone deleted the run record. It is put back from the files of this machine:");
     }

@@ -54,12 +54,14 @@ pub async fn run_now(session: &Session, arguments: &Run) -> Ended {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
     gates::check_length(&home, &sealed.plan, &[])?;
+    gates::check_probes(&home, &sealed.plan)?;
     plan::show(session, &sealed, &inventory);
     if sealed.plan.is_empty() {
         return Ok(0);
     }
     check_phase(&sealed, arguments.until.as_deref())?;
     may_run(&inventory)?;
+    may(&observe::missing_to_probe(&cluster, &sealed.plan).await?)?;
     may(&observe::missing_to_give(&cluster, &sealed.plan).await?)?;
     // Where someone else approves, the run begins so that there is something to approve, and waits at once.
     let is_decided = arguments.consent.yes || sealed.plan.request.needs_approval;

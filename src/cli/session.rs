@@ -163,6 +163,7 @@ fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failu
         batch: planning.batch.map(usize::from),
         ready_within_seconds: duration("--ready-within", &planning.ready_within)?,
         stable_for_seconds: duration("--stable-for", &planning.stable_for)?,
+        probe_image: planning.probe_image.clone().filter(|image| !image.is_empty()),
         wants_etcd_snapshot: planning.etcd_snapshot,
     })
 }
@@ -191,6 +192,14 @@ pub fn seconds(flag: &str, text: &str) -> Result<u64, Failure> {
     let span = text.parse::<jiff::SignedDuration>().ok();
     let seconds = span.and_then(|span| u64::try_from(span.as_secs()).ok());
     seconds.ok_or_else(|| Failure::usage(format!("`{flag} {text}` is no duration: write it like 90s or 10m")))
+}
+
+/// Reads a short time such as 200ms or 20s: at least ten milliseconds.
+pub fn milliseconds(flag: &str, text: &str) -> Result<Duration, Failure> {
+    let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+    let is_long_enough = |span: &Duration| *span >= Duration::from_millis(10);
+    let wrong = || Failure::usage(format!("`{flag} {text}` is no time from 10ms on: write it like 200ms or 20s"));
+    span.filter(is_long_enough).ok_or_else(wrong)
 }
 
 /// The release that is installed, where it is known.

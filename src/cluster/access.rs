@@ -29,6 +29,9 @@ pub struct Right {
     /// The one object that it is about; any object of the kind where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// A part of the object that has a right of its own, like the log of a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
 }
 
 /// A right that a role gives to others: RBAC lets nobody write it into a role who does not hold it.
@@ -59,6 +62,9 @@ impl Verb {
 impl fmt::Display for Right {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}", self.verb.name(), self.kind)?;
+        if let Some(part) = &self.part {
+            write!(formatter, "/{part}")?;
+        }
         if let Some(name) = &self.name {
             write!(formatter, " {name}")?;
         }
@@ -90,8 +96,9 @@ impl Cluster {
         let place = self.place(right.kind)?;
         let name = right.name.as_deref().unwrap_or_default();
         let namespace = right.namespace.as_deref().unwrap_or_default();
+        let part = right.part.as_deref().unwrap_or_default();
         self.review(json!({"verb": right.verb.name(), "group": place.group, "resource": place.plural,
-            "namespace": namespace, "name": name}))
+            "subresource": part, "namespace": namespace, "name": name}))
             .await
     }
 

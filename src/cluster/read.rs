@@ -163,6 +163,13 @@ impl Cluster {
         Live::read(adapt::from_served(kind, body)).map_err(|what| malformed(path, what))
     }
 
+    /// Reads the newest line of a pod's log, which its kubelet gives. Not tried again: who asks will ask later on.
+    pub async fn newest_log_line(&self, namespace: &str, pod: &str) -> Result<String, ClusterError> {
+        let object = ObjectRef::namespaced(Kind::Pod, namespace, pod);
+        let path = format!("{}/log?tailLines=1", self.place(Kind::Pod)?.object(&object));
+        self.send_for_text(http::Method::GET, &path, None).await
+    }
+
     /// Answers whether a CustomResourceDefinition is served, or has not come so far yet.
     pub async fn is_established(&self, name: &str) -> Result<bool, ClusterError> {
         let reference = ObjectRef::cluster(Kind::CustomResourceDefinition, name);

@@ -6,6 +6,7 @@ use jiff::Zoned;
 
 use super::{Alarm, AlertGate};
 use crate::{
+    probe::Budget,
     resource::Digest,
     window::{Calendar, Shut},
 };
@@ -16,6 +17,8 @@ pub struct Gate {
     pub calendar: Calendar,
     /// Asked before each node alone: other changes are small, and a node is where an alert shows.
     pub alerts: Option<AlertGate>,
+    /// What may be lost between the nodes; looked at after each.
+    pub loss: Option<Budget>,
 }
 
 /// What is to be begun.
@@ -61,6 +64,11 @@ impl Hold {
 }
 
 impl super::Door {
+    /// What may be lost between the nodes, where that was limited.
+    pub fn loss_budget(&self) -> Option<Budget> {
+        self.gate.loss
+    }
+
     /// Asks whether something may be begun now, and answers until when; `None` where there is no end.
     ///
     /// What others wish is known as of the last reservation.

@@ -200,7 +200,11 @@ fn is_full(error: Option<&ClusterError>) -> bool {
 fn exit_of(plan: &Plan, error: &StepError) -> u8 {
     let code = exit_code(error);
     let needs_a_person = match error {
-        StepError::Pull(_) | StepError::Roll(_) | StepError::NotYet { .. } | StepError::NotProven(_) => true,
+        StepError::Pull(_)
+        | StepError::Roll(_)
+        | StepError::Probe(_)
+        | StepError::NotYet { .. }
+        | StepError::NotProven(_) => true,
         StepError::Door(DoorError::Change(_)) => code == 1,
         StepError::Door(_)
         | StepError::Cluster(_)
@@ -240,7 +244,7 @@ fn exit_code(error: &StepError) -> u8 {
         StepError::Door(DoorError::Held(hold)) => hold.exit(),
         StepError::Door(DoorError::Interrupted { exit }) => *exit,
         StepError::Cluster(source) => of_cluster(source),
-        StepError::Pull(_) | StepError::Roll(_) | StepError::NotYet { .. } => 4,
+        StepError::Pull(_) | StepError::Roll(_) | StepError::Probe(_) | StepError::NotYet { .. } => 4,
         StepError::Backup(_) => 14,
         StepError::NotProven(_) => 5,
     }

@@ -1,6 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use crate::resource::{Digest, ObjectRef};
+use crate::{
+    probe::{NodeLoss, WholeLoss},
+    resource::{Digest, ObjectRef},
+};
 
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +56,29 @@ pub enum News {
         step: String,
         node: String,
         seen: String,
+    },
+    /// Something that the run would have looked at, and could not.
+    Skipped {
+        step: String,
+        what: String,
+        why: String,
+    },
+    /// Probes watch so many pairs of nodes from now on; others lost packets before anything was touched.
+    Watching {
+        step: String,
+        pairs: usize,
+        left_out: Vec<String>,
+    },
+    /// What was lost between the nodes while this one was replaced.
+    Lost {
+        step: String,
+        node: String,
+        loss: NodeLoss,
+    },
+    /// What was lost from before the first node until after the last.
+    Watched {
+        step: String,
+        whole: WholeLoss,
     },
     Proven {
         step: String,

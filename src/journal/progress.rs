@@ -70,7 +70,14 @@ impl Progress {
                 let applied = changes.iter().filter(|change| change.outcome != Outcome::NotApplied);
                 self.changes_applied += applied.count() as u64;
             }
-            News::Waited { .. } | News::Ready { .. } | News::Proven { .. } | News::Broken { .. } => {}
+            News::Waited { .. }
+            | News::Ready { .. }
+            | News::Skipped { .. }
+            | News::Watching { .. }
+            | News::Lost { .. }
+            | News::Watched { .. }
+            | News::Proven { .. }
+            | News::Broken { .. } => {}
             News::StepDone { step } => self.finish(step)?,
             News::Stopped { exit, why } => self.stopped = Some((*exit, why.clone())),
             News::Finished { exit } => self.finished = Some(*exit),

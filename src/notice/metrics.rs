@@ -49,6 +49,7 @@ struct Figures {
     steps: Family<State, Gauge<i64, AtomicI64>>,
     nodes: Family<State, Gauge<i64, AtomicI64>>,
     gap: Family<Node, Gauge<f64, AtomicU64>>,
+    packet_gap: Family<Node, Gauge<f64, AtomicU64>>,
     stopped: Gauge<i64, AtomicI64>,
     last_success: Gauge<f64, AtomicU64>,
     /// When the pod of a node was about to be deleted.
@@ -96,6 +97,9 @@ fn page(figures: &Figures, cluster: &Cluster) -> String {
     registry.register("nodes", "Nodes of the run by state", figures.nodes.clone());
     let gap = "From before the pod of a node was deleted until a new one was seen ready";
     registry.register_with_unit("node_gap", gap, Unit::Seconds, figures.gap.clone());
+    let silent =
+        "The longest time without an answer between two nodes while this one was replaced, as probes counted it";
+    registry.register_with_unit("packet_gap", silent, Unit::Seconds, figures.packet_gap.clone());
     registry.register("stopped", "Whether the run stopped before its end", figures.stopped.clone());
     let success = "When an upgrade of this cluster last came to its end, as a Unix time; 0 if none did";
     registry.register_with_unit("last_success_timestamp", success, Unit::Seconds, figures.last_success.clone());
@@ -135,6 +139,10 @@ impl Figures {
                 self.set_nodes(*done, *of);
             }
             Event::NodeReady { node, seen } => self.close_gap(node, *seen),
+            Event::Lost { node, loss } => {
+                let longest = loss.longest_ms as f64 / 1000.0;
+                self.packet_gap.get_or_create(&Node { node: node.clone() }).set(longest);
+            }
             Event::NodeDone { node, done, of, .. } => {
                 lock(&self.started).remove(node);
                 self.set_nodes(*done, *of);
@@ -157,6 +165,9 @@ impl Figures {
             | Event::NodeWaiting { .. }
             | Event::NodeFound { .. }
             | Event::Said { .. }
+            | Event::Skipped { .. }
+            | Event::Watching { .. }
+            | Event::Watched { .. }
             | Event::Proven { .. } => {}
         }
     }

@@ -50,6 +50,10 @@ fn words(event: &Event) -> Option<(&'static str, String, bool)> {
         | Event::NodeFound { .. }
         | Event::NodeGone { .. }
         | Event::Said { .. }
+        | Event::Skipped { .. }
+        | Event::Watching { .. }
+        | Event::Lost { .. }
+        | Event::Watched { .. }
         | Event::Proven { .. } => return None,
     })
 }

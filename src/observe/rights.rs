@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{
     IN_FLIGHT,
-    table::{self, Scope},
+    table::{self, Scope, right},
 };
 use crate::{
     cluster::{Cluster, ClusterError, Granted, Right, Verb},
@@ -16,7 +16,7 @@ use crate::{
 /// The rights that a plan needs before it is known where Calico keeps its data: to look, and nothing more.
 pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
     let scope =
-        Scope { places: &cluster.places(), datastore: Datastore::Kubernetes, has_namespace: true, recreates: false };
+        Scope { places: &cluster.places(), datastore: Datastore::Kubernetes, has_namespace: true, recreates: false, has_probes: false };
     served(cluster, table::reading(&scope))
 }
 
@@ -30,7 +30,7 @@ pub(super) async fn write_rights(cluster: &Cluster, installs: &[Install]) -> Res
     let is_on_etcd = installs.iter().any(|install| install.datastore.known() == Some(&Datastore::Etcd));
     let datastore = if is_on_etcd { Datastore::Etcd } else { Datastore::Kubernetes };
     let scope =
-        Scope { places: &cluster.places(), datastore, has_namespace: has_namespace(cluster).await?, recreates: false };
+        Scope { places: &cluster.places(), datastore, has_namespace: has_namespace(cluster).await?, recreates: false, has_probes: false };
     let rights = table::recording(&scope).into_iter().chain(table::upgrading(&scope)).collect();
     Ok(served_or_to_come(cluster, rights))
 }
@@ -67,7 +67,7 @@ pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, 
         let namespace = namespace.filter(|_| !is_countless(kind));
         verbs.iter().map(move |verb| {
             let is_one = *verb != Verb::Create && !is_countless(kind);
-            Right { verb: *verb, kind, namespace: namespace.clone(), name: is_one.then(|| name.clone()) }
+            Right { verb: *verb, kind, namespace: namespace.clone(), name: is_one.then(|| name.clone()), part: None }
         })
     };
     let scope = Scope {
@@ -75,6 +75,7 @@ pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, 
         datastore: Datastore::Kubernetes,
         has_namespace: has_namespace(cluster).await?,
         recreates: false,
+        has_probes: false,
     };
     let rights: BTreeSet<Right> = table::recording(&scope)
         .into_iter()
@@ -82,6 +83,7 @@ pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, 
         .chain(plan.steps.iter().flat_map(of_step))
         .collect();
     let mut missing = missing(cluster, &rights.into_iter().collect::<Vec<_>>()).await?;
+    missing.extend(missing_to_probe(cluster, plan).await?);
     missing.extend(missing_to_give(cluster, plan).await?);
     Ok(missing)
 }
@@ -122,6 +124,16 @@ async fn bound_by(cluster: &Cluster, plan: &Plan, binding: &ObjectChange) -> Res
     Ok(role.map(|role| table::given_by(&role.value())).unwrap_or_default())
 }
 
+/// Names the rights that a plan with probes needs for them, and that we do not hold.
+pub async fn missing_to_probe(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
+    let removes = |step: &PlannedStep| match &step.desired {
+        Desired::Objects { stages } => stages.contains(&Stage::NoProbes),
+        Desired::BackUp | Desired::Pull(_) | Desired::Roll(_) | Desired::Verify(_) => false,
+    };
+    let has_probes = plan.roll().is_some_and(|roll| roll.probe.is_some()) || plan.steps.iter().any(removes);
+    if has_probes { missing(cluster, &table::probing()).await } else { Ok(Vec::new()) }
+}
+
 /// What a step does beside changes of objects.
 fn of_step(step: &PlannedStep) -> Vec<Right> {
     let cordon = || [Verb::Get, Verb::Patch].map(|verb| right(verb, Kind::Node, None));
@@ -149,10 +161,6 @@ fn of_step(step: &PlannedStep) -> Vec<Right> {
             cordon().into_iter().chain([pods]).collect()
         }
     }
-}
-
-fn right(verb: Verb, kind: Kind, namespace: Option<&str>) -> Right {
-    Right { verb, kind, namespace: namespace.map(str::to_owned), name: None }
 }
 
 /// Asks for all rights side by side and names the ones we do not hold.

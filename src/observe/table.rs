@@ -12,7 +12,7 @@ use crate::{
     cluster::{Granted, Places, Right, Verb},
     door,
     inventory::{Datastore, Edition},
-    plan::PULL_NAME,
+    plan::{PROBE_DAEMON_SETS, PROBE_NAME, PULL_NAME},
     resource::{Kind, ObjectRef},
     runbook::{self, Catalogue, Manifest},
 };
@@ -57,6 +57,8 @@ pub struct Scope<'a> {
     pub has_namespace: bool,
     /// Whether objects shall be made anew that cannot be changed.
     pub recreates: bool,
+    /// Whether probes are to watch packets between the nodes.
+    pub has_probes: bool,
 }
 
 /// Every right of a mode.
@@ -66,6 +68,9 @@ pub fn rights(mode: Mode, scope: &Scope<'_>) -> Vec<Right> {
         Mode::Plan | Mode::AsJob => {}
         Mode::Run => all.extend([recording(scope), upgrading(scope), recreating(scope)].concat()),
         Mode::Rollback => all.extend([recording(scope), rolling_back(scope), recreating(scope)].concat()),
+    }
+    if scope.has_probes && mode != Mode::Plan {
+        all.extend(probing());
     }
     let all: BTreeSet<Right> = all.into_iter().filter(|right| scope.places.serves(right.kind)).collect();
     all.into_iter().collect()
@@ -142,6 +147,18 @@ pub(super) fn looking_back() -> Vec<Right> {
     rows.add(Kind::NetworkPolicy, None, &[Verb::Get]);
     Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Get, Verb::List]));
     Kind::THIRD_PARTY.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Get]));
+    rows.0
+}
+
+/// To start probes on the nodes, read what they counted, check nodes with new pods, and take all of that away again.
+pub(super) fn probing() -> Vec<Right> {
+    let (mut rows, own) = (Rows::default(), Some(door::NAMESPACE));
+    for (kind, names) in [(Kind::ConfigMap, &[PROBE_NAME][..]), (Kind::DaemonSet, &PROBE_DAEMON_SETS[..])] {
+        rows.add(kind, own, &[Verb::Create]);
+        rows.add_named(kind, own, names, &[Verb::Get, Verb::Delete]);
+    }
+    rows.add(Kind::Pod, own, &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Delete]);
+    rows.0.push(Right { part: Some("log".to_owned()), ..right(Verb::Get, Kind::Pod, own) });
     rows.0
 }
 
@@ -292,8 +309,7 @@ struct Rows(Vec<Right>);
 
 impl Rows {
     fn add(&mut self, kind: Kind, namespace: Option<&str>, verbs: &[Verb]) {
-        let namespace = namespace.map(str::to_owned);
-        self.0.extend(verbs.iter().map(|verb| Right { verb: *verb, kind, namespace: namespace.clone(), name: None }));
+        self.0.extend(verbs.iter().map(|verb| right(*verb, kind, namespace)));
     }
 
     fn add_named(&mut self, kind: Kind, namespace: Option<&str>, names: &[&str], verbs: &[Verb]) {
@@ -304,10 +320,15 @@ impl Rows {
     }
 
     fn add_object(&mut self, object: &ObjectRef, verbs: &[Verb]) {
-        let ObjectRef { kind, namespace, name } = object.clone();
-        let right = |verb: &Verb| Right { verb: *verb, kind, namespace: namespace.clone(), name: Some(name.clone()) };
-        self.0.extend(verbs.iter().map(right));
+        let ObjectRef { kind, namespace, name } = object;
+        let named = |verb: &Verb| Right { name: Some(name.clone()), ..right(*verb, *kind, namespace.as_deref()) };
+        self.0.extend(verbs.iter().map(named));
     }
+}
+
+/// A right on any object of a kind.
+pub(super) fn right(verb: Verb, kind: Kind, namespace: Option<&str>) -> Right {
+    Right { verb, kind, namespace: namespace.map(str::to_owned), name: None, part: None }
 }
 
 #[cfg(test)]
@@ -320,7 +341,7 @@ mod tests {
         [Datastore::Kubernetes, Datastore::Etcd]
             .into_iter()
             .flat_map(|datastore| {
-                rights(mode, &Scope { places: &places, datastore, has_namespace: true, recreates: true })
+                rights(mode, &Scope { places: &places, datastore, has_namespace: true, recreates: true, has_probes: true })
             })
             .collect()
     }

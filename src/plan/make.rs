@@ -39,6 +39,9 @@ pub struct Request {
     pub batch: Option<usize>,
     pub ready_within_seconds: Option<u64>,
     pub stable_for_seconds: Option<u64>,
+    /// An image of this program, for probes that watch packets between the nodes while they are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_image: Option<String>,
     /// Whether a snapshot of etcd's v3 keys is kept beside the backup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_etcd_snapshot: bool,

@@ -32,7 +32,7 @@ pub use ownership::{Holder, Ownership};
 pub use recreation::Recreation;
 pub use rollback::{Aftermath, RollbackError, roll_back};
 pub use seal::{SealError, Sealed};
-pub use steps::PULL_NAME;
+pub use steps::{NEW_PODS, PROBE_DAEMON_SETS, PROBE_NAME, PROBES, PULL_NAME, Probing, is_of_run};
 
 use crate::{
     check::Finding,
@@ -163,6 +163,8 @@ pub enum Stage {
     Uncordoned(Vec<String>),
     /// No part of a plan is kept for a run that was never recorded.
     NoOrphans,
+    /// No probe is left of any run.
+    NoProbes,
     /// No pod that the selector picks may be left, not even one that is about to go.
     UntilGone {
         namespace: String,
@@ -208,6 +210,16 @@ pub struct Roll {
     pub order: Order,
     /// The DaemonSet with the update strategy that it had before the run, if that was another.
     pub then: Option<ObjectChange>,
+    /// What watches packets between the nodes meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+}
+
+/// Probes of ours on every node, from before the first node is replaced until after the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// An image of this program.
+    pub image: String,
 }
 
 /// Which nodes come first.
@@ -286,6 +298,7 @@ impl Stage {
             | Stage::Unchanged(_)
             | Stage::Uncordoned(_)
             | Stage::NoOrphans
+            | Stage::NoProbes
             | Stage::UntilGone { .. }
             | Stage::UntilReady { .. } => &[],
         }

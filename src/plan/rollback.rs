@@ -165,6 +165,7 @@ impl<'a> Back<'a> {
     fn steps(&self) -> Vec<PlannedStep> {
         let changes: Vec<PlannedStep> = [
             self.pull(),
+            self.probes(),
             self.release(),
             self.roll(),
             self.cordons(),
@@ -192,6 +193,14 @@ impl<'a> Back<'a> {
         let why = "the run made it to pull images".to_owned();
         let change = ObjectChange { object: pull.daemon_set.clone(), before: Some(live.clone()), after: None, why };
         objects("stop-pulling", "Clean up", "DaemonSet of ours", vec![Stage::Changes(vec![change])])
+    }
+
+    /// Those of a run that died before its first node stay; where nodes go back, that step makes and removes its own.
+    fn probes(&self) -> Option<PlannedStep> {
+        self.aftermath.plan.roll()?.probe.as_ref().filter(|_| self.daemon_set().is_none())?;
+        let (summary, stages) = ("probes of the run".to_owned(), vec![Stage::NoProbes]);
+        let is_begun = !self.aftermath.is_over || self.aftermath.is_going_back;
+        is_begun.then(|| step("stop-probing", "Clean up", summary, Desired::Objects { stages }))
     }
 
     /// The DaemonSet stops rolling by itself, then it and what its pods read become as they were.

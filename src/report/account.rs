@@ -1,6 +1,7 @@
 //! The account of a run as plain text.
 
 use super::{
+    loss::loss_words,
     run::RunReport,
     steps::StepStatus,
     text::{clean, duration, seconds},
@@ -58,7 +59,8 @@ fn section(title: &str, lines: &[String], out: &mut String) {
 
 fn node(node: &NodeSpan) -> String {
     let gap = gap_words(node).map(|gap| format!(", gap {gap}")).unwrap_or_default();
-    format!("{}: {}{gap}", node.node, node_words(node))
+    let loss = node.loss.as_ref().map(|loss| format!("; {}", loss_words(loss))).unwrap_or_default();
+    format!("{}: {}{gap}{loss}", node.node, node_words(node))
 }
 
 pub(super) fn status(status: StepStatus) -> &'static str {

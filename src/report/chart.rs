@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::{
     account::{gap_words, node_words},
+    loss::loss_words,
     text::seconds,
     timeline::{NodeSpan, NodeState, Timeline, What, millis},
 };
@@ -113,7 +114,10 @@ pub fn chart(timeline: &Timeline, started: &str) -> Option<Markup> {
                     line.tick x1=(percent(place)) x2=(percent(place)) y1=(HEAD - 6) y2=(height) {}
                     text.spare[index % 2 == 1] x=(percent(place)) y="14" text-anchor="middle" { (clock_time(clock)) }
                 }
-                @for (index, node) in rows.iter().enumerate() { (node_row(node, &scale, HEAD + index * row, row, timeline.end_ms)) }
+                @for (index, node) in rows.iter().enumerate() {
+                    (node_row(node, &scale, HEAD + index * row, row, timeline.end_ms))
+                    (lost(node, &scale, start, HEAD + index * row, row))
+                }
             }
         }
     })
@@ -134,7 +138,10 @@ fn node_row(node: &NodeSpan, scale: &Scale, top: usize, row: usize, end: i64) ->
         .unwrap_or(end);
     html! {
         g.row {
-            title { (node.node) ": " (node_words(node)) @if let Some(gap) = gap_words(node) { ", gap " (gap) } }
+            title {
+                (node.node) ": " (node_words(node)) @if let Some(gap) = gap_words(node) { ", gap " (gap) }
+                @if let Some(loss) = &node.loss { "; " (loss_words(loss)) }
+            }
             (bar("c-bar", scale, first, last, middle, thin))
             @for (from, to) in gaps(node, end) {
                 @if let Some(ready) = to {
@@ -144,6 +151,18 @@ fn node_row(node: &NodeSpan, scale: &Scale, top: usize, row: usize, end: i64) ->
                     (bar("c-gap", scale, from, end, top + pad, high))
                 }
             }
+        }
+    }
+}
+
+/// Each time in which packets of a pair were lost, as a line on the lower edge of the node's row.
+fn lost(node: &NodeSpan, scale: &Scale, start: i64, top: usize, row: usize) -> Markup {
+    let high = (row / 3).max(2);
+    let length = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    html! {
+        @for gap in node.loss.iter().flat_map(|loss| &loss.gaps) {
+            g { title { (gap.ends) ": " (gap.lost) " packets lost in " (seconds(length(gap.ms))) ", from " (clock_time(gap.at)) }
+                (bar("c-loss", scale, gap.at - start, gap.at - start + length(gap.ms), top + row - high, high)) }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     account::{gap_words, node_words, status},
     change::{ChangeGroup, ChangedField, ChangedObject},
     chart::{chart, clock_time},
+    loss::loss_words,
     run::RunReport,
     steps::{StepReport, StepStatus},
     summary::{Tone, figures, gap_note, sentences},
@@ -189,6 +190,9 @@ fn nodes(report: &RunReport) -> Markup {
                     @if nodes.iter().any(|node| node.gap_ms.is_some() && !node.is_gap_measured) {
                         li { svg aria-hidden="true" { rect."c-gap c-most" width="26" height="14" rx="1" {} } "the same, at most" }
                     }
+                    @if nodes.iter().filter_map(|node| node.loss.as_ref()).any(|loss| loss.lost > 0) {
+                        li { svg aria-hidden="true" { rect.c-loss y="9" width="26" height="5" {} } "packets between nodes were lost" }
+                    }
                     @if !report.timeline.pauses.is_empty() {
                         li { svg aria-hidden="true" { rect.c-pause width="26" height="14" {} } "nobody held the run (drawn short)" }
                     }
@@ -204,17 +208,21 @@ fn nodes(report: &RunReport) -> Markup {
 
 fn node_table(report: &RunReport) -> Markup {
     let start = millis(&report.started).unwrap_or_default();
+    let is_watched = report.timeline.nodes.iter().any(|node| node.loss.is_some());
     let time = |node: &NodeSpan, what| node.first(what).map_or("–".to_owned(), |at| clock_time(start + at));
     html! {
         div.scroll tabindex="0" role="region" aria-label="Nodes and times" { table {
             thead { tr { @for title in ["Node", "Cordoned", "Pod deleted"] { th scope="col" { (title) } }
-                th scope="col" { "Ready" } th scope="col" { "Uncordoned" } th.number scope="col" { "Gap" } th scope="col" { "Note" } } }
+                th scope="col" { "Ready" } th scope="col" { "Uncordoned" } th.number scope="col" { "Gap" }
+                @if is_watched { th scope="col" { "Packets lost" } }
+                th scope="col" { "Note" } } }
             tbody { @for node in &report.timeline.nodes { tr {
                 td.name { (node.node) }
                 td.time { (time(node, What::Cordoned)) } td.time { (time(node, What::Deleted)) }
                 td.time { (ready_time(node, start)) }
                 td.time { (node.last(What::Uncordoned).map_or("–".to_owned(), |at| clock_time(start + at))) }
                 td.number { (gap_words(node).unwrap_or_else(|| "–".to_owned())) }
+                @if is_watched { td { (node.loss.as_ref().map_or("–".to_owned(), loss_words)) } }
                 td.muted.note-cell { (node_note(node)) }
             } } }
         } }

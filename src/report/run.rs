@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     change::{ChangeGroup, plain},
+    loss::{loss_words, watching_words, whole_words},
     steps::{StepReport, step_reports},
     timeline::{Timeline, millis, timeline},
     verdict::{Next, Verdict, headline, next, verdict},
@@ -113,6 +114,7 @@ pub fn run_report(remains: &Remains<'_>) -> RunReport {
     let paused_ms: i64 = timeline.pauses.iter().map(|(from, to)| to - from).sum();
     let mut skipped = remains.skipped.clone();
     skipped.extend(begins_late(entries));
+    skipped.extend(unseen(entries));
     RunReport {
         run: progress.run.clone(),
         purpose: plan.purpose.words(&plan.from.to_string(), &plan.to.to_string()),
@@ -166,6 +168,24 @@ fn begins_late(entries: &[Entry]) -> Option<String> {
     })
 }
 
+/// What the newest runner could not look at.
+fn unseen(entries: &[Entry]) -> Option<String> {
+    entries.iter().rev().find_map(|entry| match &entry.news {
+        News::Skipped { what, why, .. } => Some(format!("{what} ({why})")),
+        News::Watching { left_out, .. } if !left_out.is_empty() => {
+            let shown: Vec<&str> = left_out.iter().take(6).map(String::as_str).collect();
+            let more = left_out.len() - shown.len();
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            Some(format!(
+                "packets of {} pairs that lost some before anything was touched: {}{more}",
+                left_out.len(),
+                shown.join(", ")
+            ))
+        }
+        _ => None,
+    })
+}
+
 fn runners(entries: &[Entry], record: Option<&RunState>) -> Vec<String> {
     let mut runners: Vec<String> = Vec::new();
     let named = entries.iter().filter_map(|entry| match &entry.news {
@@ -175,6 +195,10 @@ fn runners(entries: &[Entry], record: Option<&RunState>) -> Vec<String> {
         | News::Settled { .. }
         | News::Waited { .. }
         | News::Ready { .. }
+        | News::Skipped { .. }
+        | News::Watching { .. }
+        | News::Lost { .. }
+        | News::Watched { .. }
         | News::Proven { .. }
         | News::Broken { .. }
         | News::StepDone { .. }
@@ -264,6 +288,10 @@ fn told(news: &News) -> String {
         News::Settled { batch, .. } => format!("batch {batch} settled"),
         News::Waited { what, seconds, .. } => format!("{what} done in {seconds}s"),
         News::Ready { node, seen, .. } => format!("calico-node on {node} was seen ready at {seen}"),
+        News::Skipped { what, why, .. } => format!("skipped {what} ({why})"),
+        News::Watching { pairs, left_out, .. } => watching_words(*pairs, left_out),
+        News::Lost { node, loss, .. } => format!("while {node} was replaced: {}", loss_words(loss)),
+        News::Watched { whole, .. } => whole_words(whole),
         News::Proven { claim, .. } => format!("proven: {claim}"),
         News::Broken { claim, .. } => format!("does not hold: {claim}"),
         News::StepDone { step } => format!("{step} done"),

@@ -105,6 +105,10 @@ fn taken(name: &str, entries: &[Entry]) -> Taken {
             | News::Settled { .. }
             | News::Waited { .. }
             | News::Ready { .. }
+            | News::Skipped { .. }
+            | News::Watching { .. }
+            | News::Lost { .. }
+            | News::Watched { .. }
             | News::Proven { .. }
             | News::Broken { .. }
             | News::StepDone { .. }

@@ -85,6 +85,9 @@ pub fn figures(report: &RunReport) -> Vec<Figure> {
         let tone = if is_fine { Tone::Plain } else { Tone::of(replaced == nodes.len()) };
         all.push(figure(format!("{replaced} of {}", nodes.len()), "nodes replaced", tone));
     }
+    if let Some(figure) = lost_packets(report) {
+        all.push(figure);
+    }
     if let Some((node, gap)) = longest_gap(report) {
         all.push(figure(gap, &format!("longest gap, on {}", node.node), Tone::Plain));
     }
@@ -95,6 +98,14 @@ pub fn figures(report: &RunReport) -> Vec<Figure> {
     all.push(figure(report.warnings.len().to_string(), "checks warned", warned));
     all.push(figure(duration(report.seconds), &from_first_to_last(report), Tone::Plain));
     all
+}
+
+/// Of all packets between nodes that were watched while a node was replaced.
+fn lost_packets(report: &RunReport) -> Option<Figure> {
+    let losses = || report.timeline.nodes.iter().filter_map(|node| node.loss.as_ref());
+    let (lost, sent): (u64, u64) = (losses().map(|loss| loss.lost).sum(), losses().map(|loss| loss.sent).sum());
+    let tone = if lost == 0 { Tone::Good } else { Tone::Warning };
+    (sent > 0).then(|| Figure { number: lost.to_string(), what: format!("of {sent} packets between nodes lost"), tone })
 }
 
 fn from_first_to_last(report: &RunReport) -> String {
@@ -110,6 +121,14 @@ pub fn longest_gap(report: &RunReport) -> Option<(&NodeSpan, String)> {
     Some((node, gap_words(node)?))
 }
 
+fn packets_note(report: &RunReport) -> &'static str {
+    if report.timeline.nodes.iter().any(|node| node.loss.is_some()) {
+        ": what was lost is beside it, as probes counted it between the nodes."
+    } else {
+        ": none were watched."
+    }
+}
+
 /// How gaps were found, so that nobody reads more from them than they say.
 pub fn gap_note(report: &RunReport) -> String {
     let gaps = || report.timeline.nodes.iter().filter(|node| node.gap_ms.is_some());
@@ -117,7 +136,8 @@ pub fn gap_note(report: &RunReport) -> String {
     format!(
         "A gap is the time from the instant the deletion of a pod was sent until its new pod was seen ready. {measured} of {} gaps were \
          measured by a watch (finer than a second); one with ≤ is an upper bound, since the journal knows only when the wait for the node \
-         ended or a stop lies in it. A gap says nothing about packets: none were watched.",
-        gaps().count()
+         ended or a stop lies in it. A gap says nothing about packets{}",
+        gaps().count(),
+        packets_note(report),
     )
 }

@@ -2,6 +2,7 @@
 
 use super::{
     account::{gap_words, node_words, status},
+    loss::loss_words,
     run::RunReport,
     steps::StepReport,
     summary::{figures, gap_note, sentences},
@@ -68,11 +69,11 @@ fn nodes(report: &RunReport, out: &mut String) {
     if !report.timeline.nodes.is_empty() {
         section("Nodes", out);
         out.push_str(&format!("{}\n\n", escape(&gap_note(report))));
-        let rows =
-            report.timeline.nodes.iter().map(|node| {
-                vec![node.node.clone(), gap_words(node).unwrap_or_else(|| "–".to_owned()), node_words(node)]
-            });
-        table(&["node", "gap", ""], rows, out);
+        let rows = report.timeline.nodes.iter().map(|node| {
+            let loss = node.loss.as_ref().map_or("–".to_owned(), loss_words);
+            vec![node.node.clone(), gap_words(node).unwrap_or_else(|| "–".to_owned()), loss, node_words(node)]
+        });
+        table(&["node", "gap", "packets lost", ""], rows, out);
     }
 }
 

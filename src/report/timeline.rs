@@ -2,7 +2,7 @@
 //!
 //! A gap is the time from the instant the deletion of a pod was sent until a new pod was seen ready. Where the journal says
 //! when that was, and one runner watched all the while, the gap is measured. Else it is an upper bound: the wait for the
-//! node ended then, after the time for which a new pod must stay ready. Both say nothing about packets.
+//! node ended then, after the time for which a new pod must stay ready. Both say nothing about packets: `loss` does.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ use crate::{
     inventory::Inventory,
     journal::{Entry, News, Outcome},
     plan::Plan,
+    probe::NodeLoss,
 };
 
 /// The nodes of a run over time. All times are milliseconds since the first entry of the journal.
@@ -36,6 +37,9 @@ pub struct NodeSpan {
     pub state: NodeState,
     /// Cordoned by this run, and not uncordoned yet.
     pub is_cordoned: bool,
+    /// What probes saw lost between the nodes while this one was replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<NodeLoss>,
 }
 
 /// How far a node is.
@@ -185,7 +189,11 @@ impl Fold {
                 }
             }
             News::Resumed { .. } => self.resumed(),
+            News::Lost { node, loss, .. } => self.node(node).span.loss = Some(loss.clone()),
             News::Started { .. }
+            | News::Skipped { .. }
+            | News::Watching { .. }
+            | News::Watched { .. }
             | News::StepStarted { .. }
             | News::Proven { .. }
             | News::Broken { .. }

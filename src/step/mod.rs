@@ -11,10 +11,12 @@ mod lines;
 mod objects;
 mod order;
 mod pace;
+mod probe;
 mod pull;
 mod recreate;
 mod roll;
 mod snapshot;
+mod template;
 mod tidy;
 mod verify;
 
@@ -28,6 +30,7 @@ pub use lines::{pending_lines, replaced_keys};
 pub use objects::{State, pending, state_of};
 pub use order::planned_moves;
 pub use pace::expected_for_a_node;
+pub use probe::ProbeError;
 pub use pull::{PullError, planned_pull};
 pub use recreate::planned_recreation;
 pub use roll::RollError;
@@ -65,6 +68,8 @@ pub enum StepError {
     #[error(transparent)]
     Roll(#[from] RollError),
     #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error(transparent)]
     Backup(#[from] BackupError),
     #[error("waited {}s for {what}", .waited.as_secs())]
     NotYet { what: String, waited: Duration },
@@ -83,6 +88,7 @@ impl StepError {
             StepError::Drift(_)
             | StepError::Pull(_)
             | StepError::Roll(_)
+            | StepError::Probe(_)
             | StepError::Backup(_)
             | StepError::NotYet { .. }
             | StepError::SourceChanged { .. }
@@ -165,6 +171,7 @@ impl Step<'_> {
             Stage::Unchanged(source) => objects::check_unchanged(&door.cluster, source).await,
             Stage::Uncordoned(runs) => tidy::uncordon(self, runs, door, voice).await,
             Stage::NoOrphans => tidy::sweep(self, door, voice).await,
+            Stage::NoProbes => probe::remove_all(self, door, voice).await,
             Stage::UntilGone { namespace, selector, within_seconds } => {
                 controllers::until_gone(self, namespace, selector, *within_seconds, door, voice).await
             }

@@ -60,6 +60,7 @@ mod tests {
             stable_for_seconds: 90,
             order: Order::CanaryFirst,
             then: None,
+            probe: None,
         }
     }
 

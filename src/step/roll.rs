@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -18,6 +17,8 @@ use super::{
     held,
     order::{Special, names_of, next_batch},
     pace::Pace,
+    probe::{self, Probes, Since},
+    template::{check_frozen, newest_revision},
 };
 use crate::{
     cluster::{Cluster, ClusterError, Followed, PodFeed},
@@ -65,6 +66,8 @@ struct Rolling<'a> {
     held_at: Instant,
     /// When each new pod that is waited for was seen ready, for the account.
     ready: BTreeMap<String, jiff::Timestamp>,
+    /// What watches packets between the nodes, where something does.
+    probes: Option<Probes>,
 }
 
 pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
@@ -85,15 +88,28 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         told: None,
         held_at: Instant::now(),
         ready: BTreeMap::new(),
+        probes: None,
     };
     door.hold_pause(true);
-    rolling.finish_started(&nodes, door, voice).await?;
-    rolling.roll_all(door, voice).await
+    let found = rolling.finish_started(&nodes, door, voice).await?;
+    let is_needed = rolling.is_any_old() || !found.is_empty();
+    rolling.probes = probe::start(step, roll, is_needed, door, voice).await?;
+    rolling.look_at_loss(&found, Since::TheBeginning, door, voice).await?;
+    rolling.roll_all(door, voice).await?;
+    match rolling.probes.take() {
+        Some(probes) => probes.finish(step, door, voice).await,
+        None => Ok(()),
+    }
 }
 
 impl Rolling<'_> {
-    /// Waits for the nodes that a runner before us had started, and uncordons them.
-    async fn finish_started(&mut self, nodes: &[NodeFacts], door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+    /// Waits for the nodes that a runner before us had started, uncordons them, and answers which they were.
+    async fn finish_started(
+        &mut self,
+        nodes: &[NodeFacts],
+        door: &mut Door,
+        voice: &Voice,
+    ) -> Result<Vec<String>, StepError> {
         let cordoned = names_of(nodes, |node| node.cordoned_by.as_deref() == Some(self.run.as_str()));
         let unready =
             self.feed.pods().values().filter(|pod| self.is_new(pod) && !pod.is_ready).map(|pod| pod.node.clone());
@@ -104,11 +120,25 @@ impl Rolling<'_> {
             self.wait_for(&rolled, door, voice).await?;
             self.note_ready(door, voice)?;
             self.free(&rolled, door).await?;
-            rolled.into_iter().for_each(|node| voice.tell(Event::NodeFound { node }));
+            rolled.iter().cloned().for_each(|node| voice.tell(Event::NodeFound { node }));
         }
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
         tracing::debug!(?waiting, "cordoned by us, not replaced yet");
-        Ok(())
+        Ok(rolled)
+    }
+
+    /// Asks the probes what was lost meanwhile.
+    async fn look_at_loss(
+        &mut self,
+        nodes: &[String],
+        since: Since,
+        door: &mut Door,
+        voice: &Voice,
+    ) -> Result<(), StepError> {
+        match &mut self.probes {
+            Some(probes) if !nodes.is_empty() => probes.look_at(nodes, since, door, voice).await,
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Takes batch after batch. The cordons of one batch go in the same write as those of the next come.
@@ -134,6 +164,10 @@ impl Rolling<'_> {
                 }
             }
             done = self.replace(batch, done, door, voice).await?;
+            if let Err(loss) = self.look_at_loss(&done, Since::LastLook, door, voice).await {
+                self.free(&done, door).await?;
+                return Err(loss);
+            }
             is_canary = false;
         }
         door.hold_pause(false);
@@ -347,6 +381,10 @@ impl Rolling<'_> {
         pod.revision.as_deref() == Some(&self.revision)
     }
 
+    fn is_any_old(&self) -> bool {
+        self.feed.pods().values().any(|pod| !self.is_new(pod) && !pod.is_terminating && !pod.node.is_empty())
+    }
+
     /// Whether there is a pod that was not replaced yet; one that is about to go was.
     fn has_old_pod(&self, node: &str) -> bool {
         self.feed.pods().values().any(|pod| pod.node == node && !self.is_new(pod) && !pod.is_terminating)
@@ -356,29 +394,4 @@ impl Rolling<'_> {
         let mut pods = self.feed.pods().values().filter(|pod| pod.node == node);
         pods.any(|pod| self.is_new(pod) && pod.is_ready && !pod.is_terminating)
     }
-}
-
-async fn check_frozen(cluster: &Cluster, roll: &Roll) -> Result<(), StepError> {
-    let live = cluster.get(&roll.daemon_set).await?;
-    let strategy = live.map(|live| live.document.value()["spec"]["updateStrategy"]["type"].clone()).unwrap_or_default();
-    // extensions/v1beta1 has OnDelete where nothing is said.
-    if strategy.is_null() || strategy == "OnDelete" {
-        return Ok(());
-    }
-    let daemon_set = roll.daemon_set.clone();
-    Err(RollError::NotFrozen { daemon_set, strategy: strategy.as_str().unwrap_or_default().to_owned() }.into())
-}
-
-/// The hash that pods of the newest template carry.
-async fn newest_revision(cluster: &Cluster, roll: &Roll) -> Result<String, StepError> {
-    let namespace = roll.daemon_set.namespace.as_deref();
-    let revisions = cluster.list_as(Kind::ControllerRevision, namespace, |revision| revision).await?;
-    let uid = cluster.get(&roll.daemon_set).await?.map(|live| live.uid).unwrap_or_default();
-    let is_ours = |one: &&Value| {
-        one["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["uid"] == uid.as_str())
-    };
-    let newest = revisions.iter().filter(is_ours).max_by_key(|one| one["revision"].as_i64());
-    let hash = newest.and_then(|one| one["metadata"]["labels"]["controller-revision-hash"].as_str());
-    let none = || RollError::NoRevision { daemon_set: roll.daemon_set.clone() };
-    Ok(hash.map(str::to_owned).ok_or_else(none)?)
 }

@@ -35,6 +35,13 @@ const UNUSED_BY_A_ROLLBACK: [(&str, &str); 10] = [
     ("create configmaps in calico-upgrader", "people may have removed the lock, which this is before v1.14"),
 ];
 
+/// What probes on simulated nodes do not use besides.
+const UNUSED_BY_PROBES: [(&str, &str); 3] = [
+    ("create pods in calico-upgrader", "no packet is sent here, so no node is checked with a new pod"),
+    ("get pods in calico-upgrader", "no packet is sent here, so no node is checked with a new pod"),
+    ("delete pods in calico-upgrader", "no packet is sent here, so no node is checked with a new pod"),
+];
+
 /// The objects that a call of `install` prints.
 pub fn printed(lab: &Lab, arguments: &[&str]) -> Vec<Value> {
     let ran = lab.tool(&[&["install"], arguments].concat()).exits(0);
@@ -241,6 +248,21 @@ pub fn uses_all_but(account: &InCluster<'_>, unused: &[(&str, &str)]) {
     let (ungranted, left) = (used.difference(&granted), granted.difference(&used));
     assert_eq!(ungranted.collect::<Vec<_>>(), Vec::<&String>::new(), "{}", account.account);
     assert_eq!(left.collect::<Vec<_>>(), reasoned.intersection(&granted).collect::<Vec<_>>(), "{}", account.account);
+}
+
+#[test]
+fn probes_need_the_rights_that_are_printed_for_them_and_no_other() {
+    for kubernetes in Kubernetes::ALL {
+        let mut lab = lab(kubernetes, small(Release::V2_2_1));
+        let watched = [upgrade("run"), vec!["--probe-image", "calico-upgrader:1"]].concat();
+        let without = InCluster::new(&lab, "run");
+        without.tool(&watched).exits(15).says("get Pod/log in calico-upgrader");
+        lab.again();
+        let run = InCluster::with(&lab, "run", &["--probes"]);
+        run.tool(&[watched.clone(), vec!["--until", "copy data"]].concat()).exits(0);
+        run.tool(&[watched, vec!["--or-resume"]].concat()).exits(0).says("skipped packets between nodes (");
+        uses_all_but(&run, &[&UNUSED_BY_A_RUN[..], &UNUSED_BY_PROBES[..]].concat());
+    }
 }
 
 /// Where the files of a pod's account are looked for.

@@ -22,6 +22,7 @@ mod kills;
 mod kubelet;
 mod lab;
 mod owners;
+mod probes;
 mod recreated;
 mod refusals;
 mod restored_keys;

@@ -20,6 +20,9 @@ pub struct Gates {
     /// Begin no node while this query to Prometheus, like ALERTS{alertstate="firing"}, has an answer or cannot be asked
     #[arg(long, num_args = 2, value_names = ["URL", "QUERY"])]
     pub alert_gate: Vec<String>,
+    /// Stop before the next node once packets between nodes were lost for longer than a time like 5s, or more than a share like 1%
+    #[arg(long, value_name = "TIME|SHARE", env = "CALICO_UPGRADER_GATE_LOSS")]
+    pub gate_loss: Option<String>,
     /// A file with the bearer token for the alert gate
     #[arg(long, value_name = "FILE", requires = "alert_gate", env = "CALICO_UPGRADER_ALERT_TOKEN_FILE")]
     pub alert_token_file: Option<PathBuf>,

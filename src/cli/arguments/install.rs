@@ -27,6 +27,9 @@ pub struct InstallRbac {
     /// The release of Kubernetes to print it for, like 1.34; else the cluster is asked
     #[arg(long, value_name = "VERSION")]
     pub kube_version: Option<String>,
+    /// With the rights to watch packets between the nodes (docs/probes.md)
+    #[arg(long)]
+    pub probes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,6 +60,9 @@ pub struct InstallManifests {
     pub kube_version: Option<String>,
     #[command(flatten)]
     pub place: Place,
+    /// Watch packets between the nodes, with probes of the same image (docs/probes.md)
+    #[arg(long)]
+    pub probes: bool,
     /// Further flags for `run`, `plan` or `rollback`, like --to v2.6
     #[arg(last = true, value_name = "FLAG")]
     pub flags: Vec<String>,

@@ -8,6 +8,7 @@ mod gates;
 mod install;
 mod planning;
 mod pods;
+mod probe;
 mod restore;
 mod runs;
 
@@ -23,6 +24,7 @@ pub use gates::{Approve, Gates, NotifyFormat};
 pub use install::{Install, InstallAction, InstallManifests, InstallRbac, JobMode, RightsFor};
 pub use planning::{Check, Diff, Lease, Plan, Planning, Run, SystemPolicies};
 pub use pods::{Place, Pods};
+pub use probe::Probe;
 pub use restore::Restore;
 pub use runs::{Complete, OfRun, Resume, Rollback, Status};
 
@@ -191,6 +193,8 @@ pub enum Command {
     Runbook(Runbook),
     /// Print what runs the program in a cluster: accounts, rights, Jobs (applies nothing)
     Install(Install),
+    /// Send packets to other nodes and count what is lost, as the pods do that a run starts with --probe-image
+    Probe(Probe),
     /// Print the version
     Version,
     /// Print a completion script for a shell

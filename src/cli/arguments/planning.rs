@@ -62,6 +62,9 @@ pub struct Planning {
     /// How long a new pod must stay ready before the next node, like 90s
     #[arg(long, value_name = "DURATION", env = "CALICO_UPGRADER_STABLE_FOR")]
     pub stable_for: Option<String>,
+    /// An image of this program, for probes on every node that count lost packets while nodes are replaced
+    #[arg(long, value_name = "NAME:TAG", env = "CALICO_UPGRADER_PROBE_IMAGE")]
+    pub probe_image: Option<String>,
     /// Keep a snapshot of etcd's v3 keys beside the backup; it holds none of Calico's keys, which the backup has
     #[arg(long, env = "CALICO_UPGRADER_ETCD_SNAPSHOT")]
     pub etcd_snapshot: bool,
@@ -87,6 +90,7 @@ impl Planning {
             ("--batch", self.batch.is_some()),
             ("--ready-within", self.ready_within.is_some()),
             ("--stable-for", self.stable_for.is_some()),
+            ("--probe-image", self.probe_image.is_some()),
             ("--etcd-snapshot", self.etcd_snapshot),
         ];
         let variable = |flag: &str| format!("CALICO_UPGRADER_{}", flag[2..].replace('-', "_").to_uppercase());

@@ -57,7 +57,9 @@ fn job(arguments: &InstallManifests, kubernetes: Version) -> Result<Value, Failu
         JobMode::Plan | JobMode::Rollback => rbac::account(mode),
     };
     let (image, place, words) = (&arguments.image, &arguments.place, words(arguments));
-    Template { name, mode, image, place, words, variables: &[] }.job(kubernetes)
+    let probes = [("CALICO_UPGRADER_PROBE_IMAGE", image.as_str())];
+    let variables = if arguments.probes { &probes[..] } else { &[] };
+    Template { name, mode, image, place, words, variables }.job(kubernetes)
 }
 
 /// The Job of a run.

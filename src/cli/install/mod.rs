@@ -50,7 +50,13 @@ async fn print_rbac(session: &Session, arguments: &InstallRbac) -> Ended {
         DatastoreChoice::Auto | DatastoreChoice::Kubernetes => Datastore::Kubernetes,
     };
     // What is printed makes the namespace.
-    let scope = Scope { places: &places, datastore, has_namespace: true, recreates: arguments.recreate };
+    let scope = Scope {
+        places: &places,
+        datastore,
+        has_namespace: true,
+        recreates: arguments.recreate,
+        has_probes: arguments.probes,
+    };
     let objects = rbac::objects(mode, &rights_of(mode, &scope), &given(mode, datastore), &places, kubernetes);
     let notes = [
         format!("What `{}` of calico-upgrader needs on Kubernetes {}.", mode_name(mode), kubernetes.line()),

@@ -94,7 +94,10 @@ fn as_granted(right: &Right, places: &Places) -> Option<Granted> {
     Some(Granted {
         verb: right.verb.name().to_owned(),
         group: place.group.to_owned(),
-        resource: place.plural.to_owned(),
+        resource: match &right.part {
+            Some(part) => format!("{}/{part}", place.plural),
+            None => place.plural.to_owned(),
+        },
         names: right.name.clone().into_iter().collect(),
     })
 }

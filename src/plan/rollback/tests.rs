@@ -64,6 +64,7 @@ fn upgrade(strategy: &str) -> Plan {
         stable_for_seconds: 0,
         order: Order::default(),
         then,
+        probe: None,
     };
     let third_party = vec![(system(Kind::ThirdPartyIpPool, "pool"), Digest::of(b""))];
     let (isolated, opened) = (Vec::new(), Vec::new());

@@ -5,6 +5,7 @@ mod immutable;
 mod leftovers;
 mod manifests;
 mod policies;
+mod probe;
 mod pull;
 mod resources;
 mod restart;
@@ -14,6 +15,9 @@ pub(super) use controllers::{replace_controllers, replicas, stopped};
 pub(super) use leftovers::remove_leftovers;
 pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
 pub(super) use policies::convert_policies;
+pub use probe::{
+    CHECKS as NEW_PODS, DAEMON_SETS as PROBE_DAEMON_SETS, NAME as PROBE_NAME, Probing, SELECTOR as PROBES, is_of_run,
+};
 pub use pull::NAME as PULL_NAME;
 pub(super) use pull::pull_images;
 pub(super) use resources::copy_resources;

@@ -2,7 +2,7 @@ use super::{Draft, controllers, seconds};
 use crate::{
     inventory::{Datastore, Flavour},
     plan::{
-        Desired, ObjectChange, Order, PlanError, PlannedStep, Roll, Verify,
+        Desired, ObjectChange, Order, PlanError, PlannedStep, Probe, Roll, Verify,
         make::{Installed, Materials},
     },
     resource::{Document, Kind, differences, selector_of},
@@ -46,8 +46,11 @@ pub fn roll_nodes(
         stable_for_seconds: request.stable_for_seconds.unwrap_or(stable_for),
         order: Order::default(),
         then: changed.and_then(|change| strategy_back(materials, change)),
+        probe: request.probe_image.clone().map(|image| Probe { image }),
     };
-    let summary = format!("{} nodes, {} at a time, canary first", materials.inventory.nodes.len(), roll.batch);
+    let watched = if roll.probe.is_some() { ", probes watch packets" } else { "" };
+    let nodes = materials.inventory.nodes.len();
+    let summary = format!("{nodes} nodes, {} at a time, canary first{watched}", roll.batch);
     Ok(Draft { desired: Some(Desired::Roll(roll)), summary, ..Draft::default() })
 }
 
