@@ -7,6 +7,7 @@ use super::{
     steps::StepReport,
     summary::{figures, gap_note, sentences},
     text::{clean, duration},
+    timeline::NodeSpan,
 };
 
 /// The account as Markdown.
@@ -69,11 +70,15 @@ fn nodes(report: &RunReport, out: &mut String) {
     if !report.timeline.nodes.is_empty() {
         section("Nodes", out);
         out.push_str(&format!("{}\n\n", escape(&gap_note(report))));
+        let is_watched = report.timeline.nodes.iter().any(|node| node.loss.is_some());
+        let loss = |node: &NodeSpan| node.loss.as_ref().map_or("–".to_owned(), loss_words);
         let rows = report.timeline.nodes.iter().map(|node| {
-            let loss = node.loss.as_ref().map_or("–".to_owned(), loss_words);
-            vec![node.node.clone(), gap_words(node).unwrap_or_else(|| "–".to_owned()), loss, node_words(node)]
+            let gap = gap_words(node).unwrap_or_else(|| "–".to_owned());
+            let cells = [Some(node.node.clone()), Some(gap), is_watched.then(|| loss(node)), Some(node_words(node))];
+            cells.into_iter().flatten().collect()
         });
-        table(&["node", "gap", "packets lost", ""], rows, out);
+        let titles = [Some("node"), Some("gap"), is_watched.then_some("packets lost"), Some("")];
+        table(&titles.into_iter().flatten().collect::<Vec<_>>(), rows, out);
     }
 }
 
