@@ -152,9 +152,7 @@ impl Change {
     /// A webhook may have changed what we sent.
     fn compare_stored(&self, live: &Live) -> Result<(), ChangeError> {
         let found = match &self.action {
-            Action::Create { after } | Action::Replace { after, .. } => {
-                differences(&after.value(), &live.document.value())
-            }
+            Action::Create { after } | Action::Replace { after, .. } => not_as_sent(&self.object, after, live),
             Action::Patch { patch, .. } => unmerged(patch, &live.document.value()),
             Action::Delete { .. } | Action::DeleteAlone { .. } | Action::DeletePod { .. } => Vec::new(),
         };
@@ -170,7 +168,7 @@ impl Change {
         match (&mut self.action, live) {
             (Action::Create { .. }, None) => Ok(false),
             (Action::Create { after } | Action::Replace { after, .. }, Some(live))
-                if differences(&after.value(), &live.document.value()).is_empty() =>
+                if not_as_sent(&self.object, after, &live).is_empty() =>
             {
                 Ok(true)
             }
@@ -225,6 +223,13 @@ impl Drift {
         };
         Self { object: object.clone(), did, since: differences(before, found), wanted: differences(after, found) }
     }
+}
+
+/// Where an object is not as it was sent. What a cluster adds to a pod, like priorities and volumes, is its own business.
+fn not_as_sent(object: &ObjectRef, sent: &Document, live: &Live) -> Vec<Difference> {
+    let mut found = differences(&sent.value(), &live.document.value());
+    found.retain(|one| object.kind != Kind::Pod || one.wanted.is_some());
+    found
 }
 
 /// Lists the fields of a merge patch that the body does not show.

@@ -20,6 +20,7 @@ mod interruptions;
 mod kill_matrix;
 mod kills;
 mod kubelet;
+mod kubelets;
 mod lab;
 mod owners;
 mod probes;

@@ -1,10 +1,13 @@
-//! Probes that watch packets between the nodes, where the nodes are simulated: their pods get ready and send nothing. So what is held
-//! here is what becomes of a run that cannot see; what probes count is held in `tests/probes.rs`, and on real kubelets by `make e2e`.
+//! Probes that watch packets between the nodes. The nodes are simulated: pods get ready and send nothing, so a run cannot see, unless the
+//! kubelets of the probes are played as well.
 
-use harness::{Kubernetes, Release};
+use std::time::Duration;
+
+use harness::{Kubernetes, Release, Seen, wait_until};
 
 use crate::{
     kills::kill_at,
+    kubelets::Kubelets,
     lab::{Lab, lab, small, upgrade},
 };
 
@@ -67,4 +70,44 @@ fn what_a_killed_run_left_of_its_probes_goes_with_whoever_comes_next() {
         lab.tool(&upgrade(next)).exits(0);
         assert_eq!(left(&lab), Vec::<String>::new(), "after {next}");
     }
+}
+
+#[test]
+fn what_is_lost_while_a_node_is_replaced_stops_the_run_where_it_is_more_than_may_be() {
+    for kubernetes in Kubernetes::ALL {
+        let lab = lab(kubernetes, small(Release::V2_5_1));
+        let kubelets = Kubelets::play(&lab);
+        let run = lab.spawn(&[watched(), vec!["--gate-loss", "1500ms"]].concat());
+        wait_until_watched(&lab);
+        kubelets.interrupt("node-2", 10);
+        let stopped = crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(4).says("CU-R030").says("to node-2 (");
+        assert!(stopped.words.contains("probes watch 24 pairs"), "{}", stopped.words);
+        let replaced =
+            |lab: &Lab| lab.journalled_changes().iter().filter(|one| one.starts_with("delete Pod on ")).count();
+        assert_eq!(replaced(&lab), 1);
+        assert!(!left(&lab).is_empty(), "they go on counting");
+        lab.tool(&upgrade("resume")).exits(0);
+        assert_eq!((replaced(&lab), left(&lab)), (crate::lab::NODES, Vec::new()));
+        let report = lab.tool(&["report", "-o", "json"]).exits(0).json();
+        let loss = |node: &str| {
+            let nodes = report["timeline"]["nodes"].as_array().unwrap();
+            nodes.iter().find(|one| one["node"] == node).unwrap()["loss"].clone()
+        };
+        assert!(loss("node-2")["lost"].as_u64() >= Some(10) && loss("node-2")["longest_ms"].as_u64() >= Some(2000));
+        for node in ["node-1", "node-2", "node-3"] {
+            assert!(loss(node)["sent"].as_u64() > Some(0), "{node}: {report:#}");
+            assert!(loss(node)["new_pod"].as_str().unwrap().ends_with("and reached 4 of 4 neighbours"), "{report:#}");
+        }
+    }
+}
+
+/// Waits until a run has its baseline, and begins with the nodes.
+fn wait_until_watched(lab: &Lab) {
+    wait_until("the probes to see each other", Duration::from_secs(120), || {
+        let runs = std::fs::read_dir(lab.state().join("runs")).into_iter().flatten().flatten();
+        let journals = runs.filter_map(|run| std::fs::read_to_string(run.path().join("journal.jsonl")).ok());
+        let is_watched = journals.into_iter().any(|journal| journal.contains("\"kind\":\"watching\""));
+        Ok(if is_watched { Seen::Yes(()) } else { Seen::NotYet("no word of it in the journal".to_owned()) })
+    })
+    .unwrap();
 }
