@@ -7,8 +7,8 @@ use harness::{Kubernetes, Release, Seen, wait_until};
 
 use crate::{
     kills::kill_at,
-    kubelets::Kubelets,
     lab::{Lab, lab, small, upgrade},
+    probe_pods::ProbePods,
 };
 
 const PROBE: [&str; 2] = ["--probe-image", "registry.corp.example:5000/calico-upgrader:1"];
@@ -76,10 +76,10 @@ fn what_a_killed_run_left_of_its_probes_goes_with_whoever_comes_next() {
 fn what_is_lost_while_a_node_is_replaced_stops_the_run_where_it_is_more_than_may_be() {
     for kubernetes in Kubernetes::ALL {
         let lab = lab(kubernetes, small(Release::V2_5_1));
-        let kubelets = Kubelets::play(&lab);
+        let pods = ProbePods::play(&lab);
         let run = lab.spawn(&[watched(), vec!["--gate-loss", "1500ms"]].concat());
         wait_until_watched(&lab);
-        kubelets.interrupt("node-2", 10);
+        pods.interrupt("node-2", 10);
         let stopped = crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(4).says("CU-R030").says("to node-2 (");
         assert!(stopped.words.contains("probes watch 24 pairs"), "{}", stopped.words);
         let replaced =

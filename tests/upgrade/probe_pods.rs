@@ -37,13 +37,13 @@ struct Program {
 }
 
 /// The kubelets of all nodes of a lab. They end with the test.
-pub struct Kubelets {
+pub struct ProbePods {
     programs: Programs,
     is_over: Arc<AtomicBool>,
     runner: Option<JoinHandle<()>>,
 }
 
-impl Kubelets {
+impl ProbePods {
     /// Gives each node an address of this machine, and runs the pods of probes from now on.
     pub fn play(lab: &Lab) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -92,7 +92,7 @@ impl Kubelets {
     }
 }
 
-impl Drop for Kubelets {
+impl Drop for ProbePods {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
         let _ = self.runner.take().map(JoinHandle::join);
