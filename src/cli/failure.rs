@@ -286,7 +286,7 @@ impl From<RunError> for Failure {
     }
 }
 
-/// What probes saw has codes of its own; in a rollback a person has to look whatever it was.
+/// What probes saw has codes of its own.
 fn probe_code(error: &StepError) -> Option<&'static str> {
     let StepError::Probe(error) = error else { return None };
     Some(match error {

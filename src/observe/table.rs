@@ -69,7 +69,7 @@ pub fn rights(mode: Mode, scope: &Scope<'_>) -> Vec<Right> {
         Mode::Run => all.extend([recording(scope), upgrading(scope), recreating(scope)].concat()),
         Mode::Rollback => all.extend([recording(scope), rolling_back(scope), recreating(scope)].concat()),
     }
-    if scope.has_probes && mode != Mode::Plan {
+    if scope.has_probes && [Mode::Run, Mode::Rollback].contains(&mode) {
         all.extend(probing());
     }
     let all: BTreeSet<Right> = all.into_iter().filter(|right| scope.places.serves(right.kind)).collect();
