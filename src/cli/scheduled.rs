@@ -62,7 +62,7 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
 
 /// Decides from the runs so far, the newest last. What people stopped or took back is theirs to go on with.
 fn due(runs: &[RunState], plan: Option<&str>) -> Result<Due, Failure> {
-    let is_by_it = |state: &RunState| plan == Some(state.plan.text());
+    let is_by_it = |state: &RunState| plan == Some(state.plan.text().as_str());
     match runs.iter().rev().find(|state| !state.phase.is_over()) {
         Some(open) if plan.is_some() && !is_by_it(open) => {
             return Err(StartError::Unfinished { run: open.run.clone() }.into());
@@ -158,7 +158,7 @@ mod tests {
         let other = Digest::of(b"other");
         let open = [state("one", Purpose::Upgrade, stopped(4))];
         let done = [state("one", Purpose::Upgrade, RunPhase::Finished { exit: 0 })];
-        let of = |runs: &[RunState], plan: &Digest| due(runs, Some(plan.text())).map_err(|failure| failure.exit);
+        let of = |runs: &[RunState], plan: &Digest| due(runs, Some(&plan.text())).map_err(|failure| failure.exit);
         assert_eq!(of(&open, &digest), Ok(Due::GoOn { run: "one".to_owned(), needs_approval: false }));
         assert_eq!(of(&open, &other), Err(3));
         assert_eq!(of(&done, &digest), Ok(Due::Nothing { run: "one".to_owned() }));
