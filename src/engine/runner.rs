@@ -239,7 +239,9 @@ fn exit_code(error: &StepError) -> u8 {
         StepError::Door(DoorError::Record(RecordError::Cluster(source))) => of_cluster(source),
         StepError::Door(DoorError::Record(RecordError::Missing { .. })) => RECORD_GONE,
         StepError::Door(
-            DoorError::Record(RecordError::Damaged { .. }) | DoorError::Journal(_) | DoorError::File(_),
+            DoorError::Record(RecordError::Damaged { .. } | RecordError::File(_))
+            | DoorError::Journal(_)
+            | DoorError::File(_),
         ) => 1,
         StepError::Door(DoorError::Held(hold)) => hold.exit(),
         StepError::Door(DoorError::Interrupted { exit }) => *exit,
