@@ -139,7 +139,7 @@ fn pod_end(body: &Value) -> Option<PodEnd> {
     }
     let words = [text(&status["reason"]), text(&status["message"])].join(": ");
     // Ended from outside, as a kill ends it.
-    (status["phase"] == "Failed").then(|| PodEnd { exit: 143, words })
+    (status["phase"] == "Failed").then_some(PodEnd { exit: 143, words })
 }
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ pub enum Command {
     /// Show field by field what the old release shipped, what is live and what the new one ships (changes nothing)
     Diff(Diff),
     /// Plan, ask once, and upgrade; or run a plan that was saved
-    Run(Run),
+    Run(Box<Run>),
     /// Show how far a run is, from any machine
     Status(Status),
     /// Approve the plan of a run that waits for it, by its name or by the plan file that was reviewed
