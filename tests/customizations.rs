@@ -285,7 +285,8 @@ impl Start {
             object: object.clone(),
             document: body(object.kind).map_or_else(|| document.clone(), Document::new),
         };
-        let install = inventories::install(&catalogue, self.release, Datastore::Kubernetes, self.flavour, false, &manifest);
+        let install =
+            inventories::install(&catalogue, self.release, Datastore::Kubernetes, self.flavour, false, &manifest);
         inventories::inventory(Version::new(1, 8, 15), install, manifest.objects.iter().map(stored).collect())
     }
 }

@@ -40,9 +40,10 @@ fn ids(findings: &[Finding]) -> Vec<&str> {
 
 #[test]
 fn what_upstream_tested_runs_without_a_word_and_every_other_way_names_the_row_that_is_missing() {
+    let catalogue = runbook::catalogue();
     let (mut tested, mut others) = (std::collections::BTreeSet::new(), 0);
     for way in ways() {
-        let (inventory, row) = (way.inventory(), way.row());
+        let (inventory, row) = (way.inventory(&catalogue), way.row());
         if TESTED.contains(&row.as_str()) {
             let findings = planned(&inventory, false).unwrap_or_else(|refused| panic!("{row}: {refused:?}"));
             assert!(!ids(&findings).contains(&"CU-P003"), "{row}: {findings:?}");
@@ -65,12 +66,13 @@ fn what_upstream_tested_runs_without_a_word_and_every_other_way_names_the_row_th
 
 #[test]
 fn old_data_that_the_server_does_not_serve_beside_new_stops_every_way_with_what_to_do() {
+    let catalogue = runbook::catalogue();
     let third_party = "v2.5".parse().expect("a line");
     let is_old = |way: &Way| way.datastore == Datastore::Kubernetes && way.release.line() < third_party;
     for way in ways().into_iter().filter(is_old) {
-        let mut without_old = way.inventory();
+        let mut without_old = way.inventory(&catalogue);
         without_old.third_party_served.clear();
-        let mut without_new = way.inventory();
+        let mut without_new = way.inventory(&catalogue);
         without_new.cluster.has_definitions = false;
         for (inventory, now) in
             [(without_old, "before Kubernetes v1.8"), (without_new, "upgrade Kubernetes to v1.7 first")]
@@ -93,7 +95,7 @@ fn a_config_map_that_changes_alone_makes_only_those_new_that_read_what_changes()
     let new = |(object, document): &(ObjectRef, _)| Stored { object: object.clone(), document: Clone::clone(document) };
     let new: Vec<Stored> = target.objects.iter().map(new).collect();
     // Somebody did all but the ConfigMap by hand.
-    let mut inventory = way.inventory();
+    let mut inventory = way.inventory(&catalogue);
     inventory.objects.retain(is_config);
     inventory.objects.extend(new.iter().filter(|one| !is_config(one)).cloned());
     inventory.installs[0].controllers =

@@ -1,9 +1,9 @@
 //! What a Job of ours is given, and the Job itself: a sealed plan in parts, as the run record keeps it, and whether a paused run may go on.
 
 use super::{
-    Faults,
+    Faults, RunPhase,
     parts::{pack, plan_of, put_parts},
-    record::{NAMESPACE, Record, RecordError, RunPhase},
+    record::{NAMESPACE, Record, RecordError},
 };
 use crate::{
     cluster::{Cluster, ClusterError, Mode, Owned, Precondition},

@@ -15,8 +15,13 @@ use crate::{
 
 /// The rights that a plan needs before it is known where Calico keeps its data: to look, and nothing more.
 pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
-    let scope =
-        Scope { places: &cluster.places(), datastore: Datastore::Kubernetes, has_namespace: true, recreates: false, has_probes: false };
+    let scope = Scope {
+        places: &cluster.places(),
+        datastore: Datastore::Kubernetes,
+        has_namespace: true,
+        recreates: false,
+        has_probes: false,
+    };
     served(cluster, table::reading(&scope))
 }
 
@@ -29,8 +34,13 @@ pub(super) fn of_looking_back(cluster: &Cluster) -> Vec<Right> {
 pub(super) async fn write_rights(cluster: &Cluster, installs: &[Install]) -> Result<Vec<Right>, ClusterError> {
     let is_on_etcd = installs.iter().any(|install| install.datastore.known() == Some(&Datastore::Etcd));
     let datastore = if is_on_etcd { Datastore::Etcd } else { Datastore::Kubernetes };
-    let scope =
-        Scope { places: &cluster.places(), datastore, has_namespace: has_namespace(cluster).await?, recreates: false, has_probes: false };
+    let scope = Scope {
+        places: &cluster.places(),
+        datastore,
+        has_namespace: has_namespace(cluster).await?,
+        recreates: false,
+        has_probes: false,
+    };
     let rights = table::recording(&scope).into_iter().chain(table::upgrading(&scope)).collect();
     Ok(served_or_to_come(cluster, rights))
 }

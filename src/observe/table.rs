@@ -341,7 +341,10 @@ mod tests {
         [Datastore::Kubernetes, Datastore::Etcd]
             .into_iter()
             .flat_map(|datastore| {
-                rights(mode, &Scope { places: &places, datastore, has_namespace: true, recreates: true, has_probes: true })
+                rights(
+                    mode,
+                    &Scope { places: &places, datastore, has_namespace: true, recreates: true, has_probes: true },
+                )
             })
             .collect()
     }

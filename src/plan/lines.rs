@@ -100,11 +100,13 @@ impl Stage {
         match self {
             Stage::Lines { lines, note } => Some((lines, note.as_deref())),
             Stage::Changes(_)
+            | Stage::Recreated(_)
             | Stage::UntilEstablished(_)
             | Stage::UntilObserved(_)
             | Stage::Unchanged(_)
             | Stage::Uncordoned(_)
             | Stage::NoOrphans
+            | Stage::NoProbes
             | Stage::UntilGone { .. }
             | Stage::UntilReady { .. } => None,
         }

@@ -104,6 +104,10 @@ pub fn of_nodes(mut entry: Entry) -> Entry {
         | News::StepStarted { .. }
         | News::Waited { .. }
         | News::Ready { .. }
+        | News::Skipped { .. }
+        | News::Watching { .. }
+        | News::Lost { .. }
+        | News::Watched { .. }
         | News::Proven { .. }
         | News::Broken { .. }
         | News::StepDone { .. }

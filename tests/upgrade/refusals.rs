@@ -232,7 +232,7 @@ fn a_state_directory_that_becomes_read_only_midway_stops_the_run_and_another_one
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let mut run = crate::interruptions::hang_at_a_node(&lab);
     let Some(read_only) = ReadOnly::make(&lab.run_directory()) else {
-        run.kill().unwrap();
+        run.kill().and_then(|()| run.wait()).unwrap();
         return crate::lab::skipped("this machine lets us make no file read-only for root");
     };
     lab.nodes().repair("node-2").unwrap();
