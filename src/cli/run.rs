@@ -110,7 +110,9 @@ async fn confirm_unchanged(
     let catalogue = runbook::catalogue();
     let inventory = session.look(cluster, &catalogue, None).await?;
     check_cluster(&inventory.cluster.uid, &inventory.cluster.server, &saved)?;
-    let again = crate::plan::make(&inventory, &catalogue, &saved.plan.runbook, &saved.plan.request)?;
+    let mut again = crate::plan::make(&inventory, &catalogue, &saved.plan.runbook, &saved.plan.request)?;
+    // A pod reaches the same API server by another address.
+    again.cluster.server.clone_from(&saved.plan.cluster.server);
     if again == saved.plan {
         return Ok((saved, inventory));
     }

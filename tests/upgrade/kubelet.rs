@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     process::{Child, Command},
     time::Duration,
 };
@@ -24,7 +25,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Runs the programs of pods, and keeps what they said.
 pub struct Kubelet<'a> {
     lab: &'a Lab,
-    account: &'a InCluster<'a>,
+    /// Of the account, with another address of the API server than the one that is used outside.
+    kubeconfig: PathBuf,
     state: TempDir,
     running: BTreeMap<String, Child>,
     pub ended: BTreeMap<String, Ran>,
@@ -33,9 +35,12 @@ pub struct Kubelet<'a> {
 }
 
 impl<'a> Kubelet<'a> {
-    pub fn new(lab: &'a Lab, account: &'a InCluster<'a>) -> Self {
+    pub fn new(lab: &'a Lab, account: &InCluster<'_>) -> Self {
         let state = tempfile::tempdir().unwrap();
-        Self { lab, account, state, running: BTreeMap::new(), ended: BTreeMap::new(), fault: None }
+        let kubeconfig = state.path().join("kubeconfig");
+        let outside = std::fs::read_to_string(&account.kubeconfig).unwrap();
+        std::fs::write(&kubeconfig, outside.replace("https://127.0.0.1:", "https://localhost:")).unwrap();
+        Self { lab, kubeconfig, state, running: BTreeMap::new(), ended: BTreeMap::new(), fault: None }
     }
 
     /// Works until the program outside has ended, and answers how.
@@ -90,7 +95,7 @@ impl<'a> Kubelet<'a> {
         let words: Vec<&str> =
             container["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
         let mut command = self.lab.command_in(self.state.path(), &words);
-        command.env("KUBECONFIG", &self.account.kubeconfig);
+        command.env("KUBECONFIG", &self.kubeconfig);
         let fault = self.fault.take_if(|boundary| words.contains(&boundary.split('/').next().unwrap()));
         command.args(fault.iter().flat_map(|boundary| ["--fault", boundary]));
         set_variables(&mut command, pod, container);
