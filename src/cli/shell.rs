@@ -30,7 +30,8 @@ pub fn called() -> &'static str {
 pub fn completion(shell: clap_complete::Shell) -> Ended {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
-    terminal::data(&String::from_utf8_lossy(&script));
+    // clap_complete 4.6.11 writes the hyphen of our name in two ways into a script for bash, which then knows no flag.
+    terminal::data(&String::from_utf8_lossy(&script).replace("calico__subcmd__upgrader", "calico__upgrader"));
     Ok(0)
 }
 
