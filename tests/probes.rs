@@ -118,7 +118,7 @@ fn what_the_way_loses_is_counted_and_what_another_way_carries_is_not() {
     let account = a.account(is_over);
     let (to_host, to_pod) = (pair(&account, "b", Net::Host), pair(&account, "b", Net::Pod));
     assert_eq!((lost(to_host), lost(to_pod)), (10, 0), "{account:?}");
-    assert!(to_host.newest.iter().any(|gap| gap.lost >= 10 && gap.ms >= 200), "{to_host:?}");
+    assert!(to_host.newest.iter().any(|gap| gap.lost >= 10 && gap.ms > 0), "{to_host:?}");
     // A pod that leaves says so: its neighbours send it nothing more that it could not answer.
     b_pod.asks_to_end();
     let mut known = None;
