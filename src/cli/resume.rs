@@ -2,7 +2,7 @@ use super::{
     Ended,
     arguments::Resume,
     failure::Failure,
-    gates,
+    gates, jobs,
     listen::listeners,
     progress,
     run::{Started, Way, approve, check_phase, drive, may_start_jobs},
@@ -52,14 +52,18 @@ async fn go_on(session: &Session, cluster: &Cluster, found: Found, way: &Way<'_>
     let voice = progress.voice();
     let (switch, stop) = door::Stop::new();
     tokio::spawn(progress::stop_on_signals(switch, progress::AFTER_THIS_CHANGE));
-    match engine::go_on(way.home, cluster, found, stop, &voice).await {
-        Ok((sealed, door)) => drive(session, &sealed, Started { door, voice, progress }, way).await,
-        Err(error) => {
-            drop(voice);
-            progress.end().await;
-            Err(error.into())
-        }
-    }
+    let not_taken_up = match jobs::join_step(way, cluster, &found.state.run, &stop, &voice).await {
+        Ok(0) => match engine::go_on(way.home, cluster, found, stop, &voice).await {
+            Ok((sealed, door)) => {
+                return drive(session, &sealed, Started { door, voice, progress }, way).await;
+            }
+            Err(error) => Err(error.into()),
+        },
+        left_or_failed => left_or_failed,
+    };
+    drop(voice);
+    progress.end().await;
+    not_taken_up
 }
 
 async fn find(cluster: &Cluster, named: Option<&str>) -> Result<Option<String>, Failure> {

@@ -41,7 +41,7 @@ use crate::{
 };
 use follow::Follower;
 
-pub use steps::{STEPS, take_step};
+pub use steps::{STEPS, join_step, take_step};
 
 /// A Job that is asked for.
 struct Asked<'a> {

@@ -3,7 +3,7 @@
 use super::{Asked, follow::Follower, outcome, replace, words};
 use crate::{
     cli::{failure::Failure, install::NAME, run::Way},
-    cluster::Cluster,
+    cluster::{Cluster, JobState},
     door::{self, NAMESPACE, Record, Stop},
     event::{Event, Voice},
 };
@@ -32,7 +32,7 @@ pub async fn take_step(
         has_events: false,
     };
     let job = match cluster.job(NAMESPACE, &asked.name).await? {
-        Some(job) if job.end.is_none() && job.arguments == asked.words => job.live,
+        Some(job) if job.end.is_none() && is_of(&job, run) => job.live,
         Some(other) => {
             // Of another run, which is over, or of a try that failed.
             replace(cluster, &other.live).await?;
@@ -51,4 +51,20 @@ pub async fn take_step(
     }
     door::remove_job(cluster, &job).await?;
     Ok(0)
+}
+
+/// Waits for a Job that takes a step of the run already, whose pod may hold the lock. Answers as [`take_step`] does.
+pub async fn join_step(way: &Way<'_>, cluster: &Cluster, run: &str, stop: &Stop, voice: &Voice) -> Result<u8, Failure> {
+    for step in &way.course.others {
+        let job = cluster.job(NAMESPACE, &format!("{NAME}-{step}")).await?;
+        if job.is_some_and(|job| job.end.is_none() && is_of(&job, run)) {
+            return take_step(way, cluster, run, step, stop, voice).await;
+        }
+    }
+    Ok(0)
+}
+
+/// Answers whether a Job resumes that run.
+fn is_of(job: &JobState, run: &str) -> bool {
+    job.arguments.get(1).is_some_and(|named| named == run)
 }
