@@ -61,8 +61,7 @@ pub async fn run_now(session: &Session, arguments: &Run) -> Ended {
     }
     check_phase(&sealed, arguments.until.as_deref())?;
     may_run(&inventory)?;
-    may(&observe::missing_to_probe(&cluster, &sealed.plan).await?)?;
-    may(&observe::missing_to_give(&cluster, &sealed.plan).await?)?;
+    may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
     // Where someone else approves, the run begins so that there is something to approve, and waits at once.
     let is_decided = arguments.consent.yes || sealed.plan.request.needs_approval;
     approve(is_decided, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;

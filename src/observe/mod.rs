@@ -23,7 +23,7 @@ use crate::{
 pub use beside::{BesideError, keys_beside};
 pub use etcd::etcd_access;
 pub use owners::ownership;
-pub use rights::{missing_for, missing_to_give, missing_to_probe, read_rights};
+pub use rights::{missing_for, missing_to_give, read_rights};
 pub use table::{ACCOUNT_OF_RUNS, INSTALL, Mode, Scope, given, rights as rights_of};
 
 /// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).

@@ -135,7 +135,7 @@ async fn bound_by(cluster: &Cluster, plan: &Plan, binding: &ObjectChange) -> Res
 }
 
 /// Names the rights that a plan with probes needs for them, and that we do not hold.
-pub async fn missing_to_probe(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
+async fn missing_to_probe(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
     let removes = |step: &PlannedStep| match &step.desired {
         Desired::Objects { stages } => stages.contains(&Stage::NoProbes),
         Desired::BackUp | Desired::Pull(_) | Desired::Roll(_) | Desired::Verify(_) => false,

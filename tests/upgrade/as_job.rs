@@ -107,18 +107,24 @@ fn the_exit_code_is_that_of_the_program_in_the_pod() {
     }
 }
 
+/// A follower of a Job whose run waits for a node that does not get ready.
+fn stuck_at_a_node(lab: &Lab, kubelet: &mut Kubelet<'_>) -> Child {
+    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
+    let follower = lab.spawn(&as_job());
+    kubelet.serve_until("the run to reach the node", |_| {
+        lab.api().get("/api/v1/nodes/node-2").unwrap()["spec"]["unschedulable"] == true
+    });
+    wait_until_stuck(lab, "node-2").unwrap();
+    follower
+}
+
 #[test]
 fn killed_pods_and_killed_followers_are_followed_by_others() {
     for kubernetes in Kubernetes::ALL {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let account = InCluster::new(&lab, "run");
         let mut kubelet = Kubelet::new(&lab, &account);
-        lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-        let follower = lab.spawn(&as_job());
-        kubelet.serve_until("the run to reach the node", |_| {
-            lab.api().get("/api/v1/nodes/node-2").unwrap()["spec"]["unschedulable"] == true
-        });
-        wait_until_stuck(&lab, "node-2").unwrap();
+        let follower = stuck_at_a_node(&lab, &mut kubelet);
         cut_off(follower);
         kubelet.kill();
         lab.nodes().repair("node-2").unwrap();
@@ -133,14 +139,9 @@ fn who_leaves_is_told_how_to_watch_and_the_job_goes_on() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let account = InCluster::new(&lab, "run");
     let mut kubelet = Kubelet::new(&lab, &account);
-    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    let follower = lab.spawn(&as_job());
-    kubelet.serve_until("the run to reach the node", |_| {
-        lab.api().get("/api/v1/nodes/node-2").unwrap()["spec"]["unschedulable"] == true
-    });
+    let follower = stuck_at_a_node(&lab, &mut kubelet);
     signal(&follower, "-INT");
     Ran::of(follower.wait_with_output().unwrap()).exits(130).says("status").says("pause").says("same command again");
-    wait_until_stuck(&lab, "node-2").unwrap();
     // A pause ends the Job, and asking again goes on in the next one.
     lab.tool(&["pause"]).exits(0);
     lab.nodes().repair("node-2").unwrap();
@@ -155,12 +156,7 @@ fn a_job_that_is_removed_midway_ends_its_follower_and_any_machine_goes_on() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let account = InCluster::new(&lab, "run");
     let mut kubelet = Kubelet::new(&lab, &account);
-    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    let follower = lab.spawn(&as_job());
-    kubelet.serve_until("the run to reach the node", |_| {
-        lab.api().get("/api/v1/nodes/node-2").unwrap()["spec"]["unschedulable"] == true
-    });
-    wait_until_stuck(&lab, "node-2").unwrap();
+    let follower = stuck_at_a_node(&lab, &mut kubelet);
     lab.api().delete(JOB).unwrap();
     kubelet.kill();
     kubelet.serve(follower).exits(143).says("CU-R022").says("calico-upgrader resume");
