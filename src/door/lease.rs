@@ -140,39 +140,42 @@ pub async fn current_holder(cluster: &Cluster) -> Result<Option<Holder>, Cluster
 async fn take(cluster: &Cluster, holder: &str, dead: &[String], duration: Duration) -> Result<(Live, u64), LeaseError> {
     let reference = lock_reference(cluster);
     let body = lock_body(cluster, holder, duration);
-    let precondition = match cluster.get(&reference).await? {
-        None => Precondition::Absent,
-        Some(live) if holder_of(&live).is_empty() || dead.contains(&holder_of(&live)) => unchanged(&live),
-        Some(live) => unchanged(&watch_it_expire(cluster, &reference, live).await?),
-    };
-    let sent_at = boot_milliseconds();
-    match cluster.store(&reference, &body, &precondition, Mode::Real).await {
-        Ok(live) => Ok((live, sent_at)),
-        Err(ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. }) => {
-            Err(held_by_whom(cluster, &reference).await?)
+    loop {
+        let precondition = match cluster.get(&reference).await? {
+            None => Precondition::Absent,
+            Some(live) if holder_of(&live).is_empty() || dead.contains(&holder_of(&live)) => unchanged(&live),
+            Some(live) if expires(cluster, &reference, &live).await? => unchanged(&live),
+            Some(_) => continue,
+        };
+        let sent_at = boot_milliseconds();
+        match cluster.store(&reference, &body, &precondition, Mode::Real).await {
+            Ok(live) => return Ok((live, sent_at)),
+            Err(ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. }) => refuse_if_held(cluster).await?,
+            Err(other) => return Err(other.into()),
         }
-        Err(other) => Err(other.into()),
     }
 }
 
-/// Looks at a lease for its full time; any sign of life is a refusal.
-async fn watch_it_expire(cluster: &Cluster, reference: &ObjectRef, first: Live) -> Result<Live, LeaseError> {
-    let duration = duration_of(&first);
+/// Looks at a lease for its full time and answers whether it stayed as it was. A sign of life is a refusal, unless it is that the
+/// holder let go.
+async fn expires(cluster: &Cluster, reference: &ObjectRef, first: &Live) -> Result<bool, LeaseError> {
+    let duration = duration_of(first);
     let started = tokio::time::Instant::now();
     while started.elapsed() < duration {
         tokio::time::sleep(Duration::from_millis(500).min(duration / 4)).await;
         match cluster.get(reference).await? {
             Some(live) if live.resource_version == first.resource_version => {}
-            _ => return Err(held_by_whom(cluster, reference).await?),
+            _ => return refuse_if_held(cluster).await.map(|()| false),
         }
     }
-    Ok(first)
+    Ok(true)
 }
 
-async fn held_by_whom(cluster: &Cluster, reference: &ObjectRef) -> Result<LeaseError, LeaseError> {
-    let live = cluster.get(reference).await?;
-    let (holder, renewed) = live.map(|live| (holder_of(&live), renewed(&live))).unwrap_or_default();
-    Ok(LeaseError::Held { holder, renewed })
+async fn refuse_if_held(cluster: &Cluster) -> Result<(), LeaseError> {
+    match current_holder(cluster).await? {
+        Some(holder) => Err(LeaseError::Held { holder: holder.name, renewed: holder.renewed }),
+        None => Ok(()),
+    }
 }
 
 async fn keep_renewing(cluster: Cluster, holder: String, mut live: Live, health: Arc<Health>) {

@@ -1,5 +1,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 
+pub use crate::window::duration;
+
 /// Makes text from a cluster safe to show: no control character reaches a terminal or a page.
 pub fn clean(text: &str) -> String {
     text.chars().map(|one| if is_harmful(one) { '\u{fffd}' } else { one }).collect()
@@ -26,15 +28,6 @@ pub fn seconds(millis: i64) -> String {
         0..100 => format!("{}.{} s", tenths / 10, tenths % 10),
         100..600 => format!("{} s", tenths.div_ceil(10)),
         _ => duration(tenths.div_ceil(10)),
-    }
-}
-
-/// Writes seconds as people say them.
-pub fn duration(seconds: u64) -> String {
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
-        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
     }
 }
 

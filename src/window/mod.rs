@@ -9,7 +9,7 @@ mod read;
 use std::{fmt, time::Duration};
 
 use jiff::{
-    SignedDuration, Timestamp, Zoned,
+    Timestamp, Zoned,
     civil::{Date, DateTime, Time, Weekday},
     tz::{AmbiguousOffset, TimeZone},
 };
@@ -184,6 +184,15 @@ pub fn shown(moment: &Zoned) -> String {
     moment.strftime(SHOWN).to_string()
 }
 
+/// Writes seconds as people say them.
+pub fn duration(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
+        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
+    }
+}
+
 impl fmt::Display for Shut {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let next = |next: &Option<Zoned>| match next {
@@ -194,8 +203,8 @@ impl fmt::Display for Shut {
             Shut::Outside { next: opening } => write!(formatter, "no window is open: {}", next(opening)),
             Shut::TooShort { needs, until, next: opening } => write!(
                 formatter,
-                "a node may take {:#} and the window ends {}: {}",
-                SignedDuration::try_from(*needs).unwrap_or(SignedDuration::MAX),
+                "a node may take {} and the window ends {}: {}",
+                duration(needs.as_secs()),
                 shown(until),
                 next(opening)
             ),

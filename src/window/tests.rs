@@ -80,7 +80,7 @@ fn what_cannot_end_inside_is_not_begun() {
     let short = calendar.may_begin(at("2026-11-24T22:50:00Z"), Duration::from_secs(601)).unwrap_err();
     assert_eq!(
         short.to_string(),
-        "a node may take 10m 1s and the window ends Tue 2026-11-24 23:00 UTC: the next one opens Tue 2026-12-01 22:00 UTC"
+        "a node may take 10m01s and the window ends Tue 2026-11-24 23:00 UTC: the next one opens Tue 2026-12-01 22:00 UTC"
     );
     assert_eq!(calendar.longest(at("2026-11-24T22:50:00Z")), Some(Duration::from_secs(3600)));
 }

@@ -10,11 +10,11 @@ use harness::{Fault, Flavour, Kubernetes, Release, Seen, Server, Size, State, Wo
 use serde_json::{Value, json};
 
 use crate::{
-    in_cluster::{InCluster, apply, printed, uses_all_but},
     interruptions::at_a_node,
     kills::{record, sample},
     kubelet::Kubelet,
     lab::{Lab, Ran, lab, small, upgrade},
+    printed::{InCluster, apply, printed, uses_all_but},
     rolls::wait_until_stuck,
 };
 

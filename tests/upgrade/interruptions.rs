@@ -52,6 +52,26 @@ fn a_second_runner_is_refused_with_the_holder_and_changes_nothing() {
 }
 
 #[test]
+fn a_runner_that_waits_for_the_lock_takes_it_when_its_holder_lets_go() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    lab.tool(&[upgrade("run"), vec!["--until", "back up"]].concat()).exits(0);
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/calico-upgrader/leases/calico-upgrader";
+    lab.api().merge_patch(lease, &json!({"spec": {"holderIdentity": "another", "leaseDurationSeconds": 60}})).unwrap();
+    let looks = || {
+        let events = lab.audited().into_iter();
+        events.filter(|event| event["verb"] == "get" && event["objectRef"]["resource"] == "leases").count()
+    };
+    let before = looks();
+    let waiting = lab.spawn(&upgrade("resume"));
+    wait_until("the run to wait for the lock", Duration::from_secs(30), || {
+        Ok(if looks() > before + 4 { Seen::Yes(()) } else { Seen::NotYet("it has not looked".to_owned()) })
+    })
+    .unwrap();
+    lab.api().merge_patch(lease, &json!({"spec": {"holderIdentity": null}})).unwrap();
+    Ran::of(waiting.wait_with_output().unwrap()).exits(0);
+}
+
+#[test]
 fn a_killed_run_goes_on_from_another_machine_with_the_record_alone() {
     for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
         let lab = lab(kubernetes, small(Release::V2_2_1));

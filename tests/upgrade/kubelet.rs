@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    in_cluster::InCluster,
     lab::{Lab, Ran},
+    printed::InCluster,
 };
 
 const PODS: &str = "/api/v1/namespaces/calico-upgrader/pods";

@@ -14,7 +14,6 @@ use crate::{
 
 /// The objects of a call.
 pub fn objects(arguments: &InstallManifests, kubernetes: Version) -> Result<Vec<Value>, Failure> {
-    check(arguments)?;
     let mut all = templates::ground(kubernetes);
     let job = job(arguments, kubernetes)?;
     all.push(match &arguments.schedule {
@@ -24,7 +23,8 @@ pub fn objects(arguments: &InstallManifests, kubernetes: Version) -> Result<Vec<
     Ok(all)
 }
 
-fn check(arguments: &InstallManifests) -> Result<(), Failure> {
+/// Refuses flags that do not go together.
+pub fn check(arguments: &InstallManifests) -> Result<(), Failure> {
     let wrong = |what: &str| Err(Failure::usage(what));
     match (arguments.mode, &arguments.schedule) {
         (JobMode::CronJob, None) => return wrong("a CronJob needs --schedule, like --schedule \"0 22 * * 2,3\""),

@@ -73,6 +73,7 @@ async fn print_rbac(session: &Session, arguments: &InstallRbac) -> Ended {
 }
 
 async fn print_manifests(session: &Session, arguments: &InstallManifests) -> Ended {
+    job::check(arguments)?;
     check_flags(arguments)?;
     let (kubernetes, _) = target(session, arguments.kube_version.as_deref()).await?;
     let objects = job::objects(arguments, kubernetes)?;
@@ -128,7 +129,8 @@ async fn target(session: &Session, named: Option<&str>) -> Result<(Version, Plac
             Ok((version, Places::of(version)))
         }
         None => {
-            let cluster = session.connect().await?;
+            let offline = "name the Kubernetes to print for, and no cluster is asked: --kube-version 1.34";
+            let cluster = session.connect().await.map_err(|failure| failure.now(offline))?;
             Ok((cluster.kubernetes, cluster.places()))
         }
     }
