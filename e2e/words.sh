@@ -32,7 +32,8 @@ within() {
 
 on_node() { docker exec "$@"; }
 
-plan_it() { upgrader plan --to v2.6 --allow-untested --stable-for 1s --out "$plan" "$@"; }
+# A node must stay ready for a second, or for as long as `stable` says.
+plan_it() { upgrader plan --to v2.6 --allow-untested --stable-for "${stable:-1s}" --out "$plan" "$@"; }
 
 # Begins to upgrade, and comes back when COUNT nodes of three are done.
 begin_upgrade() {

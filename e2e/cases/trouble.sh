@@ -11,7 +11,8 @@ make_writable() { on_node "$1" sh -c "while mountpoint -q $cni_folder; do umount
 
 case_read_only_disk() { # the disk of one node takes no writes, so that install-cni fails: the run stops there and says why; healed, it goes on
   make_read_only "$second"
-  plan_it --ready-within 30s
+  # Longer than install-cni runs before it fails: the pod is ready that long.
+  stable=10s plan_it --ready-within 30s
   ends_with 4 upgrader run "$plan" --yes >"$output" 2>&1 || { cat "$output"; return 1; }
   cat "$output"
   grep -q "$second" "$output"

@@ -31,4 +31,19 @@ impl Etcd {
         let path = format!("{}?prevIndex={index}", path_of(key)?);
         self.request(Method::DELETE, key, &path, None, index).await.map(drop)
     }
+    /// Answers whether our account may write a key, and changes nothing.
+    ///
+    /// The write that is asked for cannot come true: it demands an index that no key has. Where users count, etcd looks at the
+    /// rights of the account before it looks at the key (etcd v3.5, server/etcdserver/api/v2http/client.go, `keysHandler`).
+    pub async fn may_write_key(&self, key: &str) -> Result<bool, EtcdError> {
+        match self.replace_key(key, "", u64::MAX).await {
+            Err(EtcdError::Forbidden { .. }) => Ok(false),
+            Err(EtcdError::NotFound { .. } | EtcdError::Moved { .. } | EtcdError::Directory { .. }) => Ok(true),
+            Err(other) => Err(other),
+            Ok(_) => {
+                let what = "it took a write at an index that no key has".to_owned();
+                Err(EtcdError::Malformed { path: key.to_owned(), what })
+            }
+        }
+    }
 }

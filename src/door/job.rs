@@ -2,7 +2,7 @@
 
 use super::{
     Faults, RunPhase,
-    parts::{pack, plan_of, put_parts},
+    parts::{packed, plan_of, put_parts},
     record::{NAMESPACE, Record, RecordError},
 };
 use crate::{
@@ -18,7 +18,9 @@ use crate::{
 /// A part cannot be written.
 pub async fn hand_over(cluster: &Cluster, sealed: &Sealed) -> Result<(), RecordError> {
     let name = sealed.digest.short();
-    put_parts(cluster, &name, "plan", pack(sealed).as_slice(), &Faults::default()).await.map(drop)
+    let mut text = Vec::new();
+    sealed.write(&mut text).expect("memory can be written to");
+    put_parts(cluster, &name, "plan", packed(text.as_slice()), &Faults::default()).await.map(drop)
 }
 
 /// Reads a plan that was handed over, and checks its seal and its digest.

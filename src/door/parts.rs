@@ -72,11 +72,9 @@ pub(super) async fn plan_of(cluster: &Cluster, run: &str, parts: usize) -> Resul
         .map_err(|error| RecordError::Damaged { run: run.to_owned(), what: error.to_string() })
 }
 
-/// A plan as it is written in parts.
-pub(super) fn pack(sealed: &Sealed) -> Vec<u8> {
-    let mut encoder = zstd::Encoder::new(Vec::new(), 6).expect("6 is a level");
-    sealed.write(&mut encoder).expect("memory can be written to");
-    encoder.finish().expect("memory can be written to")
+/// The text of a plan as it is written in parts.
+pub(super) fn packed(text: impl Read) -> impl Read {
+    zstd::stream::read::Encoder::new(text, 6).expect("6 is a level")
 }
 
 fn part_name(run: &str, part: &str, index: usize) -> String {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Faults, FileError, Phase, RunFiles, RunState,
-    parts::{pack, part_of, plan_of, put_parts},
+    parts::{packed, part_of, plan_of, put_parts},
 };
 use crate::{
     cluster::{Cluster, ClusterError, Mode, Precondition},
@@ -49,18 +49,19 @@ pub struct Record {
 }
 
 impl Record {
-    /// Writes the plan and the lines that it names, then the record that makes the run known.
+    /// Writes the plan and the lines that it names, from their files, then the record that makes the run known.
     pub async fn create(
         cluster: &Cluster,
         mut state: RunState,
-        sealed: &Sealed,
+        plan: &Path,
         lines: Option<&Path>,
         faults: &Faults,
     ) -> Result<Self, RecordError> {
-        state.plan_chunks = put_parts(cluster, &state.run, "plan", pack(sealed).as_slice(), faults).await?;
+        let open = |path: &Path| File::open(path).map_err(|source| FileError { path: path.to_owned(), source });
+        // Packed as it goes, since the plan of a large restore takes megabytes.
+        state.plan_chunks = put_parts(cluster, &state.run, "plan", packed(open(plan)?), faults).await?;
         if let Some(path) = lines {
-            let file = File::open(path).map_err(|source| FileError { path: path.to_owned(), source })?;
-            state.line_chunks = put_parts(cluster, &state.run, "lines", file, faults).await?;
+            state.line_chunks = put_parts(cluster, &state.run, "lines", open(path)?, faults).await?;
         }
         faults.at("record/create", Phase::Pre);
         let live = put_record(cluster, &state, &Value::Null, &Precondition::Absent).await?;

@@ -62,9 +62,10 @@ impl Found {
             return Ok(Record::open(cluster, &self.state.run).await?);
         }
         check_alone(cluster, &self.state).await?;
-        let lines = home.state.join("runs").join(&self.state.run).join(LINES);
+        let directory = home.state.join("runs").join(&self.state.run);
+        let (plan, lines) = (directory.join("plan.json"), directory.join(LINES));
         let lines = self.sealed.plan.lines().next().map(|_| lines.as_path());
-        Ok(Record::create(cluster, self.state.clone(), &self.sealed, lines, &home.faults).await?)
+        Ok(Record::create(cluster, self.state.clone(), &plan, lines, &home.faults).await?)
     }
 }
 

@@ -156,7 +156,8 @@ async fn claim(
     let recorded = match close_earlier(home, cluster, &sealed.plan.purpose, run).await {
         Ok(()) => {
             let state = first_state(home, sealed, run, inventory.nodes.len());
-            Record::create(cluster, state, sealed, lines, &home.faults).await.map_err(StartError::from)
+            let plan = home.state.join("runs").join(run).join("plan.json");
+            Record::create(cluster, state, &plan, lines, &home.faults).await.map_err(StartError::from)
         }
         Err(error) => Err(error),
     };

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{ObserveError, installs, may_read, read_rights, table::ETCD_SECRETS};
+use super::{Mode, ObserveError, installs, may_read, read_rights, table::ETCD_SECRETS};
 use crate::{
     cluster::{Cluster, ClusterError},
-    datastore::{Access, Authority, Identity, Key, Reading},
+    datastore::{Access, Authority, Identity, Key, ROOT, Reading},
     inventory::{Datastore, EtcdFacts, Install, Stored},
     resource::{Document, Kind, ObjectRef},
     runbook::Catalogue,
@@ -20,6 +20,25 @@ const MOUNTED_AT: &str = "/calico-secrets";
 /// Policies that controllers before v1.0.3 leave behind and nobody looks after any more: with it, what a `default-deny` selects is
 /// still let through (projectcalico/calico issue 1484).
 const LEFTOVERS: [&str; 1] = ["/calico/v1/policy/tier/default/policy/k8s-policy-no-match"];
+
+/// What an account of Calico's etcd needs, where etcd has users: paths as roles of its v2 API have them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdPaths {
+    pub read: Vec<String>,
+    pub write: Vec<String>,
+}
+
+impl EtcdPaths {
+    /// A Job is started without a look at etcd; the account of its pods looks.
+    pub fn of(mode: Mode) -> Self {
+        let read = || vec![ROOT.to_owned(), format!("{ROOT}/*")];
+        match mode {
+            Mode::AsJob => Self { read: Vec::new(), write: Vec::new() },
+            Mode::Plan => Self { read: read(), write: Vec::new() },
+            Mode::Run | Mode::Rollback => Self { read: read(), write: LEFTOVERS.map(str::to_owned).to_vec() },
+        }
+    }
+}
 
 /// Answers how to reach the etcd of the install, or `None` if the install keeps its data elsewhere.
 ///

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use beside::{BesideError, keys_beside};
-pub use etcd::etcd_access;
+pub use etcd::{EtcdPaths, etcd_access};
 pub use owners::ownership;
 pub use rights::{missing_for, missing_to_give, read_rights};
 pub use table::{ACCOUNT_OF_RUNS, INSTALL, Mode, Scope, given, rights as rights_of};

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt};
 
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     cluster::{Cluster, ClusterError, Granted, Right, Verb},
     inventory::{Datastore, Install},
-    plan::{Desired, ObjectChange, Plan, PlannedStep, Stage},
+    plan::{Desired, Lines, ObjectChange, Plan, PlannedStep, Stage},
     resource::{Document, Kind, ObjectRef},
 };
 
@@ -95,6 +95,7 @@ pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, 
     let mut missing = missing(cluster, &rights.into_iter().collect::<Vec<_>>()).await?;
     missing.extend(missing_to_probe(cluster, plan).await?);
     missing.extend(missing_to_give(cluster, plan).await?);
+    missing.extend(missing_in_etcd(cluster, plan).await?);
     Ok(missing)
 }
 
@@ -132,6 +133,28 @@ async fn bound_by(cluster: &Cluster, plan: &Plan, binding: &ObjectChange) -> Res
         None => cluster.get(&role).await?.map(|live| live.document),
     };
     Ok(role.map(|role| table::given_by(&role.value())).unwrap_or_default())
+}
+
+/// Names the keys that the plan writes and that our account of etcd may not.
+///
+/// Roles of etcd give rights by path. Of the lines of a backup, which may be 100,000, one is asked for in each directory.
+async fn missing_in_etcd(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
+    let Some(etcd) = cluster.etcd() else { return Ok(Vec::new()) };
+    let changed = plan.changes().map(|change| &change.object).filter(|object| object.kind == Kind::EtcdKey);
+    let lines = plan.lines().flat_map(Lines::iter).map(|line| (directory_of(line.key), line.key));
+    let of_lines: BTreeMap<&str, &str> = lines.collect();
+    let keys: BTreeSet<&str> = changed.map(|object| object.name.as_str()).chain(of_lines.into_values()).collect();
+    let asked = keys.into_iter().map(|key| async move {
+        Ok((format!("write `{key}` in Calico's etcd"), etcd.may_write_key(key).await.map_err(ClusterError::of_key)?))
+    });
+    not_held(asked).await
+}
+
+/// The directory of a key that a role may be for, such as `/calico/v1/policy`.
+fn directory_of(key: &str) -> &str {
+    /// Elements of its path, with the empty one before the first `/`.
+    const ELEMENTS: usize = 4;
+    key.match_indices('/').nth(ELEMENTS - 1).map_or(key, |(end, _)| &key[..end])
 }
 
 /// Names the rights that a plan with probes needs for them, and that we do not hold.

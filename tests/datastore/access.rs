@@ -57,8 +57,13 @@ async fn a_wrong_password_is_told_from_a_user_who_may_only_read() {
     ] {
         assert!(matches!(error, EtcdError::Forbidden { .. }), "{error:?}");
     }
+    let root = connect(&as_user(&etcd, ROOT_USER, PASSWORD)).await;
+    for key in ["/calico/v1/Ready", "/calico/v1/new", "/calico/v1"] {
+        assert!(!reader.may_write_key(key).await.unwrap(), "{key}");
+        assert!(root.may_write_key(key).await.unwrap(), "{key}");
+    }
     assert_eq!(etcd.keys().unwrap(), before);
-    connect(&as_user(&etcd, ROOT_USER, PASSWORD)).await.create_key("/calico/v1/new", "x").await.unwrap();
+    root.create_key("/calico/v1/new", "x").await.unwrap();
 }
 
 #[tokio::test]

@@ -193,8 +193,13 @@ fn a_password_is_read_from_its_file_and_written_nowhere() {
     };
     let before = etcd.keys().unwrap();
     as_user(upgrade_with(&lab, &etcd), ROOT_USER, "wrong").exits(15).says("CU-E044");
+    as_user(upgrade_with(&lab, &etcd), READER, PASSWORD).exits(15).says("CU-C006").says(LEFTOVER);
+    let mut begun = upgrade_with(&lab, &etcd);
+    begun.args(["--until", "Back up"]);
+    as_user(begun, ROOT_USER, PASSWORD).exits(0);
     // A user who may only read gets as far as the key, and no further.
-    let ran = as_user(upgrade_with(&lab, &etcd), READER, PASSWORD).exits(15).says("CU-R015").says("delete");
+    let ran = as_user(with_etcd(&lab, &etcd, &["resume", "--yes"]), READER, PASSWORD).exits(15);
+    let ran = ran.says("CU-R015").says("delete");
     assert_eq!(etcd.keys().unwrap(), before);
     let rest = as_user(with_etcd(&lab, &etcd, &["resume", "--yes"]), ROOT_USER, PASSWORD).exits(0);
     assert_eq!(etcd.keys().unwrap(), without_leftover(before));

@@ -57,14 +57,11 @@ fn a_runner_that_waits_for_the_lock_takes_it_when_its_holder_lets_go() {
     lab.tool(&[upgrade("run"), vec!["--until", "back up"]].concat()).exits(0);
     let lease = "/apis/coordination.k8s.io/v1/namespaces/calico-upgrader/leases/calico-upgrader";
     lab.api().merge_patch(lease, &json!({"spec": {"holderIdentity": "another", "leaseDurationSeconds": 60}})).unwrap();
-    let looks = || {
-        let events = lab.audited().into_iter();
-        events.filter(|event| event["verb"] == "get" && event["objectRef"]["resource"] == "leases").count()
-    };
-    let before = looks();
-    let waiting = lab.spawn(&upgrade("resume"));
-    wait_until("the run to wait for the lock", Duration::from_secs(30), || {
-        Ok(if looks() > before + 4 { Seen::Yes(()) } else { Seen::NotYet("it has not looked".to_owned()) })
+    let (words, mut command) = (lab.state().join("words"), lab.command(&upgrade("resume")));
+    let waiting = command.stderr(std::fs::File::create(&words).unwrap()).spawn().unwrap();
+    wait_until("the run to wait for the lock", Duration::from_secs(60), || {
+        let text = std::fs::read_to_string(&words).unwrap();
+        Ok(if text.contains("someone holds the lock") { Seen::Yes(()) } else { Seen::NotYet(text) })
     })
     .unwrap();
     lab.api().merge_patch(lease, &json!({"spec": {"holderIdentity": null}})).unwrap();

@@ -12,6 +12,7 @@ mod consent;
 mod controllers;
 mod customized;
 mod etcd;
+mod etcd_accounts;
 mod etcd_snapshot;
 mod etcd_trouble;
 mod flavours;

@@ -1,5 +1,6 @@
 //! `install`: prints what runs the program in a cluster, for the API versions of that cluster. It applies nothing.
 
+mod etcd;
 mod job;
 mod rbac;
 mod retries;
@@ -58,16 +59,19 @@ async fn print_rbac(session: &Session, arguments: &InstallRbac) -> Ended {
         has_probes: arguments.probes,
     };
     let objects = rbac::objects(mode, &rights_of(mode, &scope), &given(mode, datastore), &places, kubernetes);
-    let notes = [
+    let mut notes = vec![
         format!("What `{}` of calico-upgrader needs on Kubernetes {}.", mode_name(mode), kubernetes.line()),
         match datastore {
             Datastore::Kubernetes => "For Calico's data in the Kubernetes API; print it with --datastore etcdv2 for etcd.",
-            Datastore::Etcd => "For Calico's data in etcd, whose own accounts are another matter.",
+            Datastore::Etcd => "For Calico's data in etcd.",
         }
         .to_owned(),
         "Discovery and questions about own rights are open to every account that logs in (system:discovery, system:basic-user)."
             .to_owned(),
     ];
+    if datastore == Datastore::Etcd {
+        notes.extend(etcd::role(mode));
+    }
     show(session, &notes, &objects);
     Ok(0)
 }

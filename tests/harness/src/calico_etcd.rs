@@ -251,12 +251,18 @@ impl CalicoEtcd {
         Ok(keys)
     }
 
+    /// Makes a user with exactly these rights: paths, of which one that ends with `*` is for all that begin so.
+    pub fn add_user(&self, name: &str, read: &[String], write: &[String]) -> Result<()> {
+        let role = json!({"role": name, "permissions": {"kv": {"read": read, "write": write}}});
+        self.call("PUT", &format!("/v2/auth/roles/{name}"), Some(&role.to_string()))?;
+        let user = json!({"user": name, "password": PASSWORD, "roles": [name]});
+        self.call("PUT", &format!("/v2/auth/users/{name}"), Some(&user.to_string())).map(drop)
+    }
+
     fn set_up_users(&mut self) -> Result<()> {
-        let user = |name: &str, roles: &[&str]| json!({"user": name, "password": PASSWORD, "roles": roles}).to_string();
-        self.call("PUT", "/v2/auth/users/root", Some(&user(ROOT_USER, &["root"])))?;
-        let reads = json!({"role": READER, "permissions": {"kv": {"read": ["/calico*"], "write": []}}});
-        self.call("PUT", "/v2/auth/roles/reader", Some(&reads.to_string()))?;
-        self.call("PUT", "/v2/auth/users/reader", Some(&user(READER, &[READER])))?;
+        let root = json!({"user": ROOT_USER, "password": PASSWORD, "roles": ["root"]});
+        self.call("PUT", "/v2/auth/users/root", Some(&root.to_string()))?;
+        self.add_user(READER, &["/calico*".to_owned()], &[])?;
         self.call("PUT", "/v2/auth/enable", Some(""))?;
         let login = BASE64_STANDARD.encode(format!("{ROOT_USER}:{PASSWORD}"));
         self.authorization = Some(format!("Basic {login}"));
