@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, parser::Va
 
 use crate::{
     cli::{
-        arguments::{Arguments, Datastore, Gates, Lease, Planning},
+        arguments::{Arguments, Datastore, Gates, Lease, Planning, Traces},
         failure::Failure,
     },
     plan::Sealed,
@@ -35,7 +35,7 @@ pub fn of_step(verb: &str, run: &str, step: &str) -> Result<Vec<String>, Failure
 }
 
 fn ids_of_every_run() -> Vec<String> {
-    [ids::<Lease>(), ids::<Datastore>()].concat()
+    [ids::<Lease>(), ids::<Datastore>(), ids::<Traces>()].concat()
 }
 
 /// The names of a group of flags.
