@@ -27,7 +27,7 @@ pub fn listener(
 ) -> Result<Option<TracesListener>, String> {
     let Some(endpoint) = endpoint(flags, &variable) else { return Ok(None) };
     if !is_built {
-        return Err("this build has no traces; build it with `cargo build --release --features otel`".to_owned());
+        return Err("this build has no traces; build it with `make build FEATURES=otel`".to_owned());
     }
     check_protocol(&variable)?;
     let address = endpoint.address()?;
