@@ -117,6 +117,7 @@ pub enum Event {
     /// The run ended with a message of this code, which `explain` knows.
     Failed {
         run: String,
+        exit: u8,
         code: String,
     },
     /// A line of a program that works for the run elsewhere, and that is no event.

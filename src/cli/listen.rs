@@ -53,7 +53,12 @@ fn add_traces(listeners: &mut Listeners, session: &Session, about: About) {
         Ok(None) => {}
         #[cfg(feature = "otel")]
         Ok(Some(traces)) => listeners.add(|receiver| {
-            let begun = |to: &str| terminal::chatter_line(&format!("{:<10} {}", "Trace", report::clean(to)));
+            let is_quiet = session.global.quiet;
+            let begun = move |to: &str| {
+                if !is_quiet {
+                    terminal::chatter_line(&format!("{:<10} {}", "Trace", report::clean(to)));
+                }
+            };
             traces.listen(receiver, begun, |why| say_skipped("Traces", why))
         }),
         // A build without traces has said so.

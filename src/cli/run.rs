@@ -242,7 +242,7 @@ pub async fn drive(session: &Session, sealed: &Sealed, started: Started, way: &W
         Ok(_) | Err(_) => None,
     };
     if let Some(failure) = ended.as_ref().err().or(held.as_ref()) {
-        voice.tell(Event::Failed { run: run.clone(), code: failure.code.to_owned() });
+        voice.tell(Event::Failed { run: run.clone(), exit: failure.exit, code: failure.code.to_owned() });
     }
     drop(voice);
     progress.end().await;

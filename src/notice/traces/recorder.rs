@@ -80,9 +80,9 @@ impl Recorder {
             }
             Event::RunStopped { exit, .. } => {
                 let is_error = news(event).is_some_and(|news| news.is_warning);
-                self.stop(*exit, is_error, at);
+                self.stop(Some(*exit), is_error, at);
             }
-            Event::Failed { code, .. } => self.fail(code, at),
+            Event::Failed { exit, code, .. } => self.fail(*exit, code, at),
             Event::RunFinished { requests, .. } => {
                 self.leg.iter_mut().for_each(|leg| leg.attributes.push(number("calico_upgrader.requests", *requests)));
                 return self.end_leg("finished", StatusCode::Ok, at).into_iter().collect();
@@ -101,7 +101,7 @@ impl Recorder {
 
     /// What is left once nothing more is told; a run that said nothing of its end was cut off.
     pub fn last(&mut self, now: Timestamp) -> Vec<Span> {
-        self.stop(1, true, nanoseconds(now));
+        self.stop(None, true, nanoseconds(now));
         std::mem::take(&mut self.stopped)
     }
 
@@ -184,16 +184,18 @@ impl Recorder {
         self.leg.take().map(|leg| end(leg, at, outcome, code))
     }
 
-    fn stop(&mut self, exit: u8, is_error: bool, at: u64) {
+    fn stop(&mut self, exit: Option<u8>, is_error: bool, at: u64) {
         let (outcome, code) = if is_error { ("failed", StatusCode::Error) } else { ("stopped", StatusCode::Unset) };
         let mut ended = self.end_step(outcome, code, at);
         ended.extend(self.end_leg(outcome, code, at));
-        ended.iter_mut().for_each(|span| span.attributes.push(number("calico_upgrader.exit", exit.into())));
+        let exit = exit.map(|exit| number("calico_upgrader.exit", exit.into()));
+        ended.iter_mut().for_each(|span| span.attributes.extend(exit.clone()));
         self.stopped.extend(ended);
     }
 
-    fn fail(&mut self, code: &str, at: u64) {
-        self.stop(1, true, at);
+    /// A run that could not even record its end told no stop before.
+    fn fail(&mut self, exit: u8, code: &str, at: u64) {
+        self.stop(Some(exit), true, at);
         self.stopped.iter_mut().for_each(|span| explain(span, code));
     }
 }
@@ -204,4 +206,71 @@ fn link(ids: &Ids) -> Link {
 
 fn nanoseconds(time: Timestamp) -> u64 {
     u64::try_from(time.as_nanosecond()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorder() -> Recorder {
+        let (from, to) = ("v2.5.1".to_owned(), "v2.6.12".to_owned());
+        let (cluster, purpose) = ("uid".to_owned(), "upgrade");
+        Recorder::new(About { cluster, purpose, of: None, from, to, before: Before::Nobody })
+    }
+
+    fn started() -> Event {
+        let text = |text: &str| text.to_owned();
+        Event::RunStarted { run: text("77fada"), plan: text("ab"), from: text("a"), to: text("b"), steps: Vec::new() }
+    }
+
+    fn step() -> Event {
+        let text = |text: &str| text.to_owned();
+        Event::StepStarted { step: text("verify"), phase: text("Verify"), summary: String::new(), changes: 0 }
+    }
+
+    /// All spans of what is told, one millisecond after the other.
+    fn spans(events: &[Event]) -> Vec<Span> {
+        let mut recorder = recorder();
+        let at = |index: usize| Timestamp::from_millisecond(i64::try_from(index).unwrap()).unwrap();
+        let told = events.iter().enumerate();
+        let mut spans: Vec<Span> = told.flat_map(|(index, event)| recorder.take(event, at(index))).collect();
+        spans.extend(recorder.last(at(events.len())));
+        spans
+    }
+
+    fn names_and_codes(spans: &[Span]) -> Vec<(&str, StatusCode, &str)> {
+        let with_status = spans.iter().filter_map(|span| Some((span, span.status.as_ref()?)));
+        with_status.map(|(span, status)| (span.name.as_str(), status.code(), status.message.as_str())).collect()
+    }
+
+    #[test]
+    fn a_run_that_told_no_end_failed_and_its_code_is_told_where_it_is_known() {
+        let failed = Event::Failed { run: "77fada".to_owned(), exit: 15, code: "CU-R001".to_owned() };
+        let (told, silent) = (spans(&[started(), step(), failed]), spans(&[started(), step()]));
+        assert_eq!(
+            names_and_codes(&told),
+            [("verify", StatusCode::Error, "CU-R001"), ("run", StatusCode::Error, "CU-R001")]
+        );
+        assert_eq!(names_and_codes(&silent), [("verify", StatusCode::Error, ""), ("run", StatusCode::Error, "")]);
+    }
+
+    #[test]
+    fn a_run_that_stopped_for_a_job_and_goes_on_has_one_root_and_the_rest_below_it() {
+        let text = |text: &str| text.to_owned();
+        let stopped = Event::RunStopped { run: text("77fada"), exit: 0, why: String::new(), now: String::new() };
+        let resumed = Event::RunResumed { run: text("77fada"), epoch: 3, after: Vec::new() };
+        let finished = Event::RunFinished { run: text("77fada"), exit: 0, requests: 7 };
+        let spans = spans(&[started(), stopped, resumed, finished]);
+        assert_eq!(names_and_codes(&spans), [("run", StatusCode::Unset, ""), ("resume", StatusCode::Ok, "")]);
+        assert_eq!(spans[1].parent_span_id, spans[0].span_id);
+        assert_eq!(spans[1].trace_id, spans[0].trace_id);
+    }
+
+    #[test]
+    fn a_step_with_many_changes_holds_some_and_counts_the_others() {
+        let (step_name, verb, object) = ("verify".to_owned(), "create".to_owned(), "IPPool a".to_owned());
+        let changed = Event::Changed { step: step_name, verb, object };
+        let spans = spans(&[vec![started(), step()], vec![changed; 200]].concat());
+        assert_eq!((spans[0].events.len(), spans[0].dropped_events_count), (128, 72));
+    }
 }
