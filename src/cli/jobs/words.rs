@@ -113,6 +113,7 @@ mod tests {
         let mut sorted = words(&given).unwrap();
         sorted.retain(|word| given.contains(&word.as_str()));
         assert_eq!(sorted.len(), given.len());
+        assert_eq!(words(&["--otlp-endpoint", "https://a"]), Ok(vec!["--otlp-endpoint=https://a".to_owned()]));
         let endpoints = words(&["--etcd-endpoints", "http://a:1,http://b:1"]).unwrap();
         assert_eq!(endpoints, ["--etcd-endpoints=http://a:1", "--etcd-endpoints=http://b:1"]);
     }
