@@ -16,10 +16,10 @@ MINOR = sed -n 's/^[^0-9]*1\.\([0-9]*\).*/\1/p'
 help: ## List what make can do
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: need-rust ## Build the program: target/release/calico-upgrader
-	cargo build --release --locked
+build: need-rust ## Build the program: target/release/calico-upgrader (FEATURES=otel for traces)
+	cargo build --release --locked $(if $(FEATURES),--features $(FEATURES))
 
-image: need-rust ## Build the image without Docker: target/image/calico-upgrader-amd64.tar (ARCH=amd64|arm64|all IMAGE=NAME:TAG)
+image: need-rust ## Build the image without Docker: target/image/calico-upgrader-amd64.tar (ARCH=amd64|arm64|all IMAGE=NAME:TAG FEATURES=otel)
 	image/build.sh $(ARCH)
 
 demo: need-rust need-go ## Upgrade a worn-in cluster before your eyes (KUBERNETES=1.34|1.8 RELEASE=v2.2.1|v2.4.1|v2.5.1 FLAVOUR=networking|policy-only NODES=12)
@@ -28,14 +28,14 @@ demo: need-rust need-go ## Upgrade a worn-in cluster before your eyes (KUBERNETE
 
 test: need-rust need-go ## Run every test, on real control planes that are built once and kept
 	tests/control-plane/build.sh
-	cargo test --workspace --features faults --locked
+	cargo test --workspace --features faults,otel --locked
 
 e2e: need-rust ## Upgrade, kill and break a cluster of kind with real kubelets; without docker as root (KIND_IMAGE=kindest/node:v1.34.11)
 	e2e/run.sh
 
 lint: need-rust ## Hold the sources against rustfmt and clippy, and the dependencies against deny.toml
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --features faults --locked -- -D warnings
+	cargo clippy --workspace --all-targets --features faults,otel --locked -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck e2e/*.sh e2e/cases/*.sh e2e/runc-* e2e/node-image/build.sh e2e/node-image/files/pod-network e2e/node-image/files/crictl image/*.sh; else echo "shellcheck: skipped (it is not installed)"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo deny: skipped (cargo-deny is not installed)"; fi
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the image of the program, without any daemon: image/build.sh [amd64|arm64|all]
+# Builds the image of the program, without any daemon: image/build.sh [amd64|arm64|all]. FEATURES=otel adds traces.
 # Leaves below target/image/: calico-upgrader-ARCH.tar (see pack.sh), ARCH/ (what is in it), calico-upgrader.cdx.json (what it is made of) and
 # share/ (man pages and completions).
 set -euo pipefail
@@ -33,7 +33,7 @@ case $arch in
 esac
 rustup target list --installed | grep -qx "$target" || rustup target add "$target"
 
-"$cargo" build --release --locked --target "$target"
+"$cargo" build --release --locked --target "$target" ${FEATURES:+--features "$FEATURES"}
 program=$target_folder/$target/release/calico-upgrader
 if readelf -d "$program" | grep -q NEEDED; then
   echo "image: $program is not static" >&2

@@ -43,6 +43,11 @@ pub enum Event {
         what: String,
         limit_seconds: u64,
     },
+    /// What was waited for is so.
+    WaitDone {
+        step: String,
+        what: String,
+    },
     /// A node is begun only if it can be done before the window ends; `known` nodes tell how long it takes.
     NodesTimed {
         seconds: u64,
@@ -108,6 +113,12 @@ pub enum Event {
         exit: u8,
         why: String,
         now: String,
+    },
+    /// The run ended with a message of this code, which `explain` knows.
+    Failed {
+        run: String,
+        exit: u8,
+        code: String,
     },
     /// A line of a program that works for the run elsewhere, and that is no event.
     Said {

@@ -1,4 +1,4 @@
-//! Who is told of a run besides the screen: the cluster, Prometheus, a webhook.
+//! Who is told of a run besides the screen: the cluster, Prometheus, a webhook, whoever collects traces.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -7,21 +7,26 @@ use std::{
 
 use secrecy::SecretString;
 
-use super::{arguments::NotifyFormat, failure::Failure, session::Session, terminal};
+use super::{arguments::NotifyFormat, failure::Failure, session::Session, terminal, traces};
 use crate::{
     cluster::Cluster,
-    door::{self, RunPhase},
-    notice::{ClusterListener, Listeners, MetricsListener, WebhookListener, Wording},
-    plan::Purpose,
+    door::{self, RunPhase, RunState},
+    notice::{About, ClusterListener, Listeners, MetricsListener, WebhookListener, Wording},
+    plan::{Plan, Purpose},
     report,
-    resource::ObjectRef,
     web::{Address, Client},
 };
 
 /// Everybody who wants to know. What cannot be told later on is said once and skipped; what cannot even begin is refused.
-pub async fn listeners(session: &Session, cluster: &Cluster, daemon_set: &ObjectRef) -> Result<Listeners, Failure> {
+/// `found` is the record of a run that is taken up.
+pub async fn listeners(
+    session: &Session,
+    cluster: &Cluster,
+    plan: &Plan,
+    found: Option<&RunState>,
+) -> Result<Listeners, Failure> {
     let mut listeners = Listeners::default();
-    let events = ClusterListener::new(cluster.clone(), daemon_set.clone());
+    let events = ClusterListener::new(cluster.clone(), plan.daemon_set.clone());
     listeners.add(|receiver| events.listen(receiver, |why| say_skipped("Events", why)));
     if let Some(text) = &session.global.metrics {
         let listener =
@@ -38,7 +43,31 @@ pub async fn listeners(session: &Session, cluster: &Cluster, daemon_set: &Object
         let webhook = WebhookListener { client, wording, cluster: cluster.server.clone() };
         listeners.add(|receiver| webhook.listen(receiver, |why| say_skipped("Notify", why)));
     }
+    add_traces(&mut listeners, session, About::run(plan, found));
     Ok(listeners)
+}
+
+fn add_traces(listeners: &mut Listeners, session: &Session, about: About) {
+    let is_built = cfg!(feature = "otel");
+    match traces::listener(&session.global.traces, is_built, traces::variable, about) {
+        Ok(None) => {}
+        #[cfg(feature = "otel")]
+        Ok(Some(traces)) => listeners.add(|receiver| {
+            let is_quiet = session.global.quiet;
+            let begun = move |to: &str| {
+                if !is_quiet {
+                    terminal::chatter_line(&format!("{:<10} {}", "Trace", report::clean(to)));
+                }
+            };
+            traces.listen(receiver, begun, |why| say_skipped("Traces", why))
+        }),
+        // A build without traces has said so.
+        #[cfg(not(feature = "otel"))]
+        Ok(Some(_)) => {
+            let _ = listeners;
+        }
+        Err(why) => say_skipped("Traces", &why),
+    }
 }
 
 fn say_skipped(what: &str, why: &str) {

@@ -33,6 +33,7 @@ mod shell;
 mod status;
 mod stores;
 mod terminal;
+mod traces;
 mod verify;
 mod version;
 

@@ -165,9 +165,12 @@ impl Lines {
             }
             Event::StepStarted { step, phase, summary, .. } => format!("{phase}: {step} · {summary}"),
             Event::Changed { verb, object, .. } if self.style != ProgressStyle::Bar => format!("  {verb} {object}"),
-            Event::Changed { .. } | Event::StepProgress { .. } | Event::NodeReady { .. } | Event::Said { .. } => {
-                return None;
-            }
+            Event::Changed { .. }
+            | Event::StepProgress { .. }
+            | Event::WaitDone { .. }
+            | Event::NodeReady { .. }
+            | Event::Failed { .. }
+            | Event::Said { .. } => return None,
             Event::WaitStarted { what, limit_seconds, .. } => format!("  waiting for {what}, at most {limit_seconds}s"),
             Event::NodesTimed { seconds, known, until } => {
                 let known = if *known == 0 { "none is done yet".to_owned() } else { format!("from {known} done") };

@@ -47,8 +47,8 @@ pub async fn resume(session: &Session, arguments: &Resume) -> Ended {
 }
 
 async fn go_on(session: &Session, cluster: &Cluster, found: Found, way: &Way<'_>) -> Ended {
-    let daemon_set = &found.sealed.plan.daemon_set;
-    let progress = progress::Screen::start(&session.global, listeners(session, cluster, daemon_set).await?)?;
+    let listeners = listeners(session, cluster, &found.sealed.plan, Some(&found.state)).await?;
+    let progress = progress::Screen::start(&session.global, listeners)?;
     let voice = progress.voice();
     let (switch, stop) = door::Stop::new();
     tokio::spawn(progress::stop_on_signals(switch, progress::AFTER_THIS_CHANGE));

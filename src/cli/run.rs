@@ -15,7 +15,7 @@ use crate::{
     cluster::Cluster,
     door::{self, Door, Stop},
     engine::{self, Course, Ending, Home, Until},
-    event::Voice,
+    event::{Event, Voice},
     inventory::Inventory,
     observe,
     plan::{ObjectChange, Plan, Purpose, Sealed},
@@ -218,8 +218,7 @@ pub async fn start(
     inventory: &Inventory,
     lines: Option<&Path>,
 ) -> Result<Started, Failure> {
-    let progress =
-        progress::Screen::start(&session.global, listeners(session, cluster, &sealed.plan.daemon_set).await?)?;
+    let progress = progress::Screen::start(&session.global, listeners(session, cluster, &sealed.plan, None).await?)?;
     let voice = progress.voice();
     let (switch, stop) = Stop::new();
     tokio::spawn(progress::stop_on_signals(switch, progress::AFTER_THIS_CHANGE));
@@ -238,6 +237,13 @@ pub async fn drive(session: &Session, sealed: &Sealed, started: Started, way: &W
     let Started { door, voice, progress } = started;
     let (directory, run) = (door.files.directory().to_owned(), door.state().run.clone());
     let ended = take_steps(session, sealed, door, way, &voice).await;
+    let held = match &ended {
+        Ok(Ending::Held(hold)) => gates::held(hold, &run),
+        Ok(_) | Err(_) => None,
+    };
+    if let Some(failure) = ended.as_ref().err().or(held.as_ref()) {
+        voice.tell(Event::Failed { run: run.clone(), exit: failure.exit, code: failure.code.to_owned() });
+    }
     drop(voice);
     progress.end().await;
     write_report(session, sealed, &directory);
@@ -252,10 +258,7 @@ pub async fn drive(session: &Session, sealed: &Sealed, started: Started, way: &W
         }
         // Whoever hands over goes on after it; else a person was asked to.
         Ok(Ending::AsFarAsNamed | Ending::HandedOver { .. }) => Ok(0),
-        Ok(Ending::Held(hold)) => match gates::held(&hold, &run) {
-            Some(failure) => Err(failure),
-            None => Ok(stopped(&run, hold.exit())),
-        },
+        Ok(Ending::Held(hold)) => held.map_or_else(|| Ok(stopped(&run, hold.exit())), Err),
         Ok(Ending::Interrupted { exit }) => Ok(stopped(&run, exit)),
         Err(failure) => Err(failure),
     }

@@ -1,6 +1,6 @@
 //! Where etcd is and as whom to speak to it. Keys and passwords come from files or Secrets and show in no log.
 
-use std::{fmt, net::IpAddr, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
 use http::Uri;
 use rustls::{
@@ -10,6 +10,7 @@ use rustls::{
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::EtcdError;
+use crate::web::is_loopback;
 
 /// What is needed to reach one etcd cluster.
 #[derive(Clone, Debug, Default)]
@@ -88,11 +89,6 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.url)
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Access {

@@ -161,9 +161,11 @@ impl Figures {
             | Event::StepProgress { .. }
             | Event::Changed { .. }
             | Event::WaitStarted { .. }
+            | Event::WaitDone { .. }
             | Event::NodesTimed { .. }
             | Event::NodeWaiting { .. }
             | Event::NodeFound { .. }
+            | Event::Failed { .. }
             | Event::Said { .. }
             | Event::Skipped { .. }
             | Event::Watching { .. }

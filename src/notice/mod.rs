@@ -1,8 +1,9 @@
-//! Tells others how a run goes: Events in the cluster, figures for Prometheus, news to a webhook. Each listener takes the run's events in a task of its own,
-//! so that a slow or absent one never slows a run.
+//! Tells others how a run goes: Events in the cluster, figures for Prometheus, news to a webhook, traces. Each listener takes the run's events in a task
+//! of its own, so that a slow or absent one never slows a run.
 
 mod cluster;
 mod metrics;
+mod traces;
 mod webhook;
 mod words;
 
@@ -12,6 +13,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 pub use cluster::ClusterListener;
 pub use metrics::MetricsListener;
+pub use traces::{About, Before, TracesListener};
 pub use webhook::{WebhookListener, Wording};
 
 use crate::event::Event;

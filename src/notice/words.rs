@@ -45,10 +45,12 @@ fn words(event: &Event) -> Option<(&'static str, String, bool)> {
         | Event::StepProgress { .. }
         | Event::Changed { .. }
         | Event::WaitStarted { .. }
+        | Event::WaitDone { .. }
         | Event::NodesTimed { .. }
         | Event::NodeReady { .. }
         | Event::NodeFound { .. }
         | Event::NodeGone { .. }
+        | Event::Failed { .. }
         | Event::Said { .. }
         | Event::Skipped { .. }
         | Event::Watching { .. }

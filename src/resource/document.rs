@@ -180,6 +180,10 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The digest of what is written, without keeping it.
     pub fn of_written<E>(write: impl FnOnce(&mut dyn io::Write) -> Result<(), E>) -> Result<Self, E> {
         let mut hasher = Hasher(Sha256::new());

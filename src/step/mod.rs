@@ -217,6 +217,9 @@ impl Step<'_> {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        if is_told {
+            voice.tell(Event::WaitDone { step: self.planned.name.clone(), what });
+        }
         Ok(())
     }
 

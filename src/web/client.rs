@@ -1,9 +1,10 @@
 //! One request to an address that the operator gave. What stands behind the host may be a secret and is never shown.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
-use http::{HeaderValue, Method, Request, Uri, header};
-use http_body_util::{BodyExt, Limited};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy::Client as Legacy, rt::TokioExecutor};
 use secrecy::{ExposeSecret, SecretString};
@@ -14,11 +15,15 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// A larger answer is given up.
 const ANSWER_LIMIT: usize = 4 << 20;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+
 /// An address, of which only scheme and host are shown.
 #[derive(Clone)]
 pub struct Address {
     whole: SecretString,
     shown: String,
+    is_plain_to_others: bool,
 }
 
 /// An address that cannot be used, or that did not answer as it should.
@@ -43,14 +48,21 @@ impl Address {
         let uri: Uri = text.trim().parse().map_err(|_| WebError::Address)?;
         let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme)).ok_or(WebError::Address)?;
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-        let shown = format!("{scheme}://{}", authority.ok_or(WebError::Address)?);
-        Ok(Self { whole: text.trim().to_owned().into(), shown })
+        let authority = authority.ok_or(WebError::Address)?;
+        let shown = format!("{scheme}://{authority}");
+        let is_plain_to_others = scheme == "http" && !is_loopback(authority.host());
+        Ok(Self { whole: text.trim().to_owned().into(), shown, is_plain_to_others })
+    }
+
+    /// Answers whether what is sent there leaves this machine in the clear.
+    pub fn is_plain_to_others(&self) -> bool {
+        self.is_plain_to_others
     }
 
     /// The address with more behind it.
     pub fn below(&self, path: &str) -> Self {
         let whole = format!("{}{path}", self.whole.expose_secret().trim_end_matches('/'));
-        Self { whole: whole.into(), shown: self.shown.clone() }
+        Self { whole: whole.into(), ..self.clone() }
     }
 }
 
@@ -71,11 +83,17 @@ impl fmt::Debug for Address {
 pub struct Client {
     address: Address,
     token: Option<SecretString>,
+    headers: HeaderMap,
 }
 
 impl Client {
     pub fn new(address: Address, token: Option<SecretString>) -> Self {
-        Self { address, token }
+        Self { address, token, headers: HeaderMap::new() }
+    }
+
+    /// With headers of the operator's; those that are secret are marked as such.
+    pub fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// The address as it may be shown.
@@ -85,37 +103,57 @@ impl Client {
 
     /// Reads what is below the address.
     pub async fn get(&self, path: &str) -> Result<Vec<u8>, WebError> {
-        self.send(Method::GET, &self.address.below(path), String::new()).await
+        self.send(Method::GET, &self.address.below(path), JSON, Vec::new()).await
     }
 
     /// Sends a document to the address.
     pub async fn post(&self, document: &serde_json::Value) -> Result<Vec<u8>, WebError> {
-        self.send(Method::POST, &self.address, document.to_string()).await
+        self.send(Method::POST, &self.address, JSON, document.to_string().into_bytes()).await
     }
 
-    async fn send(&self, method: Method, address: &Address, body: String) -> Result<Vec<u8>, WebError> {
+    /// Sends a message of protobuf to the address.
+    pub async fn post_protobuf(&self, message: Vec<u8>) -> Result<Vec<u8>, WebError> {
+        self.send(Method::POST, &self.address, PROTOBUF, message).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        address: &Address,
+        content_type: HeaderValue,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, WebError> {
         let unreachable = |why: String| WebError::Unreachable { address: address.to_string(), why };
-        match tokio::time::timeout(LIMIT, self.exchange(method, address, body)).await {
+        match tokio::time::timeout(LIMIT, self.exchange(method, address, content_type, body)).await {
             Ok(answered) => answered,
             Err(_) => Err(unreachable(format!("not within {}s", LIMIT.as_secs()))),
         }
     }
 
-    async fn exchange(&self, method: Method, address: &Address, body: String) -> Result<Vec<u8>, WebError> {
+    async fn exchange(
+        &self,
+        method: Method,
+        address: &Address,
+        content_type: HeaderValue,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, WebError> {
         // Errors of the library may name the address; only their causes are shown.
         let unreachable = |error: &dyn std::error::Error| WebError::Unreachable {
             address: address.to_string(),
             why: innermost(error),
         };
         let mut request = Request::builder().method(method).uri(address.whole.expose_secret());
-        request = request.header(header::CONTENT_TYPE, "application/json");
+        request = request.header(header::CONTENT_TYPE, content_type);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
         if let Some(token) = &self.token {
             let value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
             let mut value = value.map_err(|_| WebError::Address)?;
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
-        let request = request.body(body).map_err(|_| WebError::Address)?;
+        let request = request.body(Full::from(body)).map_err(|_| WebError::Address)?;
         let answer = connector(address)?.request(request).await.map_err(|error| unreachable(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
@@ -130,7 +168,7 @@ impl Client {
 type Https = hyper_rustls::HttpsConnector<hyper_util::client::legacy::connect::HttpConnector>;
 
 /// A machine without certificate authorities can still speak plain HTTP, so they are looked for only where they are needed.
-fn connector(address: &Address) -> Result<Legacy<Https, String>, WebError> {
+fn connector(address: &Address) -> Result<Legacy<Https, Full<Bytes>>, WebError> {
     let builder = HttpsConnectorBuilder::new();
     let builder = match address.shown.starts_with("https:") {
         true => builder.with_native_roots().map_err(|error| WebError::Authorities { why: error.to_string() })?,
@@ -144,6 +182,12 @@ fn connector(address: &Address) -> Result<Legacy<Https, String>, WebError> {
         }
     };
     Ok(Legacy::builder(TokioExecutor::new()).build(builder.https_or_http().enable_http1().build()))
+}
+
+/// Answers whether a host is this machine.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

@@ -38,6 +38,8 @@ mod rolls;
 mod scheduled;
 mod screens;
 mod stand;
+#[cfg(feature = "otel")]
+mod traces;
 mod upgrades;
 mod watched;
 mod windows;

@@ -12,6 +12,7 @@ pub struct Asked {
     pub line: String,
     pub headers: String,
     pub body: String,
+    pub bytes: Vec<u8>,
 }
 
 /// Answers what it was told to, and remembers what it was asked. It ends with the test.
@@ -64,7 +65,8 @@ fn serve(stream: TcpStream, asked: &Mutex<Vec<Asked>>, answers: &Mutex<Vec<(u16,
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    asked.lock().unwrap().push(Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() });
+    let text = String::from_utf8_lossy(&body).into_owned();
+    asked.lock().unwrap().push(Asked { line, headers, body: text, bytes: body });
     let mut answers = answers.lock().unwrap();
     let (status, text) = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
     let mut stream = stream;

@@ -11,6 +11,7 @@ mod pods;
 mod probe;
 mod restore;
 mod runs;
+mod traces;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ pub use pods::{Place, Pods};
 pub use probe::Probe;
 pub use restore::Restore;
 pub use runs::{Complete, OfRun, Resume, Rollback, Status};
+pub use traces::Traces;
 
 /// Upgrades Calico on Kubernetes with one resumable command, and loses nothing on the way.
 ///
@@ -98,6 +100,8 @@ pub struct Global {
     pub log_format: LogFormat,
     #[command(flatten)]
     pub datastore: Datastore,
+    #[command(flatten)]
+    pub traces: Traces,
     #[cfg(feature = "faults")]
     #[command(flatten)]
     pub faults: FaultArguments,

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, parser::Va
 
 use crate::{
     cli::{
-        arguments::{Arguments, Datastore, Gates, Lease, Planning},
+        arguments::{Arguments, Datastore, Gates, Lease, Planning, Traces},
         failure::Failure,
     },
     plan::Sealed,
@@ -35,7 +35,7 @@ pub fn of_step(verb: &str, run: &str, step: &str) -> Result<Vec<String>, Failure
 }
 
 fn ids_of_every_run() -> Vec<String> {
-    [ids::<Lease>(), ids::<Datastore>()].concat()
+    [ids::<Lease>(), ids::<Datastore>(), ids::<Traces>()].concat()
 }
 
 /// The names of a group of flags.
@@ -113,6 +113,7 @@ mod tests {
         let mut sorted = words(&given).unwrap();
         sorted.retain(|word| given.contains(&word.as_str()));
         assert_eq!(sorted.len(), given.len());
+        assert_eq!(words(&["--otlp-endpoint", "https://a"]), Ok(vec!["--otlp-endpoint=https://a".to_owned()]));
         let endpoints = words(&["--etcd-endpoints", "http://a:1,http://b:1"]).unwrap();
         assert_eq!(endpoints, ["--etcd-endpoints=http://a:1", "--etcd-endpoints=http://b:1"]);
     }

@@ -143,7 +143,13 @@ impl Probes {
     async fn see(&mut self, door: &mut Door, voice: &Voice) -> Result<Option<String>, StepError> {
         let limit_seconds = READY_WITHIN.as_secs();
         let what = format!("{} probes to see each other", 2 * self.ring.len());
-        voice.tell(Event::WaitStarted { step: self.step.clone(), what, limit_seconds });
+        voice.tell(Event::WaitStarted { step: self.step.clone(), what: what.clone(), limit_seconds });
+        let seen = self.until_seen(door, voice).await?;
+        voice.tell(Event::WaitDone { step: self.step.clone(), what });
+        Ok(seen)
+    }
+
+    async fn until_seen(&mut self, door: &mut Door, voice: &Voice) -> Result<Option<String>, StepError> {
         let (started, mut first) = (Instant::now(), BTreeMap::new());
         let (mut running_since, mut is_second) = (None, false);
         let mut trouble = String::new();
