@@ -93,7 +93,8 @@ fn what_is_lost_while_a_node_is_replaced_stops_the_run_where_it_is_more_than_may
             let nodes = report["timeline"]["nodes"].as_array().unwrap();
             nodes.iter().find(|one| one["node"] == node).unwrap()["loss"].clone()
         };
-        assert!(loss("node-2")["lost"].as_u64() >= Some(10) && loss("node-2")["longest_ms"].as_u64() >= Some(2000));
+        let of_node = loss("node-2");
+        assert!(of_node["lost"].as_u64() >= Some(10) && of_node["longest_ms"].as_u64() > Some(1500), "{of_node:#}");
         for node in ["node-1", "node-2", "node-3"] {
             assert!(loss(node)["sent"].as_u64() > Some(0), "{node}: {report:#}");
             assert!(loss(node)["new_pod"].as_str().unwrap().ends_with("and reached 4 of 4 neighbours"), "{report:#}");
