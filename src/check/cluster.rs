@@ -1,15 +1,20 @@
 use super::{BLOCKED, Finding, Severity};
-use crate::inventory::{Datastore, Inventory};
+use crate::inventory::{Datastore, Inventory, NodeFacts};
 
 /// Names shown of a long list before the rest is counted.
 const SHOWN: usize = 10;
 
 /// The state of the cluster around Calico.
 pub(super) fn findings(inventory: &Inventory) -> Vec<Finding> {
-    [definitions(inventory), rights(inventory), nodes_ready(inventory), pods_ready(inventory), terminating(inventory)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        definitions(inventory),
+        rights(inventory),
+        nodes_ready(inventory),
+        pods_ready(inventory),
+        terminating(inventory),
+        cordoned(inventory),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn definitions(inventory: &Inventory) -> Option<Finding> {
@@ -64,6 +69,17 @@ fn terminating(inventory: &Inventory) -> Option<Finding> {
     let finding = Finding::new("CU-C009", Severity::Advisory, title);
     let why = "nothing can be created in them, and their policies go with them";
     (!names.is_empty()).then(|| finding.evidence(shorten(names)).why(why).now("kubectl get namespaces"))
+}
+
+/// A run that goes on takes its cordons away; of one whose record and files are lost nobody does.
+fn cordoned(inventory: &Inventory) -> Option<Finding> {
+    let cordon = |node: &NodeFacts| Some(format!("{} by run {}", node.name, node.cordoned_by.as_ref()?));
+    let ours: Vec<_> = inventory.nodes.iter().filter(|node| node.is_cordoned).filter_map(cordon).collect();
+    let finding =
+        Finding::new("CU-C019", Severity::Advisory, format!("runs of ours left {} nodes cordoned", ours.len()));
+    let why = "a run takes its own cordons away when it goes on or is taken back, and another run leaves them";
+    let now = "calico-upgrader status RUN; once there is no such run: kubectl uncordon NODE";
+    (!ours.is_empty()).then(|| finding.evidence(shorten(ours)).why(why).now(now))
 }
 
 pub(super) fn shorten(mut names: Vec<String>) -> Vec<String> {

@@ -78,9 +78,9 @@ impl Finding {
         self
     }
 
-    /// Whether what is advised is to be done once the nodes are new: tools that would put the old release back, files and keys that stay.
+    /// Whether what is advised is to be done once the nodes are new: tools that would put the old release back, files, cordons and keys that stay.
     pub fn is_for_after(&self) -> bool {
-        ["CU-C014", "CU-C017", "CU-C024"].contains(&self.id.as_str())
+        ["CU-C014", "CU-C017", "CU-C019", "CU-C024"].contains(&self.id.as_str())
     }
 
     /// The exit code with which this finding stops a run, if it does.
@@ -112,7 +112,7 @@ pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
 }
 
 /// Every check, with one line on what it looks at.
-pub const CHECKS: [(&str, &str); 28] = [
+pub const CHECKS: [(&str, &str); 29] = [
     ("CU-C001", "a Calico is installed"),
     ("CU-C002", "there is one Calico, not two"),
     ("CU-C003", "no operator manages Calico"),
@@ -131,6 +131,7 @@ pub const CHECKS: [(&str, &str); 28] = [
     ("CU-C016", "every decision of the operator answers a question"),
     ("CU-C017", "the CNI configuration keeps the name of its file"),
     ("CU-C018", "the ConfigMap that calico-node reads is there"),
+    ("CU-C019", "no run of ours left a node cordoned"),
     ("CU-C020", "the etcd of an install on etcd was asked"),
     ("CU-C021", "one datastore is in use, not two"),
     ("CU-C022", "every endpoint of etcd answers"),

@@ -85,6 +85,25 @@ fn a_killed_run_goes_on_from_another_machine_with_the_record_alone() {
 }
 
 #[test]
+fn the_cordon_of_a_run_that_is_lost_whole_is_named_and_left() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let mut lost = hang_at_a_node(&lab);
+    lost.kill().unwrap();
+    lost.wait().unwrap();
+    lab.nodes().repair("node-2").unwrap();
+    let secrets = "/api/v1/namespaces/calico-upgrader/secrets";
+    for secret in lab.api().list(secrets).unwrap() {
+        lab.api().delete(&format!("{secrets}/{}", secret["metadata"]["name"].as_str().unwrap())).unwrap();
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let anew = Ran::of(lab.command_in(elsewhere.path(), &upgrade("run")).output().unwrap()).exits(0);
+    let end = anew.words.split("runs on every node").nth(1).unwrap();
+    assert!(end.contains("CU-C019") && end.contains("kubectl uncordon NODE"), "{end}");
+    lab.tool(&["check", "CU-C019"]).exits(0).says("node-2 by run");
+    assert_eq!(lab.api().get("/api/v1/nodes/node-2").unwrap()["spec"]["unschedulable"], true);
+}
+
+#[test]
 fn a_paused_run_stops_before_its_next_change_and_goes_on() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let run = hang_at_a_node(&lab);
