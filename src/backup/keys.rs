@@ -24,11 +24,14 @@ pub struct EtcdSource {
     pub cluster: String,
     /// X-Etcd-Index when the last reading began.
     pub index: u64,
-    /// How often all keys were read; the last two readings agree but for `moving`.
+    /// How often all keys were read; the last two readings agree but for `moving` and `gone`.
     pub readings: u32,
     /// Keys that changed between the last two readings: they are from different moments.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub moving: BTreeSet<String>,
+    /// How many keys went between the last two readings: they are not in the backup.
+    #[serde(default)]
+    pub gone: usize,
     /// Keys with a time to live, which come and go by themselves.
     pub passing: usize,
     /// Directories without a key in them; of a hidden one etcd does not tell.
@@ -79,6 +82,7 @@ fn source(etcd: &Etcd, reading: Reading) -> EtcdSource {
         index: reading.index,
         readings: reading.rounds,
         moving: reading.moving,
+        gone: reading.gone,
         passing: reading.passing,
         empty_directories: reading.empty_directories,
         undecodable: reading.undecodable.into_iter().map(|one| (one.key, one.why)).collect(),

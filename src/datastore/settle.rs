@@ -4,13 +4,14 @@
 //! indexes, no key changed between its two reads; all of those spans hold the moment between the readings, so the whole is
 //! what was stored at that moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Etcd, EtcdError, Key, KeyKind, Undecodable,
     layout::{self, Looked},
     read::Found,
 };
+use crate::resource::Digest;
 
 /// Readings after which a store that keeps changing is taken as it is, and that is said.
 const ROUNDS: u32 = 6;
@@ -25,6 +26,8 @@ pub struct Reading {
     pub by_kind: BTreeMap<KeyKind, usize>,
     /// Keys that changed between the last two readings. Keys that go by themselves are not counted among them.
     pub moving: BTreeSet<String>,
+    /// Keys that the reading before found and the last one did not; their names are not kept.
+    pub gone: usize,
     /// Keys with a time to live: they come and go by themselves.
     pub passing: usize,
     pub empty_directories: Vec<String>,
@@ -32,6 +35,13 @@ pub struct Reading {
     /// Keys that hold U+FFFD: the v2 API writes it for bytes that are no UTF-8, so those may have been other bytes.
     pub inexact: Vec<String>,
     pub hidden: Hidden,
+}
+
+impl Reading {
+    /// Answers whether it found what the reading before had found.
+    fn agrees(&self) -> bool {
+        self.moving.is_empty() && self.gone == 0
+    }
 }
 
 /// Keys whose last element begins with `_`: etcd lists none of them, but answers for an exact name.
@@ -43,8 +53,12 @@ pub struct Hidden {
     pub found: BTreeSet<String>,
 }
 
-/// The keys of one reading and where each was last written.
-type Stamps = BTreeMap<Box<str>, u64>;
+/// Where each key of a reading was last written, by the first half of the digest of its name: the names of 100,000 keys would be 13 MB.
+type Stamps = HashMap<[u8; 16], u64>;
+
+fn name_of(key: &Key) -> [u8; 16] {
+    Digest::of(key.path.as_bytes()).bytes()[..16].try_into().expect("a digest has 32 bytes")
+}
 
 impl Etcd {
     /// Reads all keys until two readings agree, and answers the last one with what was made of its keys.
@@ -58,7 +72,7 @@ impl Etcd {
             let mut sink = fresh();
             let (mut reading, stamps) = self.read_once(|key| take(&mut sink, key), true, Some(before)).await?;
             reading.rounds = rounds;
-            if reading.moving.is_empty() || rounds == ROUNDS {
+            if reading.agrees() || rounds == ROUNDS {
                 return Ok((reading, sink));
             }
             before = stamps;
@@ -91,7 +105,7 @@ impl Etcd {
             }
         }
         // What the reading before had, and this one did not come across.
-        round.reading.moving.extend(round.before.into_iter().flatten().map(|(key, _)| key.into()));
+        round.reading.gone = round.before.map_or(0, |left| left.len());
         Ok((round.reading, round.stamps.unwrap_or_default()))
     }
 }
@@ -126,7 +140,7 @@ impl<T: FnMut(Key)> Round<T> {
         } else {
             self.compare(&key);
             if let Some(stamps) = &mut self.stamps {
-                stamps.insert(key.path.as_str().into(), key.modified);
+                stamps.insert(name_of(&key), key.modified);
             }
         }
         (self.take)(key);
@@ -135,7 +149,7 @@ impl<T: FnMut(Key)> Round<T> {
     /// Notes a key that the reading before found otherwise.
     fn compare(&mut self, key: &Key) {
         if let Some(before) = &mut self.before
-            && before.remove(key.path.as_str()) != Some(key.modified)
+            && before.remove(&name_of(key)) != Some(key.modified)
         {
             self.reading.moving.insert(key.path.clone());
         }

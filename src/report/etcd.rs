@@ -48,6 +48,7 @@ pub fn keys_in_backup(etcd: &EtcdSource) -> String {
         etcd.cluster, etcd.index, etcd.readings, etcd.passing
     )];
     lines.extend(etcd.moving.iter().map(|key| format!("changed while it was read: {key}")));
+    lines.extend((etcd.gone > 0).then(|| format!("{} keys went while they were read", etcd.gone)));
     lines.extend(etcd.undecodable.iter().map(|(key, why)| format!("cannot be read by Calico: {key} ({why})")));
     lines.extend(etcd.hidden_found.iter().map(|key| format!("in no list of etcd, and found: {key}")));
     lines.extend(etcd.inexact.iter().map(|key| format!("may hold other bytes: {key}")));

@@ -79,7 +79,7 @@ async fn what_changes_while_it_is_read_is_read_again_until_two_readings_agree() 
         found.insert(key.path, key.value);
     };
     let (reading, found) = client.read_settled(BTreeMap::new, take).await.unwrap();
-    assert_eq!((reading.rounds, reading.moving.len()), (5, 0));
+    assert_eq!((reading.rounds, reading.moving.len(), reading.gone), (5, 0, 0));
     let stored = etcd.keys().unwrap();
     let listed = found.iter().filter(|(key, _)| !key.contains("/_"));
     let listed: BTreeMap<&String, &String> = listed.collect();
@@ -98,5 +98,22 @@ async fn a_key_that_never_rests_is_named_and_the_reading_ends() {
         }
     };
     let (reading, ()) = client.read_settled(|| (), take).await.unwrap();
-    assert_eq!(Vec::from_iter(reading.moving), ["/calico/v1/config/ClusterType"]);
+    assert_eq!((Vec::from_iter(reading.moving), reading.gone), (vec!["/calico/v1/config/ClusterType".to_owned()], 0));
+}
+
+#[tokio::test]
+async fn keys_that_go_one_by_one_as_long_as_they_are_read_are_counted() {
+    let etcd = plain();
+    etcd.load(&worn_in_keys()).unwrap();
+    let client = connect(&access(etcd.endpoints())).await;
+    let reads = AtomicUsize::new(1);
+    // Each time one that the reading before had.
+    (0..9).for_each(|number| etcd.put(&format!("/calico/v1/config/A{number}"), b"x").unwrap());
+    let take = |_: &mut (), key: Key| {
+        if key.path == "/calico/v1/Ready" {
+            etcd.remove(&format!("/calico/v1/config/A{}", reads.fetch_add(1, Ordering::Relaxed))).unwrap();
+        }
+    };
+    let (reading, ()) = client.read_settled(|| (), take).await.unwrap();
+    assert_eq!((reading.moving.len(), reading.gone, reading.rounds), (0, 1, 6));
 }
