@@ -172,8 +172,8 @@ impl Lab {
     pub fn command_in(&self, state: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_calico-upgrader"));
         command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("CALICO_UPGRADER_STATE_DIR", state);
-        command.env("CALICO_UPGRADER_STABLE_FOR", "0s").env("CALICO_UPGRADER_READY_WITHIN", "30s");
-        command.env("CALICO_UPGRADER_PULL_WITHIN", "30s");
+        command.env("CALICO_UPGRADER_STABLE_FOR", "0s").env("CALICO_UPGRADER_READY_WITHIN", "120s");
+        command.env("CALICO_UPGRADER_PULL_WITHIN", "120s");
         command.env("NO_COLOR", "1").env("CALICO_UPGRADER_LEASE_DURATION", "6s").stdin(Stdio::null());
         if let Some(etcd) = &self.etcd {
             command.env("CALICO_UPGRADER_ETCD_ENDPOINTS", etcd.endpoints().join(","));

@@ -77,7 +77,7 @@ fn a_node_that_could_not_be_done_inside_is_not_begun() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let open = window(-1, 1);
     let slow = vec!["--window", &open, "--ready-within", "110m"];
-    lab.tool(&[upgrade("run"), slow].concat()).exits(9).says("a node may take 1h 50m and the window ends");
+    lab.tool(&[upgrade("run"), slow].concat()).exits(9).says("a node may take 1h50m and the window ends");
     assert!(replaced(&lab) == 0 && no_node_is_cordoned(&lab));
     lab.tool(&upgrade("resume")).exits(0);
 }
