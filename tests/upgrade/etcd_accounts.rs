@@ -66,23 +66,27 @@ fn values(etcd: &CalicoEtcd) -> BTreeMap<String, String> {
     etcd.keys().unwrap().into_iter().map(|(key, (value, _))| (key, value)).collect()
 }
 
+// etcd takes a tenth of a second for each password, so each Kubernetes tries one way on.
 #[test]
-fn with_the_printed_roles_of_etcd_a_run_is_made_taken_back_made_again_and_completed() {
-    for kubernetes in Kubernetes::ALL {
-        let (lab, etcd) = on_etcd(kubernetes);
-        let (before, values_before) = (etcd.keys().unwrap(), values(&etcd));
-        let plan = Account::new(&lab, &etcd, "plan", &printed(&lab, "plan"));
-        plan.tool(&["plan", "--to", "v2.6", "--allow-untested", "--detailed-exitcode"]).exits(2);
-        let run = Account::new(&lab, &etcd, "run", &printed(&lab, "run"));
-        run.tool(&upgrade("run")).exits(0);
-        assert_eq!(etcd.keys().unwrap(), without_leftover(before));
-        let back = Account::new(&lab, &etcd, "rollback", &printed(&lab, "rollback"));
-        back.tool(&["rollback", "--yes"]).exits(0);
-        assert_eq!(values(&etcd), values_before);
-        run.tool(&upgrade("run")).exits(0);
-        run.tool(&["complete", "--confirm", &newest_run(&lab)]).exits(0);
-        assert!(etcd.value(LEFTOVER).unwrap().is_none());
-    }
+fn with_the_printed_roles_of_etcd_a_run_is_made_and_taken_back() {
+    let (lab, etcd) = on_etcd(Kubernetes::V1_34);
+    let (before, values_before) = (etcd.keys().unwrap(), values(&etcd));
+    Account::new(&lab, &etcd, "run", &printed(&lab, "run")).tool(&upgrade("run")).exits(0);
+    assert_eq!(etcd.keys().unwrap(), without_leftover(before));
+    let back = Account::new(&lab, &etcd, "rollback", &printed(&lab, "rollback"));
+    back.tool(&["rollback", "--yes"]).exits(0);
+    assert_eq!(values(&etcd), values_before);
+}
+
+#[test]
+fn with_the_printed_roles_of_etcd_a_run_is_planned_made_and_completed() {
+    let (lab, etcd) = on_etcd(Kubernetes::V1_8);
+    let plan = Account::new(&lab, &etcd, "plan", &printed(&lab, "plan"));
+    plan.tool(&["plan", "--to", "v2.6", "--allow-untested", "--detailed-exitcode"]).exits(2);
+    let run = Account::new(&lab, &etcd, "run", &printed(&lab, "run"));
+    run.tool(&upgrade("run")).exits(0);
+    run.tool(&["complete", "--confirm", &newest_run(&lab)]).exits(0);
+    assert!(etcd.value(LEFTOVER).unwrap().is_none());
 }
 
 #[test]
