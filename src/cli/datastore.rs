@@ -124,7 +124,8 @@ impl From<EtcdError> for Failure {
                 .now("run it where Calico's etcd can be reached, or say where: --etcd-endpoints"),
             EtcdError::Tls { .. } => failure(15, "CU-E043").now("openssl s_client -connect HOST:2379 -showcerts"),
             EtcdError::Unauthorized { .. } | EtcdError::Forbidden { .. } => {
-                failure(15, "CU-E044").now("etcdctl user get NAME --detail; --etcd-username and --etcd-password-file")
+                failure(15, "CU-E044")
+                .now("grant what `calico-upgrader install rbac --mode run --datastore etcdv2` prints; --etcd-username and --etcd-password-file")
             }
             EtcdError::ApiOff { .. } => failure(16, "CU-E045")
                 .why("Calico v2 keeps its data behind that API, so this is another etcd, or it was started without --enable-v2")

@@ -10,7 +10,7 @@ use super::{
     arguments::{Output, Restore},
     backup, dry_run,
     failure::Failure,
-    run,
+    run::{self, may},
     session::Session,
     terminal,
 };
@@ -52,7 +52,7 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
         terminal::chatter_line("Nothing to restore.");
         return Ok(0);
     }
-    may_restore(&cluster, &sealed.plan).await?;
+    may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
     let count = sealed.plan.steps.iter().map(changed).sum::<usize>();
     run::approve(arguments.consent.yes, &format!("Restore {count} objects on {}?", sealed.plan.cluster.server))?;
     let started = run::start(session, &home, &cluster, &sealed, &inventory, Some(&directory)).await?;
@@ -347,17 +347,6 @@ fn show(
     terminal::show(session.global.output, &report, || {
         if arguments.diff { report::restore_comparison(&report) } else { report::restore_preview(&report) }
     });
-}
-
-async fn may_restore(cluster: &Cluster, plan: &Plan) -> Result<(), Failure> {
-    let missing = observe::missing_for(cluster, plan).await?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(15, "CU-C006", format!("{} rights that the restore needs are missing", missing.len()))
-        .evidence(missing)
-        .why("it would stop midway; nothing was changed")
-        .now("use an account that may do the above"))
 }
 
 /// What holds once a restore is done, and what is left to do.

@@ -159,8 +159,8 @@ pub fn may(missing: &[String]) -> Result<(), Failure> {
     let failure = Failure::new(15, "CU-C006", format!("{} rights that a run needs are missing", missing.len()));
     Err(failure
         .evidence(missing.iter().cloned())
-        .why("a run would stop midway; nothing was changed")
-        .now("use an account that may do the above"))
+        .why("it would stop midway; nothing was changed")
+        .now("use an account that may do the above; calico-upgrader install rbac --mode run prints one, for etcd with --datastore etcdv2"))
 }
 
 pub fn approve(yes: bool, question: &str) -> Result<(), Failure> {

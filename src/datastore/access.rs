@@ -104,6 +104,16 @@ impl Access {
         }
     }
 
+    /// As whom etcd knows us, in words: it goes by the name in a certificate only where no password is sent.
+    pub(super) fn who(&self, endpoints: &[Endpoint]) -> String {
+        let is_shown = endpoints.iter().any(|endpoint| endpoint.is_secure);
+        match (&self.credentials, self.identity.as_ref().filter(|_| is_shown)) {
+            (Some(Credentials { user, .. }), _) => format!("`{user}`"),
+            (None, Some(Identity { from, .. })) => format!("the user of certificate `{}`", from.display()),
+            (None, None) => "us without a name".to_owned(),
+        }
+    }
+
     /// How TLS is spoken: the server is verified with the given authority and no other.
     ///
     /// Where no endpoint is https, certificates that an install still holds are not even read.

@@ -83,7 +83,7 @@ impl Etcd {
     /// An endpoint that is silent is left out while another one answers; everything else that is wrong with one is an error.
     pub async fn connect(access: &Access) -> Result<Self, EtcdError> {
         let endpoints = access.endpoints()?;
-        let transport = Transport::new(access, &endpoints)?;
+        let (transport, user) = (Transport::new(access, &endpoints)?, access.who(&endpoints));
         let told = join_all(endpoints.iter().map(|endpoint| ask(&transport, endpoint))).await;
         let (mut answering, mut silent, mut first_error) = (Vec::new(), Vec::new(), None);
         for (endpoint, told) in endpoints.into_iter().zip(told) {
@@ -105,7 +105,6 @@ impl Etcd {
             endpoints: answering.iter().map(|(endpoint, _)| endpoint.url().to_owned()).collect(),
             silent,
         };
-        let user = access.credentials.as_ref().map_or("us without a name".to_owned(), |one| format!("`{}`", one.user));
         let endpoints = answering.into_iter().map(|(endpoint, _)| endpoint).collect();
         let current = AtomicUsize::new(0);
         let etcd = Self(Arc::new(Inner { transport, endpoints, current, user, connection }));

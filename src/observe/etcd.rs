@@ -29,6 +29,11 @@ pub struct EtcdPaths {
 }
 
 impl EtcdPaths {
+    /// A restore writes any key that differs; it is for people, so no mode has it.
+    pub fn of_restore() -> Self {
+        Self { write: vec![format!("{ROOT}/*")], ..Self::of(Mode::Plan) }
+    }
+
     /// A Job is started without a look at etcd; the account of its pods looks.
     pub fn of(mode: Mode) -> Self {
         let read = || vec![ROOT.to_owned(), format!("{ROOT}/*")];

@@ -16,9 +16,7 @@ pub const CONFIG_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/calico-c
 
 /// An etcd with worn-in keys.
 pub fn etcd(setup: EtcdSetup) -> CalicoEtcd {
-    let etcd = CalicoEtcd::start(setup).unwrap();
-    etcd.load(&worn_in_keys()).unwrap();
-    etcd
+    CalicoEtcd::start_with(setup, &worn_in_keys()).unwrap()
 }
 
 pub fn joined(endpoints: Vec<String>) -> String {
@@ -183,8 +181,7 @@ fn point_to_etcd(lab: &Lab, etcd: &CalicoEtcd) {
 
 #[test]
 fn a_password_is_read_from_its_file_and_written_nowhere() {
-    let (lab, etcd) = (lab(Kubernetes::V1_34, small(Release::V2_5_1)), CalicoEtcd::start(users()).unwrap());
-    etcd.load(&worn_in_keys()).unwrap();
+    let (lab, etcd) = (lab(Kubernetes::V1_34, small(Release::V2_5_1)), etcd(users()));
     let file = lab.state().join("password");
     let as_user = |mut command: std::process::Command, user: &str, password: &str| {
         std::fs::write(&file, format!("{password}\n")).unwrap();

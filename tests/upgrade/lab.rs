@@ -92,9 +92,7 @@ fn etcd_of(cluster: WornIn) -> Option<CalicoEtcd> {
     match cluster.flavour {
         Flavour::Networking | Flavour::PolicyOnly | Flavour::Canal => None,
         Flavour::Etcd | Flavour::Kubeadm | Flavour::CanalEtcd => {
-            let etcd = CalicoEtcd::start(EtcdSetup::default()).unwrap();
-            etcd.load(&worn_in_keys()).unwrap();
-            Some(etcd)
+            Some(CalicoEtcd::start_with(EtcdSetup::default(), &worn_in_keys()).unwrap())
         }
     }
 }

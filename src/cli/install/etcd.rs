@@ -18,8 +18,13 @@ pub fn role(mode: Mode) -> Vec<String> {
     notes.extend(paths.read.iter().map(|path| grant(path, "read")));
     notes.extend(paths.write.iter().map(|path| grant(path, "write")));
     notes.extend([format!("  etcdctl user add {name}"), format!("  etcdctl user grant {name} --roles {name}")]);
+    notes.push(
+        "Where etcd has --client-cert-auth and no password is sent, the user is the one that the certificate names."
+            .to_owned(),
+    );
     if !paths.write.is_empty() {
-        notes.push("`restore` writes every key that differs, and needs --write for the paths above too.".to_owned());
+        notes.push("`restore` writes every key that differs, and needs besides:".to_owned());
+        notes.extend(EtcdPaths::of_restore().write.iter().map(|path| grant(path, "write")));
     }
     notes
 }

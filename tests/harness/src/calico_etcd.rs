@@ -77,6 +77,11 @@ struct Member {
 impl CalicoEtcd {
     /// Starts the members and waits until they have a leader.
     pub fn start(setup: EtcdSetup) -> Result<Self> {
+        Self::start_with(setup, &[])
+    }
+
+    /// The same with keys in it. They are written before users count: from then on each request costs etcd a slow hash of the password.
+    pub fn start_with(setup: EtcdSetup, keys: &[(String, Vec<u8>)]) -> Result<Self> {
         let program = Binaries::find_etcd()?.etcd();
         let ports = (0..setup.members).map(|_| Ports::free()).collect::<Result<Vec<_>>>()?;
         let peers: Vec<String> =
@@ -95,6 +100,7 @@ impl CalicoEtcd {
             etcd.start_member(member)?;
         }
         etcd.wait_until_healthy()?;
+        etcd.load(keys)?;
         if setup.has_users {
             etcd.set_up_users()?;
         }

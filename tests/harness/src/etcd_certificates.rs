@@ -17,6 +17,8 @@ pub const SERVER: &str = "etcd.crt";
 pub const SERVER_KEY: &str = "etcd.key";
 pub const CLIENT: &str = "client.crt";
 pub const CLIENT_KEY: &str = "client.key";
+/// Whom the client's certificate names.
+pub const CLIENT_NAME: &str = "calico";
 
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,7 +84,7 @@ fn set_time(params: &mut CertificateParams, fault: Fault) {
 
 fn client(fault: Fault) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "calico");
+    params.distinguished_name.push(DnType::CommonName, CLIENT_NAME);
     set_time(&mut params, fault);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params

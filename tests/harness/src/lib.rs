@@ -34,7 +34,7 @@ pub use calico_etcd::{CalicoEtcd, EtcdSetup, PASSWORD, READER, ROOT_USER};
 pub use calico_keys::{ODD_NAMES, synthetic_keys, worn_in_keys};
 pub use control_plane::{ControlPlane, Kubernetes};
 pub use error::{HarnessError, Result};
-pub use etcd_certificates::Fault as CertificateFault;
+pub use etcd_certificates::{CLIENT_NAME, Fault as CertificateFault};
 pub use nodes::{Fault, Nodes};
 pub use oracle::{State, differences};
 pub use servers::Server;
