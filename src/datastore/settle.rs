@@ -138,20 +138,18 @@ impl<T: FnMut(Key)> Round<T> {
         if key.ttl.is_some() {
             reading.passing += 1;
         } else {
-            self.compare(&key);
-            if let Some(stamps) = &mut self.stamps {
-                stamps.insert(name_of(&key), key.modified);
-            }
+            self.stamp(&key);
         }
         (self.take)(key);
     }
 
-    /// Notes a key that the reading before found otherwise.
-    fn compare(&mut self, key: &Key) {
-        if let Some(before) = &mut self.before
-            && before.remove(&name_of(key)) != Some(key.modified)
-        {
+    /// Notes where a key was written, and whether the reading before had found it otherwise.
+    fn stamp(&mut self, key: &Key) {
+        let Some(stamps) = &mut self.stamps else { return };
+        let name = name_of(key);
+        if self.before.as_mut().is_some_and(|before| before.remove(&name) != Some(key.modified)) {
             self.reading.moving.insert(key.path.clone());
         }
+        stamps.insert(name, key.modified);
     }
 }

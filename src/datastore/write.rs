@@ -31,6 +31,7 @@ impl Etcd {
         let path = format!("{}?prevIndex={index}", path_of(key)?);
         self.request(Method::DELETE, key, &path, None, index).await.map(drop)
     }
+
     /// Answers whether our account may write a key, and changes nothing.
     ///
     /// The write that is asked for cannot come true: it demands an index that no key has. Where users count, etcd looks at the

@@ -62,7 +62,7 @@ impl Found {
             return Ok(Record::open(cluster, &self.state.run).await?);
         }
         check_alone(cluster, &self.state).await?;
-        let directory = home.state.join("runs").join(&self.state.run);
+        let directory = home.directory(&self.state.run);
         let (plan, lines) = (directory.join("plan.json"), directory.join(LINES));
         let lines = self.sealed.plan.lines().next().map(|_| lines.as_path());
         Ok(Record::create(cluster, self.state.clone(), &plan, lines, &home.faults).await?)
@@ -84,7 +84,7 @@ pub async fn unrecorded(home: &Home, cluster: &Cluster) -> Result<Vec<String>, S
 
 /// What the files of this machine say of a run; nothing if it was never run here.
 fn kept(home: &Home, run: &str) -> Result<Option<(RunState, Sealed)>, StartError> {
-    let directory = home.state.join("runs").join(run);
+    let directory = home.directory(run);
     let (journal, plan) = (directory.join("journal.jsonl"), directory.join("plan.json"));
     if !journal.exists() || !plan.exists() {
         return Ok(None);

@@ -36,6 +36,13 @@ pub struct Home {
     pub gate: Gate,
 }
 
+impl Home {
+    /// Where the files of a run are kept.
+    pub fn directory(&self, run: &str) -> PathBuf {
+        self.state.join("runs").join(run)
+    }
+}
+
 /// Why a run could not begin or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -88,7 +95,7 @@ pub async fn begin(
 ) -> Result<Door, StartError> {
     let guard = LocalGuard::take(home, &sealed.plan.cluster.uid)?;
     let run = new_run_name(&guard.token);
-    let files = RunFiles::open(&home.state.join("runs").join(&run))?;
+    let files = RunFiles::open(&home.directory(&run))?;
     // The files come first: where they cannot be written, the cluster is not touched at all.
     let begun = match first_files(home, &files, &run, sealed, inventory, lines) {
         Ok((journal, lines)) => {
@@ -156,7 +163,7 @@ async fn claim(
     let recorded = match close_earlier(home, cluster, &sealed.plan.purpose, run).await {
         Ok(()) => {
             let state = first_state(home, sealed, run, inventory.nodes.len());
-            let plan = home.state.join("runs").join(run).join("plan.json");
+            let plan = home.directory(run).join("plan.json");
             Record::create(cluster, state, &plan, lines, &home.faults).await.map_err(StartError::from)
         }
         Err(error) => Err(error),
@@ -210,7 +217,7 @@ async fn take_up(home: &Home, cluster: &Cluster, found: &Found) -> Result<(Recor
     let mut record = found.record(home, cluster).await?;
     check_open(&record.state)?;
     check_plan(&record.state, sealed)?;
-    let files = RunFiles::open(&home.state.join("runs").join(&state.run))?;
+    let files = RunFiles::open(&home.directory(&state.run))?;
     make_sure_of_lines(home, &record, &files, sealed).await?;
     let epoch = record.state.epoch + 1;
     let mut journal = take_up_journal(home, &files, &record.state, epoch, sealed)?;

@@ -15,8 +15,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// A larger answer is given up.
 const ANSWER_LIMIT: usize = 4 << 20;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+/// What is sent, and of which kind it is.
+struct Message {
+    content_type: HeaderValue,
+    bytes: Vec<u8>,
+}
+
+impl Message {
+    fn json(text: String) -> Self {
+        Self { content_type: HeaderValue::from_static("application/json"), bytes: text.into_bytes() }
+    }
+}
 
 /// An address, of which only scheme and host are shown.
 #[derive(Clone)]
@@ -103,47 +112,36 @@ impl Client {
 
     /// Reads what is below the address.
     pub async fn get(&self, path: &str) -> Result<Vec<u8>, WebError> {
-        self.send(Method::GET, &self.address.below(path), JSON, Vec::new()).await
+        self.send(Method::GET, &self.address.below(path), Message::json(String::new())).await
     }
 
     /// Sends a document to the address.
     pub async fn post(&self, document: &serde_json::Value) -> Result<Vec<u8>, WebError> {
-        self.send(Method::POST, &self.address, JSON, document.to_string().into_bytes()).await
+        self.send(Method::POST, &self.address, Message::json(document.to_string())).await
     }
 
     /// Sends a message of protobuf to the address.
-    pub async fn post_protobuf(&self, message: Vec<u8>) -> Result<Vec<u8>, WebError> {
-        self.send(Method::POST, &self.address, PROTOBUF, message).await
+    pub async fn post_protobuf(&self, bytes: Vec<u8>) -> Result<Vec<u8>, WebError> {
+        let content_type = HeaderValue::from_static("application/x-protobuf");
+        self.send(Method::POST, &self.address, Message { content_type, bytes }).await
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        address: &Address,
-        content_type: HeaderValue,
-        body: Vec<u8>,
-    ) -> Result<Vec<u8>, WebError> {
+    async fn send(&self, method: Method, address: &Address, message: Message) -> Result<Vec<u8>, WebError> {
         let unreachable = |why: String| WebError::Unreachable { address: address.to_string(), why };
-        match tokio::time::timeout(LIMIT, self.exchange(method, address, content_type, body)).await {
+        match tokio::time::timeout(LIMIT, self.exchange(method, address, message)).await {
             Ok(answered) => answered,
             Err(_) => Err(unreachable(format!("not within {}s", LIMIT.as_secs()))),
         }
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        address: &Address,
-        content_type: HeaderValue,
-        body: Vec<u8>,
-    ) -> Result<Vec<u8>, WebError> {
+    async fn exchange(&self, method: Method, address: &Address, message: Message) -> Result<Vec<u8>, WebError> {
         // Errors of the library may name the address; only their causes are shown.
         let unreachable = |error: &dyn std::error::Error| WebError::Unreachable {
             address: address.to_string(),
             why: innermost(error),
         };
         let mut request = Request::builder().method(method).uri(address.whole.expose_secret());
-        request = request.header(header::CONTENT_TYPE, content_type);
+        request = request.header(header::CONTENT_TYPE, message.content_type);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -153,7 +151,7 @@ impl Client {
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
-        let request = request.body(Full::from(body)).map_err(|_| WebError::Address)?;
+        let request = request.body(Full::from(message.bytes)).map_err(|_| WebError::Address)?;
         let answer = connector(address)?.request(request).await.map_err(|error| unreachable(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;

@@ -12,6 +12,8 @@ use crate::lab::{Lab, Ran, lab, small, upgrade};
 
 pub const LEFTOVER: &str = "/calico/v1/policy/tier/default/policy/k8s-policy-no-match";
 const DAEMON_SET: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets/calico-node";
+/// A key that no list shows.
+pub const HIDDEN: &str = "/calico/v1/policy/profile/_hidden/tags";
 pub const CONFIG_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/calico-config";
 
 /// An etcd with worn-in keys.
@@ -45,6 +47,12 @@ fn upgrade_with(lab: &Lab, etcd: &CalicoEtcd) -> std::process::Command {
     let mut command = with_etcd(lab, etcd, &upgrade("run"));
     command.env("CALICO_UPGRADER_RUNBOOK", runbook(lab));
     command
+}
+
+/// Every key with its value, and the hidden one that no list shows. A key that was created again has another index.
+pub fn values(etcd: &CalicoEtcd) -> BTreeMap<String, String> {
+    let listed = etcd.keys().unwrap().into_iter().map(|(key, (value, _))| (key, value));
+    listed.chain(etcd.value(HIDDEN).unwrap().map(|value| (HIDDEN.to_owned(), value))).collect()
 }
 
 pub fn without_leftover(mut keys: BTreeMap<String, (String, u64)>) -> BTreeMap<String, (String, u64)> {

@@ -1,11 +1,11 @@
 //! Accounts of an etcd where users count: with the printed role all is done, and without any part of it nothing is begun.
 
-use std::{collections::BTreeMap, process::Command};
+use std::process::Command;
 
 use harness::{CLIENT_NAME, CalicoEtcd, EtcdSetup, Flavour, Kubernetes, PASSWORD, Release, Size, WornIn};
 
 use crate::{
-    etcd::{LEFTOVER, etcd, joined, with_etcd, without_leftover},
+    etcd::{LEFTOVER, etcd, joined, values, with_etcd, without_leftover},
     lab::{Lab, Ran, lab, upgrade},
     rollbacks::newest_run,
 };
@@ -80,10 +80,6 @@ impl<'a> Account<'a> {
     fn tool(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments).output().unwrap())
     }
-}
-
-fn values(etcd: &CalicoEtcd) -> BTreeMap<String, String> {
-    etcd.keys().unwrap().into_iter().map(|(key, (value, _))| (key, value)).collect()
 }
 
 // etcd takes a tenth of a second for each password, so each Kubernetes tries one way on.

@@ -5,22 +5,18 @@ use std::{collections::BTreeMap, fs, os::unix::process::ExitStatusExt, path::Pat
 use harness::{CalicoEtcd, EtcdSetup, Flavour, Kubernetes, Release, Size, WornIn};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Ran, lab, upgrade};
+use crate::{
+    etcd::{HIDDEN, values},
+    lab::{Lab, Ran, lab, upgrade},
+};
 
 const POLICY: &str = "/calico/v1/policy/tier/default/policy";
-const HIDDEN: &str = "/calico/v1/policy/profile/_hidden/tags";
 const PASSING: &str = "/calico/felix/v1/host/node-1/status";
 const NEWER: &str = "/calico/v1/policy/tier/default/policy/newer";
 const CHANGED: &str = "/calico/v1/config/LogSeverityScreen";
 
 fn on_etcd(kubernetes: Kubernetes) -> Lab {
     lab(kubernetes, WornIn { release: Release::V2_5_1, flavour: Flavour::Etcd, size: Size::Small })
-}
-
-/// Every key with its value, and the hidden one that no list shows.
-fn values(etcd: &CalicoEtcd) -> BTreeMap<String, String> {
-    let listed = etcd.keys().unwrap().into_iter().map(|(key, (value, _))| (key, value));
-    listed.chain(etcd.value(HIDDEN).unwrap().map(|value| (HIDDEN.to_owned(), value))).collect()
 }
 
 fn back_up(lab: &Lab, place: &Path) -> String {

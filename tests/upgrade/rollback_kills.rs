@@ -5,9 +5,10 @@
 use harness::{Flavour, Kubernetes, Release, WornIn};
 
 use crate::{
+    etcd::values,
     kills::{kill_at, record, sample},
     lab::{Lab, lab, small, upgrade},
-    rollbacks::{BACK, is_as_at_the_start, is_as_at_the_start_on_etcd, newest_run, values},
+    rollbacks::{BACK, is_as_at_the_start, is_as_at_the_start_on_etcd, newest_run},
 };
 
 fn on_etcd() -> WornIn {
@@ -93,7 +94,7 @@ impl Start {
             Flavour::Networking | Flavour::PolicyOnly | Flavour::Canal => false,
             Flavour::Etcd | Flavour::Kubeadm | Flavour::CanalEtcd => true,
         };
-        Self { keys: is_on_etcd.then(|| values(lab)) }
+        Self { keys: is_on_etcd.then(|| values(lab.etcd())) }
     }
 
     #[track_caller]

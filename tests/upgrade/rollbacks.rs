@@ -11,6 +11,7 @@ use harness::{Fault, Flavour, Kubernetes, Release, Seen, Size, State, WornIn, di
 use serde_json::{Value, json};
 
 use crate::{
+    etcd::values,
     kills::kill_at,
     lab::{Lab, Ran, lab, small, upgrade},
 };
@@ -62,9 +63,9 @@ fn an_upgrade_on_etcd_goes_back_with_its_controllers_and_its_keys() {
         [(Kubernetes::V1_8, Release::V2_3_0, Flavour::Etcd), (Kubernetes::V1_34, Release::V2_5_1, Flavour::Kubeadm)]
     {
         let lab = lab(kubernetes, WornIn { flavour, ..small(release) });
-        let keys = values(&lab);
+        let keys = values(lab.etcd());
         lab.tool(&upgrade("run")).exits(0);
-        assert_ne!(values(&lab), keys, "the leftover of the old controller is still there");
+        assert_ne!(values(lab.etcd()), keys, "the leftover of the old controller is still there");
         lab.tool(&BACK).exits(0);
         is_as_at_the_start_on_etcd(&lab, "a rollback", &keys);
         lab.tool(&["verify"]).exits(0);
@@ -96,12 +97,7 @@ pub fn is_as_at_the_start_on_etcd(lab: &Lab, after: &str, keys: &BTreeMap<String
     assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "after {after}");
     let now = old_controller(&lab.cluster_state().unwrap());
     assert_eq!(now, old_controller(lab.start().state()), "after {after}");
-    assert_eq!(values(lab), *keys, "after {after}");
-}
-
-/// The keys of etcd without their indexes: a key that was created again has a new one.
-pub fn values(lab: &Lab) -> BTreeMap<String, String> {
-    lab.etcd().keys().unwrap().into_iter().map(|(key, (value, _))| (key, value)).collect()
+    assert_eq!(values(lab.etcd()), *keys, "after {after}");
 }
 
 #[test]

@@ -11,8 +11,13 @@ use std::{
 pub struct Asked {
     pub line: String,
     pub headers: String,
-    pub body: String,
     pub bytes: Vec<u8>,
+}
+
+impl Asked {
+    pub fn body(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
 }
 
 /// Answers what it was told to, and remembers what it was asked. It ends with the test.
@@ -63,10 +68,9 @@ fn serve(stream: TcpStream, asked: &Mutex<Vec<Asked>>, answers: &Mutex<Vec<(u16,
         }
         headers.push_str(&header);
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let text = String::from_utf8_lossy(&body).into_owned();
-    asked.lock().unwrap().push(Asked { line, headers, body: text, bytes: body });
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes)?;
+    asked.lock().unwrap().push(Asked { line, headers, bytes });
     let mut answers = answers.lock().unwrap();
     let (status, text) = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
     let mut stream = stream;

@@ -88,7 +88,7 @@ fn news_go_to_a_webhook_again_if_need_be_and_its_address_stays_secret() {
     let ran = lab.tool(&[upgrade("run"), notify.to_vec()].concat()).exits(0);
     assert!(!ran.words.contains(SECRET));
     lab.run_files().iter().for_each(|(path, text)| assert!(!text.contains(SECRET), "the address is in {path}"));
-    let news: Vec<Value> = hook.asked().iter().map(|asked| serde_json::from_str(&asked.body).unwrap()).collect();
+    let news: Vec<Value> = hook.asked().iter().map(|asked| serde_json::from_str(&asked.body()).unwrap()).collect();
     let reasons: Vec<&str> = news.iter().map(|one| one["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["RunStarted", "RunStarted", "RunFinished"], "the first was sent again");
     assert_eq!(news[2]["event"]["event"], "run-finished");
@@ -96,7 +96,7 @@ fn news_go_to_a_webhook_again_if_need_be_and_its_address_stays_secret() {
     let slack = ["--notify-url-file", file.to_str().unwrap(), "--notify-format", "slack"];
     let ran = lab.tool(&[vec!["rollback", "--yes"], slack.to_vec()].concat()).exits(0);
     assert_eq!(ran.words.matches("Notify     skipped (http://127.0.0.1").count(), 1, "{}", ran.words);
-    let last: Value = serde_json::from_str(&hook.asked().last().unwrap().body).unwrap();
+    let last: Value = serde_json::from_str(&hook.asked().last().unwrap().body()).unwrap();
     let fields: Vec<&String> = last.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["text"]);
 }

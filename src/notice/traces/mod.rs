@@ -12,7 +12,11 @@ mod send;
 #[cfg(feature = "otel")]
 mod span;
 
-use crate::{door::RunState, plan::Plan, web::Client};
+use crate::{
+    door::{RunPhase, RunState},
+    plan::{Plan, Purpose},
+    web::Client,
+};
 
 /// Sends what becomes of one run as spans.
 pub struct TracesListener {
@@ -48,7 +52,6 @@ pub enum Before {
 impl About {
     /// `found` is the run's record, if it is taken up.
     pub fn run(plan: &Plan, found: Option<&RunState>) -> Self {
-        use crate::{door::RunPhase, plan::Purpose};
         let (purpose, of) = match &plan.purpose {
             Purpose::Upgrade => ("upgrade", None),
             Purpose::Rollback { run } => ("rollback", Some(run.clone())),
