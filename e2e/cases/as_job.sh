@@ -1,8 +1,6 @@
 # shellcheck shell=bash disable=SC2154  # Sourced by cases.sh, which sets what is used here.
 # Jobs that the program starts itself, and the way back as a Job.
 
-print_rights() { "$E2E_PROGRAM" install rbac --mode "$1" | kubectl apply -f -; }
-
 # as_job FLAG...: starts or follows the Job of a run.
 as_job() { upgrader run --yes --as-job --image "$E2E_IMAGE" --api-server "$(api_server)" "$@"; }
 
@@ -15,7 +13,7 @@ kill_program_of() {
 
 case_as_job() { # a sealed plan runs as a Job that is followed by its log; the follower is killed, then the program: another follower sees it end with 0
   plan_it
-  print_rights run
+  apply_rights run
   "$E2E_PROGRAM" run "$plan" --yes --as-job --image "$E2E_IMAGE" --api-server "$(api_server)" >"$output" 2>&1 &
   runner=$!
   within 120 grep -q "(1 of 3 done)" "$output"
@@ -34,7 +32,7 @@ case_as_job() { # a sealed plan runs as a Job that is followed by its log; the f
 }
 
 case_as_job_exits() { # an image that no node can pull, then a cluster that changed since the plan: each ends with its exit code, and nothing was changed
-  print_rights run
+  apply_rights run
   plan_it
   contents >"$E2E_WORK/before"
   ends_with 4 upgrader run "$plan" --yes --as-job --image registry.corp.example:5000/none:1 --start-within 15s >"$output" 2>&1 || { cat "$output"; return 1; }
@@ -70,7 +68,7 @@ lay_out_v2_2() {
 case_job_steps() { # from v2.2.1: conversion and copy each run as a Job; the program of one is killed, the runner is, and resume goes on with Jobs
   lay_out_v2_2
   trap 'kubectl delete -f "$E2E_WORK/worn-in-v2.2.json" --ignore-not-found --timeout=120s' EXIT
-  print_rights run
+  apply_rights run
   plan_it --system-policies convert
   "$E2E_PROGRAM" run "$plan" --yes --job-steps --image "$E2E_IMAGE" --api-server "$(api_server)" >"$output" 2>&1 &
   runner=$!
@@ -91,21 +89,16 @@ case_rollback_job() { # a finished upgrade is taken back as a Job, whose program
   contents >"$E2E_WORK/before"
   plan_it
   ends_with 0 upgrader run "$plan" --yes
-  print_rights rollback
-  "$E2E_PROGRAM" install manifests --mode rollback --image "$E2E_IMAGE" --api-server "$(api_server)" | kubectl apply -f -
-  within 120 rollback_says "(1 of 3 done)"
+  apply_rights rollback
+  apply_manifests rollback "$E2E_IMAGE"
+  within 120 says_in calico-upgrader-rollback "(1 of 3 done)"
   kill_program_of calico-upgrader-rollback
-  within 180 kubectl -n calico-upgrader wait --for=condition=Complete job/calico-upgrader-rollback --timeout=1s ||
-    { rollback_logs; kubectl -n calico-upgrader describe pods; return 1; }
-  rollback_logs
-  rollback_says "goes on"
+  completes calico-upgrader-rollback 180
+  logs_of calico-upgrader-rollback
+  says_in calico-upgrader-rollback "goes on"
   runs "$old" "$first" "$second" "$control_plane"
   is_installed v2.5.1 "$first" "$second" "$control_plane"
   no_cordon_is_left
   new_pods_start
   contents | diff "$E2E_WORK/before" -
 }
-
-rollback_logs() { kubectl -n calico-upgrader logs --prefix --tail=-1 -l job-name=calico-upgrader-rollback; }
-
-rollback_says() { [[ $(rollback_logs) == *"$1"* ]]; }

@@ -5,11 +5,13 @@ api_server() {
   echo "$(kubectl get node "$control_plane" -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}'):6443"
 }
 
+# apply_rights MODE [FLAG...]
+apply_rights() { "$E2E_PROGRAM" install rbac --mode "$@" | kubectl apply -f -; }
+
 # apply_manifests MODE IMAGE FLAG...: what `install` prints for this cluster, with an address of the API server for which no Service stands.
 apply_manifests() {
   local mode=$1 image=$2
   shift 2
-  "$E2E_PROGRAM" install rbac --mode run | kubectl apply -f -
   "$E2E_PROGRAM" install manifests --mode "$mode" --image "$image" --api-server "$(api_server)" "$@" | kubectl apply -f -
 }
 
@@ -18,15 +20,24 @@ apply_job() {
   local image=$E2E_IMAGE
   (($# == 0)) || [[ $1 == -- ]] || { image=$1; shift; }
   (($# == 0)) || shift
+  apply_rights run
   apply_manifests job "$image" -- --to v2.6 --allow-untested --stable-for 1s "$@"
 }
 
-job_logs() { kubectl -n calico-upgrader logs --prefix --tail=-1 -l job-name=calico-upgrader; }
+# What the pods of Job NAME said so far.
+logs_of() { kubectl -n calico-upgrader logs --prefix --tail=-1 -l "job-name=$1"; }
 
-job_says() { [[ $(job_logs) == *"$1"* ]]; }
+# says_in NAME TEXT: its pods said so.
+says_in() { [[ $(logs_of "$1") == *"$2"* ]]; }
 
-job_is_over() {
-  [[ $(kubectl -n calico-upgrader get job calico-upgrader -o jsonpath='{.status.conditions[?(@.status=="True")].type}') == *Complete* ]]
+# is_complete NAME: the Job ended well.
+is_complete() {
+  [[ $(kubectl -n calico-upgrader get job "$1" -o jsonpath='{.status.conditions[?(@.status=="True")].type}') == *Complete* ]]
+}
+
+# completes NAME SECONDS: it does within that time, or what it said and its pods are shown.
+completes() {
+  within "$2" is_complete "$1" || { logs_of "$1"; kubectl -n calico-upgrader describe pods; return 1; }
 }
 
 # The node on which the pod of the Job runs.
@@ -39,11 +50,11 @@ case_job_killed_midway() { # the same as a Job: its program is killed when one n
   local node
   contents >"$E2E_WORK/before"
   apply_job
-  within 120 job_says "(1 of 3 done)"
+  within 120 says_in calico-upgrader "(1 of 3 done)"
   node=$(job_node)
   on_node "$node" kill -KILL "$(on_node "$node" pgrep -x calico-upgrader)"
-  within 180 job_is_over || { job_logs; kubectl -n calico-upgrader describe pods; return 1; }
-  job_logs
+  completes calico-upgrader 180
+  logs_of calico-upgrader
   kubectl -n calico-upgrader get pods -o wide
   [[ $(kubectl -n calico-upgrader get job calico-upgrader -o jsonpath='{.status.failed}') == 1 ]]
   is_upgraded "$first" "$second" "$control_plane"
@@ -55,12 +66,12 @@ case_job_killed_midway() { # the same as a Job: its program is killed when one n
 
 case_job_drained() { # the pod of the Job is deleted midway, as a drain does: it ends with 143 on record, and the next one goes on
   apply_job
-  within 120 job_says "(1 of 3 done)"
+  within 120 says_in calico-upgrader "(1 of 3 done)"
   kubectl -n calico-upgrader delete pod -l job-name=calico-upgrader --wait=false
-  within 180 job_is_over || { job_logs; kubectl -n calico-upgrader describe pods; return 1; }
-  job_logs
-  job_says "stopped with exit 143"
-  job_says "goes on"
+  completes calico-upgrader 180
+  logs_of calico-upgrader
+  says_in calico-upgrader "stopped with exit 143"
+  says_in calico-upgrader "goes on"
   is_upgraded "$first" "$second" "$control_plane"
 }
 
@@ -81,8 +92,8 @@ case_image_not_pullable() { # the image of the Job cannot be pulled: the pod say
   upgrader status
   contents | diff "$E2E_WORK/before" -
   for node in "$first" "$second" "$control_plane"; do on_node "$node" ctr -n k8s.io images tag "docker.io/library/$E2E_IMAGE" "$absent"; done
-  within 240 job_is_over || { job_logs; kubectl -n calico-upgrader describe pods; return 1; }
-  job_logs
+  completes calico-upgrader 240
+  logs_of calico-upgrader
   is_upgraded "$first" "$second" "$control_plane"
 }
 
@@ -100,7 +111,7 @@ next_pod() {
   while ((SECONDS < limit)); do
     found=$(running_pod || true)
     [[ -z $found || ${found#* } == "$1" ]] || { echo "$found"; return; }
-    ! job_is_over || return 0
+    ! is_complete calico-upgrader || return 0
     sleep 0.2
   done
   echo "no pod followed $1" >&2
@@ -141,13 +152,13 @@ case_job_killed_often() { # killed at 20 random moments over several upgrades th
       # The Job doubles its waiting time with each failure.
       ((killed % 2)) || put_job_in_anew
     else
-      within 60 job_is_over
+      within 60 is_complete calico-upgrader
       upgrades=$((upgrades + 1))
       upgraded_and_back
       put_job_in_anew
     fi
   done
-  within 240 job_is_over || { job_logs; kubectl -n calico-upgrader describe pods; return 1; }
+  completes calico-upgrader 240
   upgraded_and_back
   echo "killed $killed times in $((upgrades + 1)) upgrades"
 }

@@ -53,34 +53,24 @@ case_probes_gate() { # a budget is exceeded: the run stops after that node with 
   is_upgraded "$first" "$second" "$control_plane"
 }
 
-is_complete() { kubectl -n calico-upgrader wait --for=condition=Complete "job/$1" --timeout=1s; }
-
-logs_of() { kubectl -n calico-upgrader logs --prefix --tail=-1 -l "job-name=$1"; }
-
-# counts_a_gap JOB: keeps packets from a node while the Job replaces the next one, and the log of the Job tells of it.
+# counts_a_gap NAME: keeps packets from a node while the Job replaces the next one, and the log of the Job tells of it.
 counts_a_gap() {
-  within 120 eval "logs_of $1 | grep -q '(1 of 3 done)'"
+  within 120 says_in "$1" "(1 of 3 done)"
   no_packets "$second" 3
-  within 240 is_complete "$1" || { logs_of "$1"; kubectl -n calico-upgrader describe pods; return 1; }
+  completes "$1" 240
   logs_of "$1" | tee "$output"
   grep -qE "the longest gap [2-6](\.[0-9])? s" "$output"
   no_probe_is_left
 }
 
-# start_job MODE ROLE [-- FLAG...]
-start_job() {
-  local mode=$1 role=$2
-  shift 2
-  "$E2E_PROGRAM" install rbac --mode "$role" --probes | kubectl apply -f -
-  "$E2E_PROGRAM" install manifests --mode "$mode" --probes --image "$E2E_IMAGE" --api-server "$(api_server)" "$@" | kubectl apply -f -
-}
-
 case_probes_job() { # Jobs watch packets there and back: the log of each tells what a node did not get for 3 s, and every object is as it was
   contents >"$E2E_WORK/before"
-  start_job job run -- --to v2.6 --allow-untested --stable-for 1s
+  apply_rights run --probes
+  apply_manifests job "$E2E_IMAGE" --probes -- --to v2.6 --allow-untested --stable-for 1s
   counts_a_gap calico-upgrader
   is_upgraded "$first" "$second" "$control_plane"
-  start_job rollback rollback
+  apply_rights rollback --probes
+  apply_manifests rollback "$E2E_IMAGE" --probes
   counts_a_gap calico-upgrader-rollback
   runs "$old" "$first" "$second" "$control_plane"
   no_cordon_is_left

@@ -25,6 +25,7 @@ no_pod_failed() { [[ -z $(kubectl -n calico-upgrader get pods --field-selector s
 
 case_schedule_window() { # a CronJob each minute, and two windows: one node in the first, two in the second, nothing outside and nothing after
   local opens=$((($(date +%s) + 15) / 60 * 60 + 60))
+  apply_rights run
   apply_manifests cronjob "$E2E_IMAGE" --schedule "* * * * *" --window "$(window "$opens" 2);$(window $((opens + 180)) 4)" -- \
     --to v2.6 --allow-untested --ready-within 20s --stable-for 60s
   within 200 screen_says "stopped: a node may take" || { screen; return 1; }
