@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError};
-use crate::resource::Kind;
+use crate::{resource::Kind, version::Version};
+
+/// The first release that goes by the verb `escalate` (Kubernetes documentation, "Using RBAC Authorization"). A role may hold it before, and gets
+/// nothing by it.
+const ESCALATE_SINCE: Version = Version::new(1, 12, 0);
 
 /// What a right allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,8 +125,17 @@ impl Cluster {
 
     /// Asks the server whether we may write into roles what we do not hold ourselves.
     pub async fn may_escalate(&self) -> Result<bool, ClusterError> {
+        if self.kubernetes < ESCALATE_SINCE {
+            return self.may_do_everything().await;
+        }
         let place = self.place(Kind::ClusterRole)?;
         self.review(json!({"verb": "escalate", "group": place.group, "resource": place.plural})).await
+    }
+
+    /// Asks the server whether we may bind a role whose rights we do not hold.
+    pub async fn may_bind(&self, role: &str) -> Result<bool, ClusterError> {
+        let place = self.place(Kind::ClusterRole)?;
+        self.review(json!({"verb": "bind", "group": place.group, "resource": place.plural, "name": role})).await
     }
 
     /// Asks the server whether we hold every right there is: only a rule with these stars says yes to them.

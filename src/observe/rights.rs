@@ -22,7 +22,7 @@ pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
         recreates: false,
         has_probes: false,
     };
-    served(cluster, table::reading(&scope))
+    served_or_to_come(cluster, table::reading(&scope))
 }
 
 /// The further rights that looking back needs.
@@ -53,8 +53,8 @@ pub(super) fn served(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
     rights.into_iter().filter(|right| cluster.serves(right.kind)).collect()
 }
 
-/// Custom resources are written as soon as the run has defined them, and without the right to list a kind nobody learns that it
-/// has no definition yet.
+/// Custom resources are looked for before they have a definition, and written as soon as the run has defined them: without the right to
+/// list a kind nobody learns that it has no definition yet.
 fn served_or_to_come(cluster: &Cluster, rights: Vec<Right>) -> Vec<Right> {
     let comes = |kind| cluster.serves(Kind::CustomResourceDefinition) && Kind::CUSTOM.contains(&kind);
     rights.into_iter().filter(|right| cluster.serves(right.kind) || comes(right.kind)).collect()
@@ -103,29 +103,29 @@ fn is_countless(kind: Kind) -> bool {
     kind == Kind::NetworkPolicy || Kind::CUSTOM.contains(&kind) || Kind::THIRD_PARTY.contains(&kind)
 }
 
-/// Names the rights that the plan writes into roles or binds anew and that we do not hold: the server lets nobody give them then.
+/// Names the rights of the roles that the plan writes or binds and that we do not hold: the server lets nobody give them then, not even
+/// where a role or a binding gives afterwards what it gave before (Kubernetes source v1.34, `pkg/registry/rbac/*/policybased`).
 pub async fn missing_to_give(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
-    let rules = |document: &Option<Document>| document.as_ref().map(|role| role.value()["rules"].take());
-    let is_given = |change: &&ObjectChange| {
-        // A role whose rules stay may be written by anyone who may write it.
-        change.object.kind == Kind::ClusterRole && rules(&change.before) != rules(&change.after)
-    };
-    let roles = plan.changes().filter(is_given).filter_map(|change| change.after.as_ref());
+    let written = |kind| plan.changes().filter(move |change: &&ObjectChange| change.object.kind == kind);
+    let roles = written(Kind::ClusterRole).filter_map(|change| change.after.as_ref());
     let mut given: BTreeSet<Granted> = roles.flat_map(|role| table::given_by(&role.value())).collect();
-    for binding in plan.changes().filter(|change| change.recreated_for() == Some("roleRef")) {
-        given.extend(bound_by(cluster, plan, binding).await?);
+    if !given.is_empty() && cluster.may_escalate().await? {
+        given.clear();
     }
-    if given.is_empty() || cluster.may_escalate().await? {
-        return Ok(Vec::new());
+    for binding in written(Kind::ClusterRoleBinding).filter_map(|change| change.after.as_ref()) {
+        given.extend(bound_by(cluster, plan, binding).await?);
     }
     let asked = given.iter().map(|granted| async move { Ok((granted.to_string(), cluster.may_give(granted).await?)) });
     not_held(asked).await
 }
 
-/// The rights that a binding gives once it is made anew, from its role as it will be then.
-async fn bound_by(cluster: &Cluster, plan: &Plan, binding: &ObjectChange) -> Result<Vec<Granted>, ClusterError> {
-    let name = binding.after.as_ref().map(|body| body.value()["roleRef"]["name"].take()).unwrap_or_default();
+/// The rights that a binding gives, from its role as it will be then; none where we may bind that role whatever it gives.
+async fn bound_by(cluster: &Cluster, plan: &Plan, binding: &Document) -> Result<Vec<Granted>, ClusterError> {
+    let name = binding.value()["roleRef"]["name"].take();
     let role = ObjectRef::cluster(Kind::ClusterRole, name.as_str().unwrap_or_default());
+    if cluster.may_bind(&role.name).await? {
+        return Ok(Vec::new());
+    }
     let planned =
         plan.changes().filter(|change| change.object == role).filter_map(|change| change.after.clone()).last();
     let role = match planned {

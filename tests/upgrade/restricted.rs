@@ -1,19 +1,22 @@
 //! An account with exactly the rights that the program asks for: with them a way back is taken or given up, and without any one
 //! of them it is refused before anything is changed.
 //!
-//! The account is given what is named as missing until nothing is. On top it may write roles whose rights it does not hold.
+//! The account is given what is named as missing until nothing is. On top it may write and bind roles whose rights it does not hold.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use harness::{Kubernetes, Release, Seen, Snapshot, User, wait_until};
+use harness::{Flavour, Kubernetes, Release, Seen, Size, Snapshot, User, WornIn, wait_until};
 use serde_json::{Value, json};
 
 use crate::{
     lab::{Lab, Ran, lab, small, upgrade},
+    printed::{InCluster, printed},
     rollbacks::newest_run,
 };
 
 const NAME: &str = "harness-restricted";
+/// The role that is printed for what a run writes into Calico's roles.
+const GIVEN: &str = "calico-upgrader-run-gives";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 /// The namespaces in which rights are asked for.
 const NAMESPACES: [&str; 2] = ["kube-system", "calico-upgrader"];
@@ -24,6 +27,19 @@ fn a_rollback_needs_what_it_names_and_without_any_of_it_changes_nothing() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_2_1));
     lab.tool(&upgrade("run")).exits(0);
     needs_what_it_names(&lab, &["rollback", "--yes"]);
+}
+
+#[test]
+fn a_run_on_etcd_and_its_way_back_need_what_they_name_and_without_any_of_it_change_nothing() {
+    let lab = on_etcd();
+    needs_what_it_names(&lab, &upgrade("run"));
+    needs_what_it_names(&lab, &["rollback", "--yes"]);
+}
+
+#[test]
+fn on_the_kubernetes_of_its_time_a_run_needs_what_it_names_and_without_any_of_it_changes_nothing() {
+    let lab = lab(Kubernetes::V1_8, small(Release::V2_5_1));
+    needs_what_it_names(&lab, &upgrade("run"));
 }
 
 #[test]
@@ -43,6 +59,31 @@ fn a_restore_needs_what_it_names_and_without_any_of_it_changes_nothing() {
     let config = "/api/v1/namespaces/kube-system/configmaps/calico-config";
     lab.api().merge_patch(config, &json!({"data": {"surprise": "yes"}})).unwrap();
     needs_what_it_names(&lab, &["restore", &backup, "--yes"]);
+}
+
+#[test]
+fn who_may_write_any_role_but_bind_none_is_told_so_before_a_run_begins() {
+    let lab = on_etcd();
+    let gives = format!("{RBAC}/clusterroles/{GIVEN}");
+    let may = |verbs: &[&str]| json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": verbs}]);
+    // In place of the printed role, which holds what is bound.
+    let role = json!({"metadata": {"name": GIVEN}, "rules": may(&["escalate"])});
+    lab.api().create(&format!("{RBAC}/clusterroles"), &role).unwrap();
+    let account = InCluster::with(&lab, "run", &["--datastore", "etcdv2"]);
+    let versions = lab.resource_versions().unwrap();
+    account.tool(&upgrade("run")).exits(15).says("CU-C006").says("watch pods");
+    assert!(lab.resource_versions().unwrap() == versions, "something was changed");
+    lab.api().merge_patch(&gives, &json!({"rules": may(&["escalate", "bind"])})).unwrap();
+    wait_until("a run by who may bind as well", Duration::from_secs(30), || {
+        let ran = account.tool(&upgrade("run"));
+        Ok(if ran.exit == Some(15) { Seen::NotYet(ran.words) } else { Seen::Yes(ran) })
+    })
+    .unwrap()
+    .exits(0);
+}
+
+fn on_etcd() -> Lab {
+    lab(Kubernetes::V1_34, WornIn { release: Release::V2_5_1, flavour: Flavour::Etcd, size: Size::Small })
 }
 
 #[track_caller]
@@ -141,6 +182,15 @@ fn resource(kind: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
+/// Makes an object that may be there already.
+fn make(lab: &Lab, place: &str, object: &Value) {
+    match lab.api().create(place, object) {
+        Ok(_) => {}
+        Err(error) if error.status == 409 => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// The user `nobody`, and the roles that it is bound to.
 struct Account<'a> {
     lab: &'a Lab,
@@ -149,19 +199,34 @@ struct Account<'a> {
 impl<'a> Account<'a> {
     /// Binds the user to roles that give nothing yet, of the cluster and of the namespaces where rights are asked for.
     fn begin(lab: &'a Lab) -> Self {
-        if lab.api().get("/api/v1/namespaces/calico-upgrader").is_err() {
-            lab.api().create("/api/v1/namespaces", &json!({"metadata": {"name": "calico-upgrader"}})).unwrap();
-        }
+        make(lab, "/api/v1/namespaces", &json!({"metadata": {"name": "calico-upgrader"}}));
         for namespace in [None].into_iter().chain(NAMESPACES.map(Some)) {
             let ([roles, bindings], kind) =
                 (Self::places(namespace), if namespace.is_none() { "ClusterRole" } else { "Role" });
-            lab.api().create(&roles, &json!({"metadata": {"name": NAME}, "rules": []})).unwrap();
+            make(lab, &roles, &json!({"metadata": {"name": NAME}, "rules": []}));
             let binding = json!({"metadata": {"name": NAME},
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": NAME},
                 "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": User::Nobody.name()}]});
-            lab.api().create(&bindings, &binding).unwrap();
+            make(lab, &bindings, &binding);
         }
-        Self { lab }
+        let account = Self { lab };
+        if lab.kubernetes() == Kubernetes::V1_8 {
+            account.hold_what_is_given();
+        }
+        account
+    }
+
+    /// Before Kubernetes 1.12 nobody writes rights into a role who does not hold them, `escalate` or not: these are printed as a role.
+    fn hold_what_is_given(&self) {
+        let objects = printed(self.lab, &["rbac", "--mode", "run"]);
+        let is_given = |object: &&Value| object["kind"] == "ClusterRole" && object["metadata"]["name"] == GIVEN;
+        let mut role = objects.iter().find(is_given).unwrap().clone();
+        role["metadata"]["name"] = json!(format!("{NAME}-gives"));
+        let mut binding = self.lab.api().get(&format!("{RBAC}/clusterrolebindings/{NAME}")).unwrap();
+        binding["metadata"] = role["metadata"].clone();
+        binding["roleRef"]["name"] = role["metadata"]["name"].clone();
+        make(self.lab, &format!("{RBAC}/clusterroles"), &role);
+        make(self.lab, &format!("{RBAC}/clusterrolebindings"), &binding);
     }
 
     fn back_to(self, before: &Snapshot) -> Self {
@@ -188,7 +253,8 @@ impl<'a> Account<'a> {
             if ran.exit == Some(0) {
                 return rights;
             }
-            let ran = ran.exits(15).says("CU-");
+            let ran = ran.exits(15);
+            assert!(ran.words.contains("nothing was changed"), "it began, and stopped midway:\n{}", ran.words);
             let missing = named(&ran);
             assert!(!missing.is_subset(&rights), "nothing new is named:\n{}", ran.words);
             rights.extend(missing);
@@ -196,14 +262,14 @@ impl<'a> Account<'a> {
         panic!("it is never enough: {rights:?}");
     }
 
-    /// Gives the account these rights alone, and waits until the server goes by them.
+    /// Gives the account these rights, and waits until the server goes by them.
     fn hold(&self, rights: &BTreeSet<Right>, known: &BTreeSet<Right>) {
         for namespace in [None].into_iter().chain(NAMESPACES.map(Some)) {
             let of_place = rights.iter().filter(|right| right.namespace.as_deref() == namespace);
             let mut rules: Vec<Value> = of_place.map(Right::rule).collect();
             if namespace.is_none() {
                 rules.push(json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
-                    "verbs": ["escalate"]}));
+                    "verbs": ["escalate", "bind"]}));
             }
             let place = format!("{}/{NAME}", Self::places(namespace)[0]);
             self.lab.api().merge_patch(&place, &json!({"rules": rules})).unwrap();
