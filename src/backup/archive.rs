@@ -46,7 +46,7 @@ pub struct Archive {
 const WHOLE: [Kind; 2] = [Kind::Namespace, Kind::NetworkPolicy];
 
 /// Kinds of which Calico's own objects are kept.
-const PARTS: [Kind; 8] = [
+const PARTS: [Kind; 9] = [
     Kind::CustomResourceDefinition,
     Kind::ServiceAccount,
     Kind::ClusterRole,
@@ -55,6 +55,7 @@ const PARTS: [Kind; 8] = [
     Kind::DaemonSet,
     Kind::Deployment,
     Kind::ReplicaSet,
+    Kind::PodDisruptionBudget,
 ];
 
 /// Reads all of Calico's data, all namespaces and policies, and the given objects of the install.
@@ -69,7 +70,8 @@ pub async fn collect(cluster: &Cluster, uid: &str, objects: &[ObjectRef]) -> Res
         },
         files: Vec::new(),
     };
-    for kind in WHOLE.into_iter().chain(Kind::THIRD_PARTY).chain(Kind::CUSTOM) {
+    let newer = Kind::V3.into_iter().filter(|kind| cluster.serves(*kind));
+    for kind in WHOLE.into_iter().chain(Kind::THIRD_PARTY).chain(Kind::CUSTOM).chain(newer) {
         let lines = cluster.list_lines(kind).await?;
         archive.add(kind, lines);
     }
@@ -114,10 +116,14 @@ fn pack(lines: Vec<String>) -> io::Result<(Vec<u8>, u64, Digest)> {
     Ok((packer.finish()?, bytes, sha256))
 }
 
-/// Old and new pools have almost the same name, so the old kinds carry their API's.
+/// Old and new pools have almost the same name, so the old kinds carry their API's; so do Calico's own NetworkPolicies.
 pub(super) fn file_stem(kind: Kind) -> String {
     let name = kind.name().to_ascii_lowercase();
-    if Kind::THIRD_PARTY.contains(&kind) { format!("thirdparty-{name}") } else { name }
+    match kind {
+        Kind::CalicoNetworkPolicy => format!("calico-{name}"),
+        _ if Kind::THIRD_PARTY.contains(&kind) => format!("thirdparty-{name}"),
+        _ => name,
+    }
 }
 
 impl Manifest {

@@ -74,7 +74,7 @@ fn gitops(text: &str) -> Result<(String, String), Failure> {
 /// Writes the fields that are still to be decided into a new file.
 pub async fn write(session: &Session, cluster: &Cluster, planning: &Planning, path: &Path) -> Ended {
     let wanted = Wanted::read(planning)?;
-    let inventory = session.look(cluster, &wanted.catalogue, None).await?;
+    let inventory = session.look(cluster, &wanted.catalogue, wanted.request.supplied.as_ref()).await?;
     let (to, all) = plan::decide(&inventory, &wanted.catalogue, &wanted.runbook, &wanted.request)?;
     let open = all.iter().filter(|one| one.verdict == Verdict::Asked).count();
     write_new(path, &decisions::draft(&all, to))?;

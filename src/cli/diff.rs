@@ -15,7 +15,7 @@ use crate::{
 pub async fn diff(session: &Session, arguments: &Diff) -> Ended {
     let cluster = session.connect_with_data().await?;
     let wanted = Wanted::read(&arguments.planning)?;
-    let inventory = session.look(&cluster, &wanted.catalogue, None).await?;
+    let inventory = session.look(&cluster, &wanted.catalogue, wanted.request.supplied.as_ref()).await?;
     let (to, decisions) = plan::decide(&inventory, &wanted.catalogue, &wanted.runbook, &wanted.request)?;
     let known: Vec<ObjectRef> = inventory.objects.iter().map(|stored| stored.object.clone()).collect();
     let decisions = only(decisions, &known, &arguments.objects)?;

@@ -77,5 +77,5 @@ fn can_be_tried(cluster: &Cluster, plan: &Plan, change: &Change) -> bool {
     let object = &change.object;
     let namespace = object.namespace.as_ref().map(|name| ObjectRef::cluster(Kind::Namespace, name));
     let is_to_come = plan.changes().any(|other| other.before.is_none() && Some(&other.object) == namespace.as_ref());
-    !is_to_come && (!Kind::CUSTOM.contains(&object.kind) || cluster.serves(object.kind))
+    !is_to_come && (!object.kind.is_custom() || cluster.serves(object.kind))
 }

@@ -40,7 +40,7 @@ fn same_flags() -> String {
 /// Looks at the cluster and makes the plan.
 pub async fn make(session: &Session, cluster: &Cluster, planning: &Planning) -> Result<(Sealed, Inventory), Failure> {
     let wanted = Wanted::read(planning)?;
-    let inventory = session.look(cluster, &wanted.catalogue, None).await?;
+    let inventory = session.look(cluster, &wanted.catalogue, wanted.request.supplied.as_ref()).await?;
     let plan = plan::make(&inventory, &wanted.catalogue, &wanted.runbook, &wanted.request)?;
     Ok((Sealed::new(plan), inventory))
 }

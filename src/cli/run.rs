@@ -107,7 +107,7 @@ async fn confirm_unchanged(
     saved: Sealed,
 ) -> Result<(Sealed, Inventory), Failure> {
     let catalogue = runbook::catalogue();
-    let inventory = session.look(cluster, &catalogue, None).await?;
+    let inventory = session.look(cluster, &catalogue, saved.plan.request.supplied.as_ref()).await?;
     check_cluster(&inventory.cluster.uid, &inventory.cluster.server, &saved)?;
     let mut again = crate::plan::make(&inventory, &catalogue, &saved.plan.runbook, &saved.plan.request)?;
     // A pod reaches the same API server by another address.

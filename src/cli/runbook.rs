@@ -34,12 +34,7 @@ fn list(session: &Session) {
         runbook::names().iter().filter_map(|name| runbook::find(name.parse().ok()?)?.ok()).collect();
     terminal::show(session.global.output, &books, || {
         let row = |book: &Runbook| {
-            vec![
-                book.target.to_string(),
-                format!("{} – {}", book.from.at_least, book.from.at_most),
-                book.steps.len().to_string(),
-                book.source.clone(),
-            ]
+            vec![book.target.to_string(), book.from.to_string(), book.steps.len().to_string(), book.source.clone()]
         };
         report::table(&["TO", "FROM", "STEPS", "SOURCE"], books.iter().map(row).collect(), terminal::width())
     });

@@ -13,7 +13,7 @@ use crate::{
     observe::{self, ObserveError},
     plan::{Request, Target},
     resource::ObjectRef,
-    runbook::{self, Catalogue, Runbook},
+    runbook::{self, Catalogue, Runbook, Supplied},
     version::{Minor, Version},
 };
 
@@ -81,9 +81,9 @@ impl Session {
         &self,
         cluster: &Cluster,
         catalogue: &Catalogue,
-        target: Option<Version>,
+        supplied: Option<&Supplied>,
     ) -> Result<Inventory, Failure> {
-        Ok(self.observe(cluster, catalogue, target).await?)
+        Ok(self.observe(cluster, catalogue, supplied).await?)
     }
 
     /// The same, for those who can do with less than the whole.
@@ -91,16 +91,20 @@ impl Session {
         &self,
         cluster: &Cluster,
         catalogue: &Catalogue,
-        target: Option<Version>,
+        supplied: Option<&Supplied>,
     ) -> Result<Inventory, ObserveError> {
-        observe::inventory(cluster, catalogue, |install| objects_of(catalogue, target, install)).await
+        observe::inventory(cluster, catalogue, |install| match supplied {
+            Some(supplied) => supplied.new.manifest().references(),
+            None => objects_of(catalogue, install),
+        })
+        .await
     }
 }
 
-/// The objects that the target has for an install; none if the install is of a kind that is not supported.
-fn objects_of(catalogue: &Catalogue, target: Option<Version>, install: &Install) -> Vec<ObjectRef> {
+/// The objects that the newest release has for an install; none if the install is of a kind that is not supported.
+fn objects_of(catalogue: &Catalogue, install: &Install) -> Vec<ObjectRef> {
     let newest = catalogue.lines.iter().map(|line| line.latest).max();
-    let manifest = install.edition().zip(target.or(newest));
+    let manifest = install.edition().zip(newest);
     let manifest = manifest.and_then(|(edition, version)| runbook::target(catalogue, version, edition));
     manifest.unwrap_or_default().references()
 }
@@ -115,13 +119,34 @@ pub struct Wanted {
 impl Wanted {
     pub fn read(planning: &Planning) -> Result<Self, Failure> {
         let catalogue = runbook::catalogue();
-        let target = planning.to.as_deref().map(target).transpose()?;
+        let supplied = supplied(planning)?;
+        let target = match &supplied {
+            Some(supplied) => Some(Target::Exact(supplied.new.release)),
+            None => planning.to.as_deref().map(target).transpose()?,
+        };
         let runbook = match &planning.runbook {
             Some(path) => super::runbook::read_file(path)?,
             None => embedded(&catalogue, target)?,
         };
-        Ok(Self { catalogue, runbook, request: request(planning, target)? })
+        Ok(Self { catalogue, runbook, request: Request { supplied, ..request(planning, target)? } })
     }
+}
+
+/// The manifests that the operator gave.
+fn supplied(planning: &Planning) -> Result<Option<Supplied>, Failure> {
+    let read = |path: &PathBuf| {
+        let wrong = |error: String| Failure::bad_file(path.display(), error);
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        runbook::read_shipped(&text).map_err(|error| {
+            wrong(error.to_string()).now("give the file of the release as upstream published it, such as calico.yaml")
+        })
+    };
+    let Some(new) = planning.manifests.as_ref().map(read).transpose()? else { return Ok(None) };
+    if new.release.line() < runbook::SUPPLIED_SINCE {
+        let what = format!("the manifest is of Calico {}, and the program has those of v2 itself", new.release);
+        return Err(Failure::usage(what).now(format!("calico-upgrader plan --to {}", new.release)));
+    }
+    Ok(Some(Supplied::new(new, planning.manifests_before.as_ref().map(read).transpose()?)))
 }
 
 fn embedded(catalogue: &Catalogue, target: Option<Target>) -> Result<Runbook, Failure> {
@@ -165,6 +190,7 @@ fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failu
         stable_for_seconds: duration("--stable-for", &planning.stable_for)?,
         probe_image: planning.probe_image.clone().filter(|image| !image.is_empty()),
         wants_etcd_snapshot: planning.etcd_snapshot,
+        supplied: None,
     })
 }
 

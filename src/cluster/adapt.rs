@@ -1,17 +1,14 @@
-//! The two shapes of a CustomResourceDefinition, and the one in between that the rest of the program sees.
-//!
-//! Neutral shape: `spec` holds `group`, `names`, `scope` and `version` (the stored one). Calico's CRDs of this age have one
-//! version and no schema, so the neutral shape says all there is to say about them.
+//! The shapes of a CustomResourceDefinition on servers, and the one that the rest of the program sees.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::served::Resource;
-use crate::resource::{Document, Kind};
+use crate::resource::{Document, Kind, definition, is_whole_definition};
 
 /// Makes the body that this server takes.
 pub(super) fn to_served(kind: Kind, resource: &Resource, document: &Document) -> Value {
     let mut body = document.value();
-    if kind == Kind::CustomResourceDefinition && resource.version == "v1" {
+    if kind == Kind::CustomResourceDefinition && resource.version == "v1" && !is_whole_definition(&body["spec"]) {
         body["spec"] = to_v1_definition(&body["spec"]);
     }
     body["apiVersion"] = json!(resource.api_version());
@@ -22,7 +19,7 @@ pub(super) fn to_served(kind: Kind, resource: &Resource, document: &Document) ->
 /// Makes the shape that the rest of the program sees from what this server gave.
 pub(super) fn from_served(kind: Kind, mut body: Value) -> Value {
     if kind == Kind::CustomResourceDefinition {
-        body["spec"] = neutral_definition(&body["spec"]);
+        body["spec"] = definition(&body["spec"]);
     }
     body
 }
@@ -38,18 +35,6 @@ fn to_v1_definition(spec: &Value) -> Value {
         "group": spec["group"], "names": spec["names"], "scope": spec["scope"],
         "versions": [{"name": spec["version"], "served": true, "storage": true, "schema": schema}],
     })
-}
-
-fn neutral_definition(spec: &Value) -> Value {
-    let stored = spec["versions"].as_array().into_iter().flatten().find(|version| version["storage"] == true);
-    let version = stored.map_or(&spec["version"], |version| &version["name"]);
-    let mut names = Map::new();
-    for key in ["kind", "listKind", "plural", "singular", "shortNames"] {
-        if let Some(value) = spec["names"].get(key) {
-            names.insert(key.to_owned(), value.clone());
-        }
-    }
-    json!({"group": spec["group"], "names": names, "scope": spec["scope"], "version": version})
 }
 
 #[cfg(test)]

@@ -56,6 +56,8 @@ fn served_since(kind: Kind, resource: &Resource) -> Version {
         ("apiextensions.k8s.io", _) => 7,
         ("coordination.k8s.io" | "scheduling.k8s.io", "v1") => 14,
         ("coordination.k8s.io", _) => 12,
+        ("policy", "v1") => 21,
+        ("policy", _) => 5,
         _ => 0,
     };
     Version::new(1, minor, 0)

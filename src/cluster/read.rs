@@ -139,7 +139,7 @@ impl Cluster {
         loop {
             let text = match self.read_text(&page_path(&path, selector, &token)).await {
                 // A custom resource whose definition is not there: nothing is stored of it.
-                Err(ClusterError::NotFound { .. }) if token.is_empty() && Kind::CUSTOM.contains(&kind) => {
+                Err(ClusterError::NotFound { .. }) if token.is_empty() && kind.is_custom() => {
                     return Ok((found, String::new()));
                 }
                 other => other?,

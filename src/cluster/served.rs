@@ -91,7 +91,7 @@ async fn plurals(cluster: &Cluster, resource: &Resource) -> Result<BTreeSet<Stri
     }
 }
 
-pub(super) const ALL_KINDS: [Kind; 27] = [
+pub(super) const ALL_KINDS: [Kind; 47] = [
     Kind::Namespace,
     Kind::Node,
     Kind::Pod,
@@ -109,6 +109,7 @@ pub(super) const ALL_KINDS: [Kind; 27] = [
     Kind::Lease,
     Kind::Job,
     Kind::PriorityClass,
+    Kind::PodDisruptionBudget,
     Kind::ThirdPartyIpPool,
     Kind::ThirdPartyGlobalConfig,
     Kind::ThirdPartyGlobalBgpConfig,
@@ -119,6 +120,25 @@ pub(super) const ALL_KINDS: [Kind; 27] = [
     Kind::GlobalFelixConfig,
     Kind::GlobalBgpConfig,
     Kind::GlobalNetworkPolicy,
+    Kind::BgpConfiguration,
+    Kind::BgpFilter,
+    Kind::BlockAffinity,
+    Kind::CalicoNodeStatus,
+    Kind::ClusterInformation,
+    Kind::FelixConfiguration,
+    Kind::GlobalNetworkSet,
+    Kind::HostEndpoint,
+    Kind::IpamBlock,
+    Kind::IpamConfig,
+    Kind::IpamHandle,
+    Kind::IpReservation,
+    Kind::KubeControllersConfiguration,
+    Kind::CalicoNetworkPolicy,
+    Kind::NetworkSet,
+    Kind::StagedGlobalNetworkPolicy,
+    Kind::StagedKubernetesNetworkPolicy,
+    Kind::StagedNetworkPolicy,
+    Kind::Tier,
 ];
 
 /// Where a kind may be served, best first.
@@ -147,6 +167,7 @@ pub(super) fn candidates(kind: Kind) -> Vec<Resource> {
         Kind::Lease => (&[("coordination.k8s.io", "v1"), ("coordination.k8s.io", "v1beta1")], "leases"),
         Kind::Job => (&[("batch", "v1")], "jobs"),
         Kind::PriorityClass => (&[("scheduling.k8s.io", "v1")], "priorityclasses"),
+        Kind::PodDisruptionBudget => (&[("policy", "v1"), ("policy", "v1beta1")], "poddisruptionbudgets"),
         Kind::ThirdPartyIpPool => (&THIRD_PARTY, "ippools"),
         Kind::ThirdPartyGlobalConfig => (&THIRD_PARTY, "globalconfigs"),
         Kind::ThirdPartyGlobalBgpConfig => (&THIRD_PARTY, "globalbgpconfigs"),
@@ -157,6 +178,25 @@ pub(super) fn candidates(kind: Kind) -> Vec<Resource> {
         Kind::GlobalFelixConfig => (&CUSTOM, "globalfelixconfigs"),
         Kind::GlobalBgpConfig => (&CUSTOM, "globalbgpconfigs"),
         Kind::GlobalNetworkPolicy => (&CUSTOM, "globalnetworkpolicies"),
+        Kind::BgpConfiguration => (&CUSTOM, "bgpconfigurations"),
+        Kind::BgpFilter => (&CUSTOM, "bgpfilters"),
+        Kind::BlockAffinity => (&CUSTOM, "blockaffinities"),
+        Kind::CalicoNodeStatus => (&CUSTOM, "caliconodestatuses"),
+        Kind::ClusterInformation => (&CUSTOM, "clusterinformations"),
+        Kind::FelixConfiguration => (&CUSTOM, "felixconfigurations"),
+        Kind::GlobalNetworkSet => (&CUSTOM, "globalnetworksets"),
+        Kind::HostEndpoint => (&CUSTOM, "hostendpoints"),
+        Kind::IpamBlock => (&CUSTOM, "ipamblocks"),
+        Kind::IpamConfig => (&CUSTOM, "ipamconfigs"),
+        Kind::IpamHandle => (&CUSTOM, "ipamhandles"),
+        Kind::IpReservation => (&CUSTOM, "ipreservations"),
+        Kind::KubeControllersConfiguration => (&CUSTOM, "kubecontrollersconfigurations"),
+        Kind::CalicoNetworkPolicy => (&CUSTOM, "networkpolicies"),
+        Kind::NetworkSet => (&CUSTOM, "networksets"),
+        Kind::StagedGlobalNetworkPolicy => (&CUSTOM, "stagedglobalnetworkpolicies"),
+        Kind::StagedKubernetesNetworkPolicy => (&CUSTOM, "stagedkubernetesnetworkpolicies"),
+        Kind::StagedNetworkPolicy => (&CUSTOM, "stagednetworkpolicies"),
+        Kind::Tier => (&CUSTOM, "tiers"),
         // No API server has them: see `keys`.
         Kind::EtcdKey => (&[], ""),
     };
@@ -173,11 +213,18 @@ impl Cluster {
         if kind == Kind::EtcdKey { self.etcd().is_some() } else { self.served.find(kind).is_ok() }
     }
 
+    /// Names the definitions of the kinds that this server has.
+    pub fn definitions(&self, kinds: impl IntoIterator<Item = Kind>) -> Vec<ObjectRef> {
+        let served = kinds.into_iter().filter_map(|kind| self.served.find(kind).ok());
+        let name = |resource: &Resource| format!("{}.{}", resource.plural, resource.group);
+        served.map(|resource| ObjectRef::cluster(Kind::CustomResourceDefinition, name(resource))).collect()
+    }
+
     /// Finds where a kind is served; a custom resource that came after we connected is where its definition put it.
     pub(super) fn place(&self, kind: Kind) -> Result<Resource, ClusterError> {
         match self.served.find(kind) {
             Ok(resource) => Ok(resource.clone()),
-            Err(_) if Kind::CUSTOM.contains(&kind) => Ok(candidates(kind).remove(0)),
+            Err(_) if kind.is_custom() => Ok(candidates(kind).remove(0)),
             Err(missing) => Err(missing),
         }
     }

@@ -3,7 +3,7 @@ use serde_json::Value;
 use crate::{
     inventory::{CORDONED_BY, Datastore, Fact, Flavour, Install, NodeFacts},
     resource::{Kind, Live, ObjectRef, selector_of},
-    runbook::Catalogue,
+    runbook::{Catalogue, SUPPLIED_SINCE},
 };
 
 /// The service account of calico-node in the manifest for kubeadm, and in no other.
@@ -18,14 +18,18 @@ pub(super) fn recognise(live: &Live, config: &Value, catalogue: &Catalogue) -> O
     }
     let containers = body.pointer("/spec/template/spec/containers")?.as_array()?;
     let node = containers.iter().find(|one| is_node(one))?;
-    let cni = containers.iter().map(image).find(|image| repository(image).ends_with("calico/cni"));
+    let first = body.pointer("/spec/template/spec/initContainers").and_then(Value::as_array);
+    let all = containers.iter().chain(first.into_iter().flatten());
+    let cni = all.map(image).find(|image| repository(image).ends_with("calico/cni"));
+    let release = release_of(&image(node), cni.as_deref(), catalogue);
+    let is_newer = release.known().is_some_and(|release| release.line() >= SUPPLIED_SINCE);
     Some(Install {
         daemon_set: ObjectRef::namespaced(Kind::DaemonSet, live.namespace.clone().unwrap_or_default(), &live.name),
         selector: selector_of(&body),
         config_map: config_map_of(live),
-        release: release_of(&image(node), cni.as_deref(), catalogue),
+        release,
         flavour: flavour_of(containers, node, config),
-        datastore: datastore_of(node, config),
+        datastore: if is_newer { newer_datastore_of(node, config) } else { datastore_of(node, config) },
         node_image: image(node),
         cni_image: cni,
         is_kubeadm: is_kubeadm(&body, config),
@@ -90,7 +94,8 @@ fn flavour_of(containers: &[Value], node: &Value, config: &Value) -> Fact<Flavou
     }
     match environment(node, "CALICO_NETWORKING_BACKEND", config) {
         Some("none") => Fact::Known(Flavour::PolicyOnly),
-        Some("bird" | "") | None => Fact::Known(Flavour::Networking),
+        // v3.7 brought `vxlan`.
+        Some("bird" | "vxlan" | "") | None => Fact::Known(Flavour::Networking),
         Some(other) => Fact::unknown(format!("CALICO_NETWORKING_BACKEND is `{other}`")),
     }
 }
@@ -105,6 +110,14 @@ fn datastore_of(node: &Value, config: &Value) -> Fact<Datastore> {
             kind.unwrap_or("unset"),
             if has_etcd { "also" } else { "no" }
         )),
+    }
+}
+
+/// From v3.0 on etcd is spoken to by its v3 API.
+fn newer_datastore_of(node: &Value, config: &Value) -> Fact<Datastore> {
+    match environment(node, "DATASTORE_TYPE", config) {
+        Some("kubernetes") => Fact::Known(Datastore::Kubernetes),
+        _ => Fact::unknown("Calico v3 keeps its data in etcd's v3 keys here, which this version does not read"),
     }
 }
 

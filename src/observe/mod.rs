@@ -17,7 +17,7 @@ use crate::{
     cluster::{Cluster, ClusterError, Right},
     inventory::{ClusterFacts, Datastore, Fact, Install, Inventory, NamespaceFacts, NodeFacts, PodFacts, Stored},
     resource::{Kind, Live, ObjectRef},
-    runbook::Catalogue,
+    runbook::{Catalogue, SUPPLIED_SINCE},
 };
 
 pub use beside::{BesideError, keys_beside};
@@ -56,6 +56,9 @@ pub async fn inventory(
     let installs = installs(cluster, catalogue).await?;
     let mut objects: Vec<ObjectRef> =
         installs.iter().flat_map(|install| objects(install).into_iter().chain(install.controllers.clone())).collect();
+    if installs.iter().any(is_newer) {
+        objects.extend(cluster.definitions(Kind::V3.into_iter().chain(Kind::CUSTOM)));
+    }
     objects.sort();
     objects.dedup();
     Ok(Inventory {
@@ -167,21 +170,35 @@ async fn installs(cluster: &Cluster, catalogue: &Catalogue) -> Result<Vec<Instal
         };
         found.extend(install::recognise(live, &config.unwrap_or_default(), catalogue));
     }
+    for install in found.iter_mut().filter(|install| has_controllers(install)) {
+        add_controllers(cluster, install).await?;
+    }
     for install in found.iter_mut().filter(|install| install.datastore.known() == Some(&Datastore::Etcd)) {
-        add_what_etcd_needs(cluster, install, &daemon_sets).await?;
+        add_own_etcd(cluster, install, &daemon_sets).await?;
     }
     Ok(found)
 }
 
-/// On etcd there are controllers besides the nodes, and the etcd may run in the cluster itself.
-async fn add_what_etcd_needs(
-    cluster: &Cluster,
-    install: &mut Install,
-    daemon_sets: &[Live],
-) -> Result<(), ObserveError> {
+/// Controllers run on etcd and, from v3.6 on, on the Kubernetes datastore as well.
+fn has_controllers(install: &Install) -> bool {
+    is_newer(install) || install.datastore.known() == Some(&Datastore::Etcd)
+}
+
+/// Answers whether it is Calico v3: no object of it is known but by the cluster, and by the manifests that the operator gives.
+fn is_newer(install: &Install) -> bool {
+    install.release.known().is_some_and(|release| release.line() >= SUPPLIED_SINCE)
+}
+
+async fn add_controllers(cluster: &Cluster, install: &mut Install) -> Result<(), ObserveError> {
     let namespace = install.daemon_set.namespace.clone().unwrap_or_default();
     may_read(cluster, &table::of_controllers(&namespace)).await?;
     install.controllers = controllers::find(cluster, &namespace).await?;
+    Ok(())
+}
+
+/// The etcd may run in the cluster itself.
+async fn add_own_etcd(cluster: &Cluster, install: &mut Install, daemon_sets: &[Live]) -> Result<(), ObserveError> {
+    let namespace = install.daemon_set.namespace.clone().unwrap_or_default();
     let etcd = |kind| ObjectRef::namespaced(kind, &namespace, OWN_ETCD);
     let as_daemon_set = daemon_sets.iter().map(|live| reference(Kind::DaemonSet, live));
     let mut own: Vec<_> = as_daemon_set.filter(|object| *object == etcd(Kind::DaemonSet)).collect();

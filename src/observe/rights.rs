@@ -91,6 +91,7 @@ pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, 
         .into_iter()
         .chain(plan.changes().flat_map(of_change))
         .chain(plan.steps.iter().flat_map(of_step))
+        .chain(of_backup(cluster))
         .collect();
     let mut missing = missing(cluster, &rights.into_iter().collect::<Vec<_>>()).await?;
     missing.extend(missing_to_probe(cluster, plan).await?);
@@ -100,7 +101,7 @@ pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, 
 }
 
 fn is_countless(kind: Kind) -> bool {
-    kind == Kind::NetworkPolicy || Kind::CUSTOM.contains(&kind) || Kind::THIRD_PARTY.contains(&kind)
+    kind == Kind::NetworkPolicy || kind.is_custom() || Kind::THIRD_PARTY.contains(&kind)
 }
 
 /// Names the rights of the roles that the plan writes or binds and that we do not hold: the server lets nobody give them then, not even
@@ -165,6 +166,11 @@ async fn missing_to_probe(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>,
     };
     let has_probes = plan.roll().is_some_and(|roll| roll.probe.is_some()) || plan.steps.iter().any(removes);
     if has_probes { missing(cluster, &table::probing()).await } else { Ok(Vec::new()) }
+}
+
+/// All of Calico's data is read for the backup; that of v2 is read for the plan already.
+fn of_backup(cluster: &Cluster) -> Vec<Right> {
+    served(cluster, Kind::V3.into_iter().map(|kind| right(Verb::List, kind, None)).collect())
 }
 
 /// What a step does beside changes of objects.

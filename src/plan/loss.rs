@@ -6,10 +6,7 @@ use super::{
     rollback::{Back, reads_old_data},
     way::{Part, Place},
 };
-use crate::{
-    check::{Finding, Severity},
-    resource::Kind,
-};
+use crate::check::{Finding, Severity};
 
 /// The finding of a rollback after which nothing reads what others wrote since.
 const IN_USE: &str = "CU-P023";
@@ -46,7 +43,7 @@ impl Back<'_> {
     pub fn loss(&self) -> Option<Finding> {
         let plan = self.aftermath.plan;
         self.daemon_set().filter(|_| reads_old_data(plan))?;
-        let changed = self.of(Part::Data, Place::Foreign).filter(|way| Kind::CUSTOM.contains(&way.object.kind));
+        let changed = self.of(Part::Data, Place::Foreign).filter(|way| way.object.kind.is_custom());
         let mut lost: Vec<Vec<String>> = changed
             .map(|way| way.foreign_fields().iter().map(|one| difference_line(way.object, one)).collect())
             .collect();

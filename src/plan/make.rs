@@ -13,7 +13,7 @@ use crate::{
     check::{self, BLOCKED, Finding, NO_PATH, Severity},
     convert::SystemPolicyChoice,
     inventory::{Datastore, Edition, Fact, Flavour, Install, Inventory},
-    runbook::{Catalogue, Manifest, Runbook, RunbookStep, StepKind, TestedRow},
+    runbook::{self, Catalogue, Manifest, Runbook, RunbookStep, SUPPLIED_SINCE, StepKind, Supplied, TestedRow},
     version::{Minor, Version},
 };
 
@@ -45,6 +45,9 @@ pub struct Request {
     /// Whether a snapshot of etcd's v3 keys is kept beside the backup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_etcd_snapshot: bool,
+    /// Manifests that the operator gave, of releases that the program has none of. They decide the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supplied: Option<Supplied>,
 }
 
 /// Where a run shall lead.
@@ -140,14 +143,19 @@ fn gather<'a>(
     installed: Installed<'a>,
     to: Version,
 ) -> Materials<'a> {
+    let Installed { release, edition, .. } = installed;
+    let (base, target) = match &request.supplied {
+        Some(supplied) => (supplied.base(release), Some(supplied.new.manifest())),
+        None => (runbook::base(catalogue, release, edition), runbook::target(catalogue, to, edition)),
+    };
     Materials {
         inventory,
         installed,
         runbook,
         request,
         to,
-        base: crate::runbook::base(catalogue, installed.release, installed.edition).unwrap_or_default(),
-        target: crate::runbook::target(catalogue, to, installed.edition).unwrap_or_default(),
+        base: base.unwrap_or_default(),
+        target: target.unwrap_or_default(),
     }
 }
 
@@ -189,13 +197,37 @@ fn preconditions<'a>(
     };
     let installed = Installed { install, release: *release, flavour: *flavour, datastore: *datastore, edition };
     let to = target_release(catalogue, runbook, request).map_err(|finding| vec![*finding])?;
-    path(installed.release, to, runbook).map_or(Ok((installed, to)), |finding| Err(vec![finding]))
+    let unsupplied = || request.supplied.as_ref().and_then(|supplied| unsupplied(supplied, installed));
+    path(installed.release, to, runbook).or_else(unsupplied).map_or(Ok((installed, to)), |finding| Err(vec![finding]))
+}
+
+/// A merge needs what the installed release shipped, and both files must be of the kind of manifest that is installed.
+fn unsupplied(supplied: &Supplied, installed: Installed<'_>) -> Option<Finding> {
+    let finding = |title: String| Finding::new("CU-P004", Severity::Final { exit: BLOCKED }, title);
+    let Installed { install, release, .. } = installed;
+    let of_release = format!("give the file that Calico {release} was installed with, as upstream published it");
+    let Some(base) = supplied.base(release) else {
+        let given = supplied.old.as_ref().map_or("none".to_owned(), |old| old.release.to_string());
+        let why = "without it nobody can tell what people changed by hand from what the release changed";
+        return Some(
+            finding(format!("the manifest of Calico {release}, which is installed, was not given"))
+                .evidence([format!("--manifests-before: {given}")])
+                .why(why)
+                .now(format!("{of_release}: --manifests-before FILE")),
+        );
+    };
+    let has = |manifest: &Manifest| manifest.get(&install.daemon_set).is_some();
+    let other = [("--manifests-before", has(&base)), ("--manifests", has(&supplied.new.manifest()))];
+    let (flag, _) = other.into_iter().find(|(_, has)| !has)?;
+    let title = format!("the file of {flag} has no {}, which is installed", install.daemon_set);
+    Some(finding(title).why("it is another kind of manifest, and would bring a second Calico").now(of_release))
 }
 
 fn target_release(catalogue: &Catalogue, runbook: &Runbook, request: &Request) -> Result<Version, Box<Finding>> {
-    let to = match request.target.unwrap_or(Target::Line(runbook.target)) {
-        Target::Line(line) => catalogue.line(line).map(|line| line.latest),
-        Target::Exact(version) => catalogue.release(version).map(|release| release.calico),
+    let to = match (&request.supplied, request.target.unwrap_or(Target::Line(runbook.target))) {
+        (Some(supplied), _) => Some(supplied.new.release),
+        (None, Target::Line(line)) => catalogue.line(line).map(|line| line.latest),
+        (None, Target::Exact(version)) => catalogue.release(version).map(|release| release.calico),
     };
     let no_path = |title: String| Finding::new("CU-P001", Severity::Final { exit: NO_PATH }, title);
     let Some(to) = to else {
@@ -216,48 +248,44 @@ fn path(from: Version, to: Version, runbook: &Runbook) -> Option<Finding> {
     let finding = |title: String| Finding::new("CU-P002", Severity::Final { exit: NO_PATH }, title);
     if to < from {
         let why = "a newer Calico may have written data that the older one cannot read";
-        return Some(
-            finding(format!("Calico {from} is installed, so {to} would be a downgrade"))
-                .why(why)
-                .now("choose a newer target"),
-        );
+        let now = match from.line() >= SUPPLIED_SINCE && to.line() < SUPPLIED_SINCE {
+            true => {
+                "give the manifest of a newer release, and that of the installed one: --manifests FILE --manifests-before FILE"
+            }
+            false => "choose a newer target",
+        };
+        return Some(finding(format!("Calico {from} is installed, so {to} would be a downgrade")).why(why).now(now));
     }
-    let is_in_range = (runbook.from.at_least..=runbook.from.at_most).contains(&from);
-    (!is_in_range).then(|| {
+    (!runbook.from.contains(from)).then(|| {
         finding(format!("no runbook leads from Calico {from} to {to}"))
-            .evidence([format!(
-                "runbook {} starts from {} to {}",
-                runbook.target, runbook.from.at_least, runbook.from.at_most
-            )])
+            .evidence([format!("runbook {} starts from {}", runbook.target, runbook.from)])
             .now("calico-upgrader runbook list")
     })
 }
 
 fn untested(inventory: &Inventory, installed: Installed<'_>, runbook: &Runbook, request: &Request) -> Option<Finding> {
-    let row = TestedRow {
-        calico: installed.release.line(),
-        datastore: installed.datastore,
-        kubernetes: inventory.kubernetes_line(),
-    };
+    let line = installed.release.line();
+    let row = TestedRow { calico: Some(line), datastore: installed.datastore, kubernetes: inventory.kubernetes_line() };
     // Within a line nothing is converted and no object changes its shape.
-    if runbook.is_tested(row) || row.calico == runbook.target {
+    if runbook.is_tested(row) || line == runbook.target {
         return None;
     }
     let severity = if request.allow_untested { Severity::Advisory } else { Severity::Final { exit: NO_PATH } };
     let title = format!(
         "nobody upstream tested Calico {} on the {} datastore with Kubernetes {}",
-        row.calico,
+        line,
         match row.datastore {
             Datastore::Kubernetes => "Kubernetes",
             Datastore::Etcd => "etcd",
         },
         row.kubernetes
     );
-    let tested = runbook
-        .tested
-        .iter()
-        .map(|row| format!("tested: Calico {} · {} · Kubernetes {}", row.calico, row.datastore, row.kubernetes));
-    let missing = format!("missing: Calico {} · {} · Kubernetes {}", row.calico, row.datastore, row.kubernetes);
+    let words = |row: &TestedRow| {
+        let calico = row.calico.map_or("any".to_owned(), |line| line.to_string());
+        format!("Calico {calico} · {} · Kubernetes {}", row.datastore, row.kubernetes)
+    };
+    let tested = runbook.tested.iter().map(|row| format!("tested: {}", words(row)));
+    let missing = format!("missing: {}", words(&row));
     let finding = Finding::new("CU-P003", severity, title).evidence(tested.chain([missing]));
     let finding = finding.why(format!("upstream discourages other combinations in production ({})", runbook.source));
     Some(finding.now("try it on a copy of the cluster first; a run needs --allow-untested"))

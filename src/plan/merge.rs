@@ -279,8 +279,8 @@ impl<'a> Merge<'a> {
         let merged = self.field(&format!("{path}:"), inside);
         let text = match &merged {
             same if *same == theirs => live.to_owned(),
-            Some(value) if serde_json::from_str::<Value>(new).is_ok_and(|ours| ours == *value) => new.to_owned(),
-            Some(value) => format!("{value:#}"),
+            same if cni::read([Some(new)]).is_some_and(|[read]| read == *same) => new.to_owned(),
+            Some(value) => cni::write(value, [live, new]),
             None => live.to_owned(),
         };
         Some(Value::from(text))

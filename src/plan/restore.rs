@@ -178,13 +178,13 @@ fn kind_obstacle(materials: &Materials<'_>, kind: Kind) -> Option<String> {
     if materials.served.contains(&kind) || definition_of(materials, kind).is_some() {
         return None;
     }
-    let of_backup = if Kind::CUSTOM.contains(&kind) { ", and the backup has no definition of it" } else { "" };
+    let of_backup = if kind.is_custom() { ", and the backup has no definition of it" } else { "" };
     Some(format!("this API server does not serve {kind}{of_backup}"))
 }
 
 /// The definition of a custom resource, if the backup holds it.
 fn definition_of(materials: &Materials<'_>, kind: Kind) -> Option<ObjectRef> {
-    if !Kind::CUSTOM.contains(&kind) {
+    if !kind.is_custom() {
         return None;
     }
     let is_of_kind = |document: &Document| {
@@ -280,7 +280,7 @@ fn installed_release(inventory: &Inventory) -> Version {
 fn without_runbook(release: Version) -> Runbook {
     Runbook {
         target: release.line(),
-        from: Range { at_least: release, at_most: release },
+        from: Range { at_least: release, at_most: Some(release) },
         source: "a backup".to_owned(),
         tested: Vec::new(),
         steps: Vec::new(),

@@ -124,7 +124,9 @@ pub(super) enum Part {
 impl Part {
     pub const fn of(kind: Kind) -> Self {
         match kind {
-            Kind::ServiceAccount | Kind::ClusterRole | Kind::ClusterRoleBinding => Part::Rights,
+            Kind::ServiceAccount | Kind::ClusterRole | Kind::ClusterRoleBinding | Kind::PodDisruptionBudget => {
+                Part::Rights
+            }
             Kind::CustomResourceDefinition => Part::Definition,
             Kind::NetworkPolicy => Part::Policy,
             Kind::IpPool
@@ -137,6 +139,25 @@ impl Part {
             | Kind::ThirdPartyGlobalBgpConfig
             | Kind::ThirdPartyGlobalBgpPeer
             | Kind::SystemNetworkPolicy
+            | Kind::BgpConfiguration
+            | Kind::BgpFilter
+            | Kind::BlockAffinity
+            | Kind::CalicoNodeStatus
+            | Kind::ClusterInformation
+            | Kind::FelixConfiguration
+            | Kind::GlobalNetworkSet
+            | Kind::HostEndpoint
+            | Kind::IpamBlock
+            | Kind::IpamConfig
+            | Kind::IpamHandle
+            | Kind::IpReservation
+            | Kind::KubeControllersConfiguration
+            | Kind::CalicoNetworkPolicy
+            | Kind::NetworkSet
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::Tier
             | Kind::EtcdKey => Part::Data,
             Kind::Deployment | Kind::ReplicaSet => Part::Controllers,
             Kind::Namespace

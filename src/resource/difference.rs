@@ -73,6 +73,7 @@ const FILLED_IN: &[(&str, &[&str])] = &[
     ("progressDeadlineSeconds", &["600", "2147483647"]),
     ("policyTypes", &["[\"Ingress\"]"]),
     ("protocol", &["\"TCP\""]),
+    ("readOnly", &["false"]),
     ("restartPolicy", &["\"Always\""]),
     ("revisionHistoryLimit", &["10", "2147483647"]),
     ("rollingUpdate", &["{\"maxSurge\":0,\"maxUnavailable\":1}", "{\"maxUnavailable\":1}"]),

@@ -2,6 +2,7 @@
 //!
 //! Which API group and version serves a kind is known to `cluster` alone.
 
+mod definition;
 mod difference;
 mod document;
 mod masked;
@@ -11,6 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use definition::{definition, is_whole_definition};
 pub use difference::{Difference, differences};
 pub use document::{Digest, Document, Generation, Live};
 pub use masked::{HIDDEN, masked, masked_field, masked_text};
@@ -36,6 +38,7 @@ pub enum Kind {
     Lease,
     Job,
     PriorityClass,
+    PodDisruptionBudget,
     /// ThirdPartyResource `IpPool` of Calico before v2.5.
     ThirdPartyIpPool,
     /// ThirdPartyResource `GlobalConfig` of Calico before v2.5.
@@ -51,6 +54,25 @@ pub enum Kind {
     GlobalFelixConfig,
     GlobalBgpConfig,
     GlobalNetworkPolicy,
+    BgpConfiguration,
+    BgpFilter,
+    BlockAffinity,
+    CalicoNodeStatus,
+    ClusterInformation,
+    FelixConfiguration,
+    GlobalNetworkSet,
+    HostEndpoint,
+    IpamBlock,
+    IpamConfig,
+    IpamHandle,
+    IpReservation,
+    KubeControllersConfiguration,
+    CalicoNetworkPolicy,
+    NetworkSet,
+    StagedGlobalNetworkPolicy,
+    StagedKubernetesNetworkPolicy,
+    StagedNetworkPolicy,
+    Tier,
     /// A key of Calico's own etcd; its name is the whole path of the key.
     EtcdKey,
 }
@@ -68,6 +90,34 @@ impl Kind {
     /// The custom resources that hold Calico's data in v2.5 and v2.6.
     pub const CUSTOM: [Kind; 5] =
         [Kind::IpPool, Kind::BgpPeer, Kind::GlobalFelixConfig, Kind::GlobalBgpConfig, Kind::GlobalNetworkPolicy];
+
+    /// The custom resources that hold Calico's data from v3 on, besides those of v2.6 that go by the same name.
+    pub const V3: [Kind; 19] = [
+        Kind::BgpConfiguration,
+        Kind::BgpFilter,
+        Kind::BlockAffinity,
+        Kind::CalicoNodeStatus,
+        Kind::ClusterInformation,
+        Kind::FelixConfiguration,
+        Kind::GlobalNetworkSet,
+        Kind::HostEndpoint,
+        Kind::IpamBlock,
+        Kind::IpamConfig,
+        Kind::IpamHandle,
+        Kind::IpReservation,
+        Kind::KubeControllersConfiguration,
+        Kind::CalicoNetworkPolicy,
+        Kind::NetworkSet,
+        Kind::StagedGlobalNetworkPolicy,
+        Kind::StagedKubernetesNetworkPolicy,
+        Kind::StagedNetworkPolicy,
+        Kind::Tier,
+    ];
+
+    /// Answers whether a definition brings the kind.
+    pub fn is_custom(self) -> bool {
+        Kind::CUSTOM.contains(&self) || Kind::V3.contains(&self)
+    }
 
     /// Answers the kind's name as `kubectl` prints it.
     pub const fn name(self) -> &'static str {
@@ -89,6 +139,7 @@ impl Kind {
             Kind::Lease => "Lease",
             Kind::Job => "Job",
             Kind::PriorityClass => "PriorityClass",
+            Kind::PodDisruptionBudget => "PodDisruptionBudget",
             Kind::ThirdPartyIpPool => "IpPool",
             Kind::ThirdPartyGlobalConfig => "GlobalConfig",
             Kind::ThirdPartyGlobalBgpConfig => "GlobalBgpConfig",
@@ -99,6 +150,25 @@ impl Kind {
             Kind::GlobalFelixConfig => "GlobalFelixConfig",
             Kind::GlobalBgpConfig => "GlobalBGPConfig",
             Kind::GlobalNetworkPolicy => "GlobalNetworkPolicy",
+            Kind::BgpConfiguration => "BGPConfiguration",
+            Kind::BgpFilter => "BGPFilter",
+            Kind::BlockAffinity => "BlockAffinity",
+            Kind::CalicoNodeStatus => "CalicoNodeStatus",
+            Kind::ClusterInformation => "ClusterInformation",
+            Kind::FelixConfiguration => "FelixConfiguration",
+            Kind::GlobalNetworkSet => "GlobalNetworkSet",
+            Kind::HostEndpoint => "HostEndpoint",
+            Kind::IpamBlock => "IPAMBlock",
+            Kind::IpamConfig => "IPAMConfig",
+            Kind::IpamHandle => "IPAMHandle",
+            Kind::IpReservation => "IPReservation",
+            Kind::KubeControllersConfiguration => "KubeControllersConfiguration",
+            Kind::CalicoNetworkPolicy => "NetworkPolicy",
+            Kind::NetworkSet => "NetworkSet",
+            Kind::StagedGlobalNetworkPolicy => "StagedGlobalNetworkPolicy",
+            Kind::StagedKubernetesNetworkPolicy => "StagedKubernetesNetworkPolicy",
+            Kind::StagedNetworkPolicy => "StagedNetworkPolicy",
+            Kind::Tier => "Tier",
             Kind::EtcdKey => "EtcdKey",
         }
     }
@@ -121,6 +191,11 @@ impl Kind {
             | Kind::ThirdPartyGlobalConfig
             | Kind::ThirdPartyGlobalBgpConfig
             | Kind::ThirdPartyGlobalBgpPeer
+            | Kind::PodDisruptionBudget
+            | Kind::CalicoNetworkPolicy
+            | Kind::NetworkSet
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::StagedNetworkPolicy
             | Kind::SystemNetworkPolicy => true,
             Kind::Namespace
             | Kind::Node
@@ -133,6 +208,21 @@ impl Kind {
             | Kind::GlobalFelixConfig
             | Kind::GlobalBgpConfig
             | Kind::GlobalNetworkPolicy
+            | Kind::BgpConfiguration
+            | Kind::BgpFilter
+            | Kind::BlockAffinity
+            | Kind::CalicoNodeStatus
+            | Kind::ClusterInformation
+            | Kind::FelixConfiguration
+            | Kind::GlobalNetworkSet
+            | Kind::HostEndpoint
+            | Kind::IpamBlock
+            | Kind::IpamConfig
+            | Kind::IpamHandle
+            | Kind::IpReservation
+            | Kind::KubeControllersConfiguration
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::Tier
             | Kind::EtcdKey => false,
         }
     }

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::SUPPLIED_SINCE;
 use crate::{
     inventory::Datastore,
     version::{Minor, Version},
@@ -50,11 +51,14 @@ pub struct Release {
 }
 
 impl Catalogue {
-    /// Answers which release shipped these images: the newest that fits both, or else the newest that fits calico/node.
+    /// Answers which release shipped these images: the newest that fits both, or else the newest that fits calico/node;
+    /// from v3.0 on the tag of calico/node is the release.
     pub fn recognise(&self, node: &str, cni: Option<&str>) -> Option<Version> {
         let of_node = || self.releases.iter().filter(|release| release.node == node);
         let of_both = of_node().filter(|release| Some(release.cni.as_str()) == cni).map(|release| release.calico).max();
-        of_both.or_else(|| of_node().map(|release| release.calico).max())
+        let listed = of_both.or_else(|| of_node().map(|release| release.calico).max());
+        let is_own = |release: &Version| release.line() >= SUPPLIED_SINCE;
+        listed.or_else(|| node.starts_with('v').then(|| node.parse().ok()).flatten().filter(is_own))
     }
 
     pub fn release(&self, version: Version) -> Option<&Release> {

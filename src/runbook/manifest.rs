@@ -1,10 +1,10 @@
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Catalogue, Release, embedded::Manifests, read::parse};
 use crate::{
     inventory::{Datastore, Edition},
-    resource::{Document, Kind, ObjectRef},
+    resource::{Document, Kind, ObjectRef, definition},
     version::Version,
 };
 
@@ -105,14 +105,14 @@ fn object(path: &str, text: &str, release: &Release) -> (ObjectRef, Document) {
     let kind = kind_of(&body).unwrap_or_else(|| panic!("`{path}` holds a kind that the program knows"));
     set_tags(&mut body, release);
     if kind == Kind::CustomResourceDefinition {
-        to_neutral_definition(&mut body);
+        body["spec"] = definition(&body["spec"]);
     }
     let text = |key: &str| body["metadata"][key].as_str().map(str::to_owned);
     let reference = ObjectRef { kind, namespace: text("namespace"), name: text("name").unwrap_or_default() };
     (reference, Document::new(body))
 }
 
-fn kind_of(body: &Value) -> Option<Kind> {
+pub(super) fn kind_of(body: &Value) -> Option<Kind> {
     let known = [
         Kind::ServiceAccount,
         Kind::ClusterRole,
@@ -121,6 +121,7 @@ fn kind_of(body: &Value) -> Option<Kind> {
         Kind::DaemonSet,
         Kind::Deployment,
         Kind::CustomResourceDefinition,
+        Kind::PodDisruptionBudget,
     ];
     known.into_iter().find(|kind| body["kind"] == kind.name())
 }
@@ -145,17 +146,6 @@ fn set_tags(value: &mut Value, release: &Release) {
         Value::Array(items) => items.iter_mut().for_each(|item| set_tags(item, release)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-}
-
-/// A definition is written in today's form; the program compares the neutral one.
-fn to_neutral_definition(body: &mut Value) {
-    let Value::Object(spec) = body["spec"].take() else { return };
-    let mut neutral = Map::new();
-    neutral.insert("version".to_owned(), spec["versions"][0]["name"].clone());
-    for key in ["group", "names", "scope"] {
-        neutral.insert(key.to_owned(), spec[key].clone());
-    }
-    body["spec"] = Value::Object(neutral);
 }
 
 #[cfg(test)]

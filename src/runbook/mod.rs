@@ -7,6 +7,7 @@ mod catalogue;
 mod embedded;
 mod manifest;
 mod read;
+mod supplied;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ pub use catalogue::{Catalogue, Data, Line, Release};
 pub use embedded::{catalogue, find, names, text};
 pub use manifest::{Manifest, Published, base, target};
 pub use read::{ReadError, parse, read};
+pub use supplied::{SUPPLIED_SINCE, Shipped, ShippedError, Supplied, read_shipped};
 
 use crate::{
     inventory::{Datastore, Flavour},
@@ -38,14 +40,33 @@ pub struct Runbook {
 #[serde(deny_unknown_fields)]
 pub struct Range {
     pub at_least: Version,
-    pub at_most: Version,
+    /// Absent where it is any up to the target itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<Version>,
+}
+
+impl Range {
+    pub fn contains(self, version: Version) -> bool {
+        version >= self.at_least && self.at_most.is_none_or(|last| version <= last)
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.at_most {
+            Some(last) => write!(formatter, "{} to {last}", self.at_least),
+            None => write!(formatter, "{} on", self.at_least),
+        }
+    }
 }
 
 /// One combination that upstream tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TestedRow {
-    pub calico: Minor,
+    /// Absent where upstream tested the release with that Kubernetes, wherever one comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calico: Option<Minor>,
     pub datastore: Datastore,
     pub kubernetes: Minor,
 }
@@ -124,6 +145,6 @@ impl RunbookStep {
 impl Runbook {
     /// Answers whether upstream tested the way from here.
     pub fn is_tested(&self, row: TestedRow) -> bool {
-        self.tested.contains(&row)
+        self.tested.iter().any(|tested| *tested == row || *tested == TestedRow { calico: None, ..row })
     }
 }

@@ -49,16 +49,23 @@ fn check_durations(parameters: &Parameters) -> Result<(), String> {
 /// # Errors
 /// The text is not what `T` is written like.
 pub fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ReadError> {
-    serde_saphyr::from_str(text).map_err(|error| {
-        let location = error.location();
-        let message = error.without_snippet().to_string();
-        ReadError {
-            suggestion: suggestion(&message),
-            message,
-            line: location.map(|at| at.line()),
-            column: location.map(|at| at.column()),
-        }
-    })
+    serde_saphyr::from_str(text).map_err(|error| told(&error))
+}
+
+/// Reads a text of several documents.
+pub(super) fn parse_all<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, ReadError> {
+    serde_saphyr::from_multiple(text).map_err(|error| told(&error))
+}
+
+fn told(error: &serde_saphyr::Error) -> ReadError {
+    let location = error.location();
+    let message = error.without_snippet().to_string();
+    ReadError {
+        suggestion: suggestion(&message),
+        message,
+        line: location.map(|at| at.line()),
+        column: location.map(|at| at.column()),
+    }
 }
 
 /// Finds the known key nearest to an unknown one, from serde's list of what it expected.

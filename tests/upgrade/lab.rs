@@ -13,7 +13,7 @@ use std::{
 
 use harness::{
     CalicoEtcd, ControlPlane, EtcdSetup, Flavour, Kubernetes, Release, Size, Snapshot, User, WornIn, worn_in,
-    worn_in_keys,
+    worn_in_keys, worn_in_v3,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -53,23 +53,39 @@ pub fn lab(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
     take(kubernetes, cluster, false)
 }
 
+/// The same with Calico v3.
+pub fn lab_of_v3() -> Lab {
+    take_laid_out(Kubernetes::V1_34, "v3.29.7", false, worn_in_v3)
+}
+
 /// The same on a control plane of its own, whose store can be filled.
 pub fn lab_with_small_store(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
     take(kubernetes, cluster, true)
 }
 
 fn take(kubernetes: Kubernetes, cluster: WornIn, has_small_store: bool) -> Lab {
+    let name = format!("{}-{}-{}", cluster.release.name(), cluster.flavour.name(), cluster.size.name());
+    let mut lab = take_laid_out(kubernetes, &name, has_small_store, |plane| worn_in(plane, &cluster));
+    lab.etcd = etcd_of(cluster);
+    lab
+}
+
+fn take_laid_out(
+    kubernetes: Kubernetes,
+    name: &str,
+    has_small_store: bool,
+    lay_out: impl FnOnce(&ControlPlane) -> harness::Result<()>,
+) -> Lab {
     let mut shared = free_place(kubernetes, has_small_store);
     let plane = shared.get_or_insert_with(|| start(kubernetes, has_small_store));
-    let name = format!("{}-{}-{}", cluster.release.name(), cluster.flavour.name(), cluster.size.name());
-    if !plane.worn_in.contains_key(&name) {
+    if !plane.worn_in.contains_key(name) {
         plane.plane.restore(&plane.empty).unwrap();
-        worn_in(&plane.plane, &cluster).unwrap();
+        lay_out(&plane.plane).unwrap();
         let snapshot = plane.plane.snapshot().unwrap();
-        plane.worn_in.insert(name.clone(), snapshot);
+        plane.worn_in.insert(name.to_owned(), snapshot);
     }
-    plane.plane.restore(&plane.worn_in[&name]).unwrap();
-    Lab { shared, name, state: tempfile::tempdir().unwrap(), has_small_store, etcd: etcd_of(cluster) }
+    plane.plane.restore(&plane.worn_in[name]).unwrap();
+    Lab { shared, name: name.to_owned(), state: tempfile::tempdir().unwrap(), has_small_store, etcd: None }
 }
 
 /// Waits for a place of a control plane. One that was started is taken rather than one that was not.

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod as_job;
+mod calico_v3;
 mod config;
 mod consent;
 mod controllers;

@@ -48,7 +48,7 @@ pub(super) fn place(object: &ObjectRef, after: &Document, before: Option<&Docume
     Some(match object.kind {
         Kind::Namespace => Place::Namespaces,
         Kind::CustomResourceDefinition => Place::Definitions,
-        Kind::ServiceAccount => Place::Accounts,
+        Kind::ServiceAccount | Kind::PodDisruptionBudget => Place::Accounts,
         Kind::ClusterRole => Place::Rights,
         Kind::ClusterRoleBinding => Place::Bindings,
         Kind::ConfigMap => Place::Settings,
@@ -61,7 +61,20 @@ pub(super) fn place(object: &ObjectRef, after: &Document, before: Option<&Docume
         | Kind::BgpPeer
         | Kind::GlobalFelixConfig
         | Kind::GlobalBgpConfig
-        | Kind::GlobalNetworkPolicy => Place::Data,
+        | Kind::GlobalNetworkPolicy
+        | Kind::BgpConfiguration
+        | Kind::BgpFilter
+        | Kind::FelixConfiguration
+        | Kind::GlobalNetworkSet
+        | Kind::HostEndpoint
+        | Kind::IpReservation
+        | Kind::KubeControllersConfiguration
+        | Kind::CalicoNetworkPolicy
+        | Kind::NetworkSet
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::StagedKubernetesNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::Tier => Place::Data,
         Kind::NetworkPolicy => {
             place_of_policy(&after.value()["spec"], before.map(|before| before.value()["spec"].clone()))
         }
@@ -74,7 +87,13 @@ pub(super) fn place(object: &ObjectRef, after: &Document, before: Option<&Docume
         | Kind::ControllerRevision
         | Kind::Lease
         | Kind::Job
-        | Kind::PriorityClass => {
+        | Kind::PriorityClass
+        | Kind::BlockAffinity
+        | Kind::CalicoNodeStatus
+        | Kind::ClusterInformation
+        | Kind::IpamBlock
+        | Kind::IpamConfig
+        | Kind::IpamHandle => {
             return None;
         }
     })

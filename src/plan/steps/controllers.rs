@@ -47,8 +47,8 @@ pub fn replace_controllers(materials: &Materials<'_>) -> Draft {
 /// Answers whether an object of the release belongs to this step: the new pod needs it, or reads it when it starts.
 pub fn has_to_do_with(materials: &Materials<'_>, object: &ObjectRef) -> bool {
     let is_taken = materials.runbook.steps.iter().any(|step| step.step == StepKind::ReplaceControllers);
-    let is_needed =
-        |(shipped, _): &(ObjectRef, Document)| object.kind == Kind::ConfigMap || object.name == shipped.name;
+    let is_for_all = matches!(object.kind, Kind::ConfigMap | Kind::CustomResourceDefinition);
+    let is_needed = |(shipped, _): &(ObjectRef, Document)| is_for_all || object.name == shipped.name;
     is_taken && shipped(materials).is_some_and(is_needed)
 }
 

@@ -13,12 +13,13 @@ use crate::{
         merge::Merge,
         recreation::{Recreation, is_fixed, stages_of},
     },
-    resource::{Document, Kind, ObjectRef, differences, masked_field},
+    resource::{Document, Kind, ObjectRef, differences, is_whole_definition, masked_field},
 };
 
 /// The order in which kinds are applied.
-const ORDER: [Kind; 5] = [
+const ORDER: [Kind; 6] = [
     Kind::CustomResourceDefinition,
+    Kind::PodDisruptionBudget,
     Kind::ServiceAccount,
     Kind::ClusterRole,
     Kind::ClusterRoleBinding,
@@ -114,9 +115,13 @@ impl Merged {
             self.findings.extend(lost_config(materials, object));
             return Some(ObjectChange { object: object.clone(), before: None, after: Some(new.clone()), why });
         };
-        // A definition has no settings of people in it, and one that is there stays.
         if object.kind == Kind::CustomResourceDefinition {
-            return None;
+            return newer_definition(object, live, new).map(|(before, after)| ObjectChange {
+                object: object.clone(),
+                before: Some(before),
+                after: Some(after),
+                why,
+            });
         }
         let base = materials.base.get(object).map(Document::value);
         let after = self.merge(materials, object, base.as_ref(), &live.value(), &new.value());
@@ -157,6 +162,20 @@ impl Merged {
         findings.extend(undecided(&decisions));
         (decisions.iter().filter_map(Decision::kept).collect(), findings)
     }
+}
+
+/// A definition has no settings of people in it. One that only has names stays; schemas are those of the newer release.
+fn newer_definition(object: &ObjectRef, live: &Document, new: &Document) -> Option<(Document, Document)> {
+    debug_assert_eq!(object.kind, Kind::CustomResourceDefinition);
+    let (mut after, shipped) = (live.value(), new.value());
+    if !is_whole_definition(&shipped["spec"]) || differences(&shipped["spec"], &after["spec"]).is_empty() {
+        return None;
+    }
+    after["spec"] = shipped["spec"].clone();
+    for (key, value) in shipped["metadata"]["annotations"].as_object().into_iter().flatten() {
+        after["metadata"]["annotations"][key] = value.clone();
+    }
+    Some((live.clone(), Document::new(after)))
 }
 
 fn created(materials: &Materials<'_>, object: &ObjectRef, new: &Document) -> Decision {

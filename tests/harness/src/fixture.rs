@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Reads the objects of a file below `tests/fixtures`.
 pub fn read(file: &str) -> Result<Vec<Value>> {
-    let mut objects = parse(&Path::new(FOLDER).join(file), &text_of(file)?)?;
+    let mut objects = parse(&path(file), &text_of(file)?)?;
     let mut made_from = Alike::find(file);
     while let Some(alike) = made_from {
         objects.retain(|object| alike.has(object));
@@ -30,13 +30,18 @@ fn text_of(file: &str) -> Result<String> {
     if let Some(alike) = Alike::find(file) {
         return alike.text(text_of(&alike.like)?);
     }
-    let path = Path::new(FOLDER).join(file);
+    let path = path(file);
     std::fs::read_to_string(&path).trying(|| format!("read `{}`", path.display()))
+}
+
+/// Where a file below `tests/fixtures` is.
+pub fn path(file: &str) -> PathBuf {
+    Path::new(FOLDER).join(file)
 }
 
 /// Whether there is such a file below `tests/fixtures`, or one that it is made from.
 pub fn exists(file: &str) -> bool {
-    Alike::find(file).is_some() || Path::new(FOLDER).join(file).is_file()
+    Alike::find(file).is_some() || path(file).is_file()
 }
 
 fn parse(path: &Path, text: &str) -> Result<Vec<Value>> {

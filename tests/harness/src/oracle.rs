@@ -98,7 +98,9 @@ const OF_METADATA: [&str; 8] = [
     "deletionGracePeriodSeconds",
 ];
 
-const OF_ANNOTATIONS: [&str; 2] = ["deprecated.daemonset.template.generation", "kubernetes.io/created-by"];
+/// Notes and counters of controllers.
+const OF_ANNOTATIONS: [&str; 3] =
+    ["deprecated.daemonset.template.generation", "deployment.kubernetes.io/revision", "kubernetes.io/created-by"];
 
 fn normalised(resource: &Resource, mut object: Value) -> Value {
     remove(Some(&mut object), &["status"]);
@@ -128,9 +130,11 @@ fn normalise_pod(pod: &mut Value) {
     pod["metadata"]["name"] = Value::String(name);
     remove(pod.pointer_mut("/metadata/labels"), &["controller-revision-hash", "pod-template-generation"]);
     let token_volume = remove_token_volume(pod);
-    for container in array_at(pod, "/spec/containers").into_iter().flatten() {
-        if let Some(mounts) = container.get_mut("volumeMounts").and_then(Value::as_array_mut) {
-            mounts.retain(|mount| Some(&mount["name"]) != token_volume.as_ref());
+    for list in ["/spec/initContainers", "/spec/containers"] {
+        for container in array_at(pod, list).into_iter().flatten() {
+            if let Some(mounts) = container.get_mut("volumeMounts").and_then(Value::as_array_mut) {
+                mounts.retain(|mount| Some(&mount["name"]) != token_volume.as_ref());
+            }
         }
     }
 }

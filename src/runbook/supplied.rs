@@ -1,0 +1,116 @@
+//! Manifests that the operator gives, as upstream published them: those of Calico v3, of which the program has no files of its own.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Manifest, ReadError, manifest::kind_of, read::parse_all};
+use crate::{
+    resource::{Document, Kind, ObjectRef, definition},
+    version::{Minor, Version},
+};
+
+/// The first line of which the program has no manifests.
+pub const SUPPLIED_SINCE: Minor = Minor { major: 3, minor: 0 };
+
+/// The manifests of the release to go to and of the one that is installed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supplied {
+    pub new: Shipped,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Shipped>,
+}
+
+/// What one release ships.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shipped {
+    pub release: Version,
+    pub objects: Vec<(ObjectRef, Document)>,
+}
+
+/// The text is no manifest that can be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ShippedError {
+    #[error(transparent)]
+    Yaml(#[from] ReadError),
+    #[error("it holds {kind} {name}, which this version cannot apply")]
+    Kind { kind: String, name: String },
+    #[error("it holds {0} twice")]
+    Twice(ObjectRef),
+    #[error("it holds {0}, and an install has one that runs controllers and no Typha")]
+    Deployments(String),
+    #[error("no DaemonSet in it has a container calico-node, so it is no manifest of Calico")]
+    NoNode,
+    #[error("image {0} of calico-node has no tag of a release, like v3.31.7")]
+    Tag(String),
+}
+
+impl Supplied {
+    /// The objects of the new release, and of the old one what a merge compares: no definitions, which people do not edit.
+    pub fn new(new: Shipped, old: Option<Shipped>) -> Self {
+        let is_merged = |(object, _): &(ObjectRef, Document)| object.kind != Kind::CustomResourceDefinition;
+        let merged = |old: Shipped| Shipped { objects: old.objects.into_iter().filter(is_merged).collect(), ..old };
+        Self { new, old: old.map(merged) }
+    }
+
+    /// The manifest of the installed release, if it was given.
+    pub fn base(&self, installed: Version) -> Option<Manifest> {
+        let old = [self.old.as_ref(), Some(&self.new)].into_iter().flatten();
+        old.into_iter().find(|shipped| shipped.release == installed).map(Shipped::manifest)
+    }
+}
+
+impl Shipped {
+    pub fn manifest(&self) -> Manifest {
+        Manifest { objects: self.objects.clone(), ..Manifest::default() }
+    }
+}
+
+/// Reads a manifest of several documents.
+///
+/// # Errors
+/// It is no YAML, holds an object that cannot be applied, or no calico-node of a release.
+pub fn read_shipped(text: &str) -> Result<Shipped, ShippedError> {
+    let bodies: Vec<Value> = parse_all(text)?;
+    let objects: Vec<_> = bodies.into_iter().filter(|body| !body.is_null()).map(object).collect::<Result<_, _>>()?;
+    let mut seen = BTreeSet::new();
+    if let Some((twice, _)) = objects.iter().find(|(object, _)| !seen.insert(object)) {
+        return Err(ShippedError::Twice(twice.clone()));
+    }
+    let deployments: Vec<_> = objects.iter().filter(|(object, _)| object.kind == Kind::Deployment).collect();
+    if deployments.len() > 1 {
+        let names: Vec<_> = deployments.iter().map(|(object, _)| object.to_string()).collect();
+        return Err(ShippedError::Deployments(names.join(" and ")));
+    }
+    Ok(Shipped { release: release(&objects)?, objects })
+}
+
+fn object(mut body: Value) -> Result<(ObjectRef, Document), ShippedError> {
+    let text = |key: &str| body["metadata"][key].as_str().map(str::to_owned);
+    let name = text("name").unwrap_or_default();
+    let unknown = || ShippedError::Kind {
+        kind: body["kind"].as_str().unwrap_or("an object without a kind").to_owned(),
+        name: name.clone(),
+    };
+    let kind = kind_of(&body).ok_or_else(unknown)?;
+    let reference = ObjectRef { kind, namespace: text("namespace").filter(|_| kind.is_namespaced()), name };
+    if kind == Kind::CustomResourceDefinition {
+        body["spec"] = definition(&body["spec"]);
+    }
+    Ok((reference, Document::new(body)))
+}
+
+/// From v3.0 on the tag of calico/node is the release.
+fn release(objects: &[(ObjectRef, Document)]) -> Result<Version, ShippedError> {
+    let daemon_sets = objects.iter().filter(|(object, _)| object.kind == Kind::DaemonSet);
+    let image = daemon_sets.into_iter().find_map(|(_, document)| {
+        let body = document.value();
+        let containers = body.pointer("/spec/template/spec/containers")?.as_array()?;
+        let node = containers.iter().find(|container| container["name"] == "calico-node")?;
+        Some(node["image"].as_str().unwrap_or_default().to_owned())
+    });
+    let image = image.ok_or(ShippedError::NoNode)?;
+    let tag = image.rsplit_once(':').and_then(|(_, tag)| tag.parse().ok());
+    tag.ok_or(ShippedError::Tag(image))
+}

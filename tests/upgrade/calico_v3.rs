@@ -1,0 +1,145 @@
+//! Calico v3, of which the operator gives the manifests: whole upgrades, kills, the way back, and files that do not fit.
+
+use std::{fs, path::PathBuf};
+
+use harness::{State, differences, published};
+use serde_json::Value;
+
+use crate::{
+    kills::{kill_at, record, sample},
+    lab::{Lab, lab_of_v3},
+    rollbacks::BACK,
+};
+
+const DAEMON_SET: &str = "apps/daemonsets/kube-system/calico-node";
+const NEW_IMAGE: &str = "quay.io/calico/node:v3.31.7";
+
+#[test]
+fn v3_is_upgraded_with_its_hand_edits_and_taken_back() {
+    let lab = lab_of_v3();
+    let plan = lab.state().join("plan.json");
+    lab.tool(&with("plan", &["--out", plan.to_str().unwrap()])).exits(0).says("runbook v3.31");
+    lab.tool(&["run", plan.to_str().unwrap(), "--yes"]).exits(0).says("Calico v3.31.7 runs on every node");
+    is_upgraded(&lab.cluster_state().unwrap());
+    lab.tool(&with("plan", &["--detailed-exitcode"])).exits(0).says("Nothing to do");
+    lab.tool(&["verify"]).exits(0);
+    lab.tool(&BACK).exits(0).says("Calico v3.29.7 runs on every node").says("CustomResourceDefinitions");
+    assert_eq!(since_start(&lab), Vec::<String>::new());
+}
+
+fn is_upgraded(state: &State) {
+    let pod = &state[DAEMON_SET]["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], NEW_IMAGE);
+    let variables = pod["containers"][0]["env"].as_array().unwrap();
+    assert!(variables.iter().any(|one| one["name"] == "FELIX_IPV6SUPPORT"), "people added it");
+    let first: Vec<&str> =
+        pod["initContainers"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(first, ["install-cni", "ebpf-bootstrap"]);
+    assert_eq!(state[DAEMON_SET]["spec"]["updateStrategy"]["type"], "RollingUpdate", "it rolls by itself again");
+    assert_eq!(state[DAEMON_SET]["metadata"]["labels"]["team"], "network");
+    let config = state["/configmaps/kube-system/calico-config"]["data"]["cni_network_config"].as_str().unwrap();
+    let config: Value = serde_json::from_str(config).unwrap();
+    assert_eq!((&config["cniVersion"], &config["plugins"][0]["mtu"]), (&"1.0.0".into(), &1440.into()));
+    assert_eq!(config["plugins"].as_array().unwrap().len(), 1, "the release took a plug-in away");
+    let pools = &state["apiextensions.k8s.io/customresourcedefinitions//ippools.crd.projectcalico.org"]["spec"];
+    let spec = &pools["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    assert_eq!(spec["assignmentMode"]["default"], "Automatic", "the definition has the new schema");
+}
+
+#[test]
+fn killed_at_some_write_boundaries_v3_goes_on_to_the_same_end_and_back_to_its_start() {
+    let mut lab = lab_of_v3();
+    let run = with("run", &["--yes"]);
+    let boundaries = record(&lab, &run);
+    let expected = without_records(&lab);
+    for (number, boundary) in sample(&boundaries, 11).into_iter().enumerate() {
+        lab.again();
+        kill_at(&lab, &run, boundary);
+        if number % 2 == 0 {
+            lab.tool(&with("run", &["--yes", "--or-resume"])).exits(0);
+            let found = differences(&expected, &without_records(&lab));
+            assert!(found.is_empty(), "killed at {boundary}: {found:#?}");
+        } else {
+            let back = lab.tool(&BACK);
+            assert!(back.exit == Some(0) || back.words.contains("no run"), "killed at {boundary}: {}", back.words);
+            assert_eq!(since_start(&lab), Vec::<String>::new(), "killed at {boundary}");
+        }
+    }
+}
+
+/// The whole cluster but for the tool's own records, which tell of more runners after a kill, and for what a Deployment makes, which has
+/// a name of its own each time.
+fn without_records(lab: &Lab) -> State {
+    let mut state = lab.snapshot().unwrap().state().clone();
+    state.retain(|key, _| !key.contains("calico-upgrader") && !key.contains("/calico-kube-controllers-"));
+    state
+}
+
+/// Where the cluster differs from its start. Definitions stay as they are.
+fn since_start(lab: &Lab) -> Vec<String> {
+    let is_allowed = |line: &String| {
+        ["calico-upgrader", "/calico-kube-controllers-", "/customresourcedefinitions/"]
+            .iter()
+            .any(|one| line.contains(one))
+    };
+    let found = differences(lab.start().state(), lab.snapshot().unwrap().state());
+    found.into_iter().filter(|line| !is_allowed(line)).collect()
+}
+
+#[test]
+fn the_backup_holds_the_data_of_v3_and_gives_it_back() {
+    let lab = lab_of_v3();
+    let settings = "/apis/crd.projectcalico.org/v1/felixconfigurations/default";
+    let backup = lab.state().join("copy");
+    let backup = backup.to_str().unwrap();
+    lab.tool(&["backup", "create", "--out", backup]).exits(0);
+    lab.api().delete(settings).unwrap();
+    lab.tool(&["restore", backup, "--only", "FelixConfiguration/default", "--yes"]).exits(0);
+    assert_eq!(lab.api().get(settings).unwrap()["spec"]["logSeverityScreen"], "Info");
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_is_refused_before_anything_is_read_or_changed() {
+    let lab = lab_of_v3();
+    let versions = lab.resource_versions().unwrap();
+    lab.tool(&["plan"]).exits(16).says("CU-P002").says("--manifests FILE --manifests-before FILE");
+    let (new, old) = (text("v3.31.7"), text("v3.29.7"));
+    let only_new = file(&lab, "new", &new);
+    lab.tool(&["plan", "--manifests", &only_new]).exits(3).says("CU-P004").says("--manifests-before: none");
+    let before = |old: &str, exit: i32| {
+        lab.tool(&["plan", "--manifests", &only_new, "--manifests-before", &file(&lab, "old", old)]).exits(exit)
+    };
+    before(&old.replace(":v3.29.7", ":v3.28.5"), 3).says("--manifests-before: v3.28.5");
+    before(&old.replace("  name: calico-node\n  namespace", "  name: canal\n  namespace"), 3)
+        .says("another kind of manifest");
+    before("kind: [", 65).says("old.yaml");
+    before("kind: ConfigMap\nmetadata: {name: a}\n", 65).says("no manifest of Calico");
+    let typha = "\n---\nkind: Service\napiVersion: v1\nmetadata: {name: calico-typha, namespace: kube-system}\n";
+    before(&(old.clone() + typha), 65).says("Service calico-typha, which this version cannot apply");
+    let twice = format!(
+        "{old}\n---\nkind: ServiceAccount\napiVersion: v1\nmetadata: {{name: calico-node, namespace: kube-system}}\n"
+    );
+    before(&twice, 65).says("ServiceAccount kube-system/calico-node twice");
+    lab.tool(&["plan", "--manifests", &file(&lab, "v2", &new.replace("v3.31.7", "v2.6.12"))])
+        .exits(64)
+        .says("--to v2.6.12");
+    lab.tool(&["plan", "--manifests", &only_new, "--to", "v2.6"]).exits(64).says("cannot be used with");
+    assert!(lab.resource_versions().unwrap() == versions, "something was changed");
+}
+
+fn text(release: &str) -> String {
+    fs::read_to_string(published(release)).unwrap()
+}
+
+fn file(lab: &Lab, name: &str, text: &str) -> String {
+    let path: PathBuf = lab.state().join(format!("{name}.yaml"));
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A call that leads from the one release to the other.
+fn with<'a>(verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let [new, old] = ["v3.31.7", "v3.29.7"]
+        .map(|release| -> &'static str { published(release).to_str().unwrap().to_owned().leak() });
+    [&[verb, "--manifests", new, "--manifests-before", old], more].concat()
+}
