@@ -1,7 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    arguments::{Global, Planning, SystemPolicies},
+    arguments::{Global, Manifests, Planning, SystemPolicies},
     failure::Failure,
 };
 use crate::{
@@ -119,7 +119,7 @@ pub struct Wanted {
 impl Wanted {
     pub fn read(planning: &Planning) -> Result<Self, Failure> {
         let catalogue = runbook::catalogue();
-        let supplied = supplied(planning)?;
+        let supplied = supplied(&planning.files)?;
         let target = match &supplied {
             Some(supplied) => Some(Target::Exact(supplied.new.release)),
             None => planning.to.as_deref().map(target).transpose()?,
@@ -133,7 +133,7 @@ impl Wanted {
 }
 
 /// The manifests that the operator gave.
-fn supplied(planning: &Planning) -> Result<Option<Supplied>, Failure> {
+pub fn supplied(files: &Manifests) -> Result<Option<Supplied>, Failure> {
     let read = |path: &PathBuf| {
         let wrong = |error: String| Failure::bad_file(path.display(), error);
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
@@ -141,12 +141,12 @@ fn supplied(planning: &Planning) -> Result<Option<Supplied>, Failure> {
             wrong(error.to_string()).now("give the file of the release as upstream published it, such as calico.yaml")
         })
     };
-    let Some(new) = planning.manifests.as_ref().map(read).transpose()? else { return Ok(None) };
+    let Some(new) = files.manifests.as_ref().map(read).transpose()? else { return Ok(None) };
     if new.release.line() < runbook::SUPPLIED_SINCE {
         let what = format!("the manifest is of Calico {}, and the program has those of v2 itself", new.release);
         return Err(Failure::usage(what).now(format!("calico-upgrader plan --to {}", new.release)));
     }
-    Ok(Some(Supplied::new(new, planning.manifests_before.as_ref().map(read).transpose()?)))
+    Ok(Some(Supplied::new(new, files.manifests_before.as_ref().map(read).transpose()?)))
 }
 
 fn embedded(catalogue: &Catalogue, target: Option<Target>) -> Result<Runbook, Failure> {

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt};
 
 use super::{
-    IN_FLIGHT,
+    IN_FLIGHT, is_newer,
     table::{self, Scope, right},
 };
 use crate::{
@@ -21,6 +21,7 @@ pub fn read_rights(cluster: &Cluster) -> Vec<Right> {
         has_namespace: true,
         recreates: false,
         has_probes: false,
+        supplied: None,
     };
     served_or_to_come(cluster, table::reading(&scope))
 }
@@ -40,9 +41,11 @@ pub(super) async fn write_rights(cluster: &Cluster, installs: &[Install]) -> Res
         has_namespace: has_namespace(cluster).await?,
         recreates: false,
         has_probes: false,
+        supplied: None,
     };
-    let rights = table::recording(&scope).into_iter().chain(table::upgrading(&scope)).collect();
-    Ok(served_or_to_come(cluster, rights))
+    // What a plan by given manifests writes is asked for once there is the plan.
+    let upgrading = if installs.iter().any(is_newer) { table::rolling() } else { table::upgrading(&scope) };
+    Ok(served_or_to_come(cluster, table::recording(&scope).into_iter().chain(upgrading).collect()))
 }
 
 async fn has_namespace(cluster: &Cluster) -> Result<bool, ClusterError> {
@@ -86,6 +89,7 @@ pub async fn missing_for(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, 
         has_namespace: has_namespace(cluster).await?,
         recreates: false,
         has_probes: false,
+        supplied: None,
     };
     let rights: BTreeSet<Right> = table::recording(&scope)
         .into_iter()

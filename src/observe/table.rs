@@ -14,7 +14,7 @@ use crate::{
     inventory::{Datastore, Edition},
     plan::{PROBE_DAEMON_SETS, PROBE_NAME, PULL_NAME},
     resource::{Kind, ObjectRef},
-    runbook::{self, Catalogue, Manifest},
+    runbook::{self, Catalogue, Manifest, Supplied},
 };
 
 /// The namespace of every install that the program knows.
@@ -59,6 +59,8 @@ pub struct Scope<'a> {
     pub recreates: bool,
     /// Whether probes are to watch packets between the nodes.
     pub has_probes: bool,
+    /// The manifests that the operator gives for Calico v3.
+    pub supplied: Option<&'a Supplied>,
 }
 
 /// Every right of a mode.
@@ -91,8 +93,15 @@ pub(super) fn reading(scope: &Scope<'_>) -> Vec<Right> {
     rows.add_named(Kind::Namespace, None, &[INSTALL, OF_OPERATOR[1], door::NAMESPACE], &[Verb::Get]);
     rows.add_named(Kind::CustomResourceDefinition, None, &OF_OPERATOR[..1], &[Verb::Get]);
     rows.add_named(Kind::ConfigMap, Some(INSTALL), &[OF_RKE], &[Verb::Get]);
-    for object in shipped(scope.datastore).filter(|object| object.kind != Kind::Deployment) {
-        rows.add_object(&object, &[Verb::Get]);
+    // Before it is known what is installed, the objects of v2 are asked for as well.
+    let all: BTreeSet<ObjectRef> = of_program(scope.datastore).chain(shipped(scope)).collect();
+    for object in all.iter().filter(|object| object.kind != Kind::Deployment) {
+        rows.add_object(object, &[Verb::Get]);
+    }
+    if scope.supplied.is_some() {
+        rows.0.extend(of_controllers(INSTALL));
+        rows.add(Kind::CustomResourceDefinition, None, &[Verb::Get, Verb::List]);
+        Kind::V3.iter().for_each(|kind| rows.add(*kind, None, &[Verb::List]));
     }
     match scope.datastore {
         Datastore::Kubernetes => {}
@@ -164,11 +173,13 @@ pub(super) fn probing() -> Vec<Right> {
 
 /// To upgrade.
 pub(super) fn upgrading(scope: &Scope<'_>) -> Vec<Right> {
-    let mut rows = rolling();
-    rows.add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
+    let mut rows = Rows(rolling());
     rows.add(Kind::CustomResourceDefinition, None, &[Verb::Create]);
-    Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Create]));
-    for object in shipped(scope.datastore).filter(|object| is_replaced(object.kind)) {
+    if scope.supplied.is_none() {
+        rows.add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
+        Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Create]));
+    }
+    for object in shipped(scope).filter(|object| scope.supplied.is_some() || is_replaced(object.kind)) {
         // What pulls the images is a DaemonSet beside the one of the install.
         rows.add(object.kind, object.namespace.as_deref(), &[Verb::Create]);
         rows.add_object(&object, &[Verb::Update]);
@@ -186,12 +197,16 @@ pub(super) fn upgrading(scope: &Scope<'_>) -> Vec<Right> {
 
 /// To take a run back: what it changed becomes as it was, and what it made goes. Definitions stay.
 pub(super) fn rolling_back(scope: &Scope<'_>) -> Vec<Right> {
-    let mut rows = rolling();
+    let mut rows = Rows(rolling());
     // Which one a run was about is in its record; who may list them all, as this account, learns nothing more by it.
     rows.add(Kind::DaemonSet, Some(INSTALL), &[Verb::Get]);
-    rows.add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
-    Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Delete]));
-    for object in shipped(scope.datastore).filter(|object| is_replaced(object.kind)) {
+    if scope.supplied.is_none() {
+        rows.add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
+        Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Delete]));
+    }
+    let stays = |object: &ObjectRef| object.kind == Kind::CustomResourceDefinition;
+    let is_changed = |object: &ObjectRef| scope.supplied.is_some() || is_replaced(object.kind);
+    for object in shipped(scope).filter(|object| is_changed(object) && !stays(object)) {
         rows.add_object(&object, &[Verb::Update]);
         if object.kind != Kind::DaemonSet {
             rows.add_object(&object, &[Verb::Delete]);
@@ -214,8 +229,7 @@ fn recreating(scope: &Scope<'_>) -> Vec<Right> {
         return rows.0;
     }
     rows.add(Kind::Pod, Some(INSTALL), &[Verb::Patch]);
-    for object in shipped(datastore).filter(|object| [Kind::DaemonSet, Kind::ClusterRoleBinding].contains(&object.kind))
-    {
+    for object in shipped(scope).filter(|object| [Kind::DaemonSet, Kind::ClusterRoleBinding].contains(&object.kind)) {
         rows.add(object.kind, object.namespace.as_deref(), &[Verb::Create]);
         rows.add_object(&object, &[Verb::Delete]);
     }
@@ -230,12 +244,12 @@ fn recreating(scope: &Scope<'_>) -> Vec<Right> {
 }
 
 /// To replace pods node by node. What pulls the images before is taken away by a rollback, too, if the run died over it.
-fn rolling() -> Rows {
+pub(super) fn rolling() -> Vec<Right> {
     let mut rows = Rows::default();
     rows.add(Kind::Node, None, &[Verb::Get, Verb::Patch]);
     rows.add(Kind::Pod, Some(INSTALL), &[Verb::Get, Verb::Delete]);
     rows.add_named(Kind::DaemonSet, Some(INSTALL), &[PULL_NAME], &[Verb::Get, Verb::Delete]);
-    rows
+    rows.0
 }
 
 fn is_replaced(kind: Kind) -> bool {
@@ -245,10 +259,11 @@ fn is_replaced(kind: Kind) -> bool {
 
 /// The rights that the roles give which a mode writes. A run adds to what the old pods need, and a rollback leaves that alone
 /// again, so it is what any release ever needed.
-pub fn given(mode: Mode, datastore: Datastore) -> BTreeSet<Granted> {
-    let manifests = match mode {
-        Mode::Plan | Mode::AsJob => Vec::new(),
-        Mode::Run | Mode::Rollback => all_releases(&runbook::catalogue(), datastore),
+pub fn given(mode: Mode, datastore: Datastore, supplied: Option<&Supplied>) -> BTreeSet<Granted> {
+    let manifests = match (mode, supplied) {
+        (Mode::Plan | Mode::AsJob, _) => Vec::new(),
+        (Mode::Run | Mode::Rollback, Some(supplied)) => supplied.manifests(),
+        (Mode::Run | Mode::Rollback, None) => all_releases(&runbook::catalogue(), datastore),
     };
     let objects = manifests.iter().flat_map(|manifest| &manifest.objects);
     let roles = objects.filter(|(object, _)| object.kind == Kind::ClusterRole);
@@ -275,9 +290,18 @@ pub fn given_by(role: &Value) -> Vec<Granted> {
     all
 }
 
+/// The objects of the release to go to: those of the manifest that the operator gives, or those that the program has.
+fn shipped(scope: &Scope<'_>) -> impl Iterator<Item = ObjectRef> {
+    let all: Vec<ObjectRef> = match scope.supplied {
+        Some(supplied) => supplied.new.manifest().references(),
+        None => of_program(scope.datastore).collect(),
+    };
+    all.into_iter()
+}
+
 /// The objects that the newest release ships, in any edition for the data store. An install that keeps its data in etcd is
 /// looked at as any other first, so what is read of those counts as well.
-fn shipped(datastore: Datastore) -> impl Iterator<Item = ObjectRef> {
+fn of_program(datastore: Datastore) -> impl Iterator<Item = ObjectRef> {
     let manifests = newest(&runbook::catalogue(), datastore);
     let all: BTreeSet<ObjectRef> = manifests.iter().flat_map(Manifest::references).collect();
     all.into_iter()
@@ -343,7 +367,14 @@ mod tests {
             .flat_map(|datastore| {
                 rights(
                     mode,
-                    &Scope { places: &places, datastore, has_namespace: true, recreates: true, has_probes: true },
+                    &Scope {
+                        places: &places,
+                        datastore,
+                        has_namespace: true,
+                        recreates: true,
+                        has_probes: true,
+                        supplied: None,
+                    },
                 )
             })
             .collect()
@@ -370,7 +401,7 @@ mod tests {
     #[test]
     fn no_role_that_is_written_gives_everything() {
         for mode in [Mode::Run, Mode::Rollback] {
-            let given = given(mode, Datastore::Etcd);
+            let given = given(mode, Datastore::Etcd, None);
             assert!(!given.is_empty());
             let is_all = |one: &&Granted| [&one.verb, &one.group, &one.resource].into_iter().any(|word| word == "*");
             assert_eq!(given.iter().find(is_all), None);

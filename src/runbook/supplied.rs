@@ -54,6 +54,11 @@ impl Supplied {
         Self { new, old: old.map(merged) }
     }
 
+    /// All that were given.
+    pub fn manifests(&self) -> Vec<Manifest> {
+        [Some(&self.new), self.old.as_ref()].into_iter().flatten().map(Shipped::manifest).collect()
+    }
+
     /// The manifest of the installed release, if it was given.
     pub fn base(&self, installed: Version) -> Option<Manifest> {
         let old = [self.old.as_ref(), Some(&self.new)].into_iter().flatten();

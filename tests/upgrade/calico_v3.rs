@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     kills::{kill_at, record, sample},
     lab::{Lab, lab_of_v3},
+    printed::InCluster,
     rollbacks::BACK,
 };
 
@@ -87,6 +88,20 @@ fn since_start(lab: &Lab) -> Vec<String> {
 }
 
 #[test]
+fn an_account_with_the_rights_that_are_printed_for_the_manifests_runs_and_goes_back() {
+    let lab = lab_of_v3();
+    let run = InCluster::with(&lab, "run", &files());
+    run.tool(&with("run", &["--yes"])).exits(0);
+    let back = InCluster::with(&lab, "rollback", &files());
+    back.tool(&BACK).exits(0);
+    assert_eq!(since_start(&lab), Vec::<String>::new());
+    for account in [run, back] {
+        let (granted, used) = (account.granted(), account.used());
+        assert_eq!(used.difference(&granted).collect::<Vec<_>>(), Vec::<&String>::new());
+    }
+}
+
+#[test]
 fn the_backup_holds_the_data_of_v3_and_gives_it_back() {
     let lab = lab_of_v3();
     let settings = "/apis/crd.projectcalico.org/v1/felixconfigurations/default";
@@ -139,7 +154,10 @@ fn file(lab: &Lab, name: &str, text: &str) -> String {
 
 /// A call that leads from the one release to the other.
 fn with<'a>(verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let [new, old] = ["v3.31.7", "v3.29.7"]
-        .map(|release| -> &'static str { published(release).to_str().unwrap().to_owned().leak() });
-    [&[verb, "--manifests", new, "--manifests-before", old], more].concat()
+    [&[verb], files().as_slice(), more].concat()
+}
+
+fn files() -> [&'static str; 4] {
+    let path = |release| -> &'static str { published(release).to_str().unwrap().to_owned().leak() };
+    ["--manifests", path("v3.31.7"), "--manifests-before", path("v3.29.7")]
 }

@@ -1,6 +1,6 @@
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Place;
+use super::{Manifests, Place};
 
 #[derive(Debug, Args)]
 pub struct Install {
@@ -27,6 +27,8 @@ pub struct InstallRbac {
     /// The release of Kubernetes to print it for, like 1.34; else the cluster is asked
     #[arg(long, value_name = "VERSION")]
     pub kube_version: Option<String>,
+    #[command(flatten)]
+    pub files: Manifests,
     /// With the rights to watch packets between the nodes (docs/probes.md)
     #[arg(long)]
     pub probes: bool,

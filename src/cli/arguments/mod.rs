@@ -23,7 +23,7 @@ pub use datastore::{Datastore, DatastoreChoice};
 pub use files::{Backup, BackupAction, Convert, ConvertFrom, ConvertTo, Runbook, RunbookAction};
 pub use gates::{Approve, Gates, NotifyFormat};
 pub use install::{Install, InstallAction, InstallManifests, InstallRbac, JobMode, RightsFor};
-pub use planning::{Check, Diff, Lease, Plan, Planning, Run, SystemPolicies};
+pub use planning::{Check, Diff, Lease, Manifests, Plan, Planning, Run, SystemPolicies};
 pub use pods::{Place, Pods};
 pub use probe::Probe;
 pub use restore::Restore;

@@ -15,18 +15,25 @@ pub struct Check {
     pub list: bool,
 }
 
-/// What a plan is made of.
+/// The manifests of Calico v3, of which the program has none.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Planning {
-    /// The release to go to: v2.6 means its newest safe patch
-    #[arg(long, value_name = "VERSION", env = "CALICO_UPGRADER_TO")]
-    pub to: Option<String>,
+pub struct Manifests {
     /// Of Calico v3: the manifest of the release to go to, as upstream published it
-    #[arg(long, value_name = "FILE", conflicts_with = "to", env = "CALICO_UPGRADER_MANIFESTS")]
+    #[arg(long, value_name = "FILE", env = "CALICO_UPGRADER_MANIFESTS")]
     pub manifests: Option<PathBuf>,
     /// Of Calico v3: the manifest of the installed release, as upstream published it, to tell what people changed
     #[arg(long, value_name = "FILE", requires = "manifests", env = "CALICO_UPGRADER_MANIFESTS_BEFORE")]
     pub manifests_before: Option<PathBuf>,
+}
+
+/// What a plan is made of.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Planning {
+    /// The release to go to: v2.6 means its newest safe patch
+    #[arg(long, value_name = "VERSION", conflicts_with = "manifests", env = "CALICO_UPGRADER_TO")]
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub files: Manifests,
     /// Use this runbook instead of the program's own
     #[arg(long, value_name = "FILE", env = "CALICO_UPGRADER_RUNBOOK")]
     pub runbook: Option<PathBuf>,
@@ -81,8 +88,8 @@ impl Planning {
     pub fn first_flag(&self) -> Option<&'static str> {
         let given = [
             ("--to", self.to.is_some()),
-            ("--manifests", self.manifests.is_some()),
-            ("--manifests-before", self.manifests_before.is_some()),
+            ("--manifests", self.files.manifests.is_some()),
+            ("--manifests-before", self.files.manifests_before.is_some()),
             ("--runbook", self.runbook.is_some()),
             ("--allow-untested", self.allow_untested),
             ("--accept-loss", self.accept_loss.is_some()),

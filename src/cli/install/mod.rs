@@ -21,7 +21,7 @@ use super::{
         RightsFor,
     },
     failure::Failure,
-    session::Session,
+    session::{Session, supplied},
     terminal,
 };
 use crate::{
@@ -50,6 +50,8 @@ async fn print_rbac(session: &Session, arguments: &InstallRbac) -> Ended {
         DatastoreChoice::Etcdv2 => Datastore::Etcd,
         DatastoreChoice::Auto | DatastoreChoice::Kubernetes => Datastore::Kubernetes,
     };
+    let supplied = supplied(&arguments.files)?;
+    let supplied = supplied.as_ref();
     // What is printed makes the namespace.
     let scope = Scope {
         places: &places,
@@ -57,11 +59,13 @@ async fn print_rbac(session: &Session, arguments: &InstallRbac) -> Ended {
         has_namespace: true,
         recreates: arguments.recreate,
         has_probes: arguments.probes,
+        supplied,
     };
-    let objects = rbac::objects(mode, &rights_of(mode, &scope), &given(mode, datastore), &places, kubernetes);
+    let objects = rbac::objects(mode, &rights_of(mode, &scope), &given(mode, datastore, supplied), &places, kubernetes);
     let mut notes = vec![
         format!("What `{}` of calico-upgrader needs on Kubernetes {}.", mode_name(mode), kubernetes.line()),
         match datastore {
+            _ if supplied.is_some() => "For Calico v3 with the objects of the given manifests.",
             Datastore::Kubernetes => "For Calico's data in the Kubernetes API; print it with --datastore etcdv2 for etcd.",
             Datastore::Etcd => "For Calico's data in etcd.",
         }
