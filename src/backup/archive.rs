@@ -46,7 +46,7 @@ pub struct Archive {
 const WHOLE: [Kind; 2] = [Kind::Namespace, Kind::NetworkPolicy];
 
 /// Kinds of which Calico's own objects are kept.
-const PARTS: [Kind; 9] = [
+const PARTS: [Kind; 10] = [
     Kind::CustomResourceDefinition,
     Kind::ServiceAccount,
     Kind::ClusterRole,
@@ -56,6 +56,7 @@ const PARTS: [Kind; 9] = [
     Kind::Deployment,
     Kind::ReplicaSet,
     Kind::PodDisruptionBudget,
+    Kind::Service,
 ];
 
 /// Reads all of Calico's data, all namespaces and policies, and the given objects of the install.

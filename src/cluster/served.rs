@@ -91,7 +91,7 @@ async fn plurals(cluster: &Cluster, resource: &Resource) -> Result<BTreeSet<Stri
     }
 }
 
-pub(super) const ALL_KINDS: [Kind; 47] = [
+pub(super) const ALL_KINDS: [Kind; 48] = [
     Kind::Namespace,
     Kind::Node,
     Kind::Pod,
@@ -110,6 +110,7 @@ pub(super) const ALL_KINDS: [Kind; 47] = [
     Kind::Job,
     Kind::PriorityClass,
     Kind::PodDisruptionBudget,
+    Kind::Service,
     Kind::ThirdPartyIpPool,
     Kind::ThirdPartyGlobalConfig,
     Kind::ThirdPartyGlobalBgpConfig,
@@ -168,6 +169,7 @@ pub(super) fn candidates(kind: Kind) -> Vec<Resource> {
         Kind::Job => (&[("batch", "v1")], "jobs"),
         Kind::PriorityClass => (&[("scheduling.k8s.io", "v1")], "priorityclasses"),
         Kind::PodDisruptionBudget => (&[("policy", "v1"), ("policy", "v1beta1")], "poddisruptionbudgets"),
+        Kind::Service => (&[("", "v1")], "services"),
         Kind::ThirdPartyIpPool => (&THIRD_PARTY, "ippools"),
         Kind::ThirdPartyGlobalConfig => (&THIRD_PARTY, "globalconfigs"),
         Kind::ThirdPartyGlobalBgpConfig => (&THIRD_PARTY, "globalbgpconfigs"),

@@ -70,7 +70,9 @@ fn removal(copied: &[&Stored]) -> Option<PlannedStep> {
 /// The old controllers, which the run had stopped and kept; one that somebody changed since stays.
 fn controllers(finished: &FinishedRun<'_>) -> Option<PlannedStep> {
     let is_kind = |kind: Kind| matches!(kind, Kind::Deployment | Kind::ReplicaSet);
-    let of_run = finished.plan.changes().filter(|change| is_kind(change.object.kind));
+    // One that ran none before was not stopped by the run.
+    let ran = |change: &ObjectChange| change.before.as_ref().is_some_and(|before| replicas(before) != 0);
+    let of_run = finished.plan.changes().filter(|change| is_kind(change.object.kind) && ran(change));
     let last: BTreeMap<&ObjectRef, &ObjectChange> = of_run.map(|change| (&change.object, change)).collect();
     let removal = |change: &&ObjectChange| {
         let live = finished.inventory.object(&change.object)?;

@@ -124,9 +124,11 @@ pub(super) enum Part {
 impl Part {
     pub const fn of(kind: Kind) -> Self {
         match kind {
-            Kind::ServiceAccount | Kind::ClusterRole | Kind::ClusterRoleBinding | Kind::PodDisruptionBudget => {
-                Part::Rights
-            }
+            Kind::ServiceAccount
+            | Kind::ClusterRole
+            | Kind::ClusterRoleBinding
+            | Kind::PodDisruptionBudget
+            | Kind::Service => Part::Rights,
             Kind::CustomResourceDefinition => Part::Definition,
             Kind::NetworkPolicy => Part::Policy,
             Kind::IpPool

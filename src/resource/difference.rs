@@ -66,6 +66,8 @@ const FILLED_IN: &[(&str, &[&str])] = &[
     ("dnsPolicy", &["\"ClusterFirst\""]),
     ("failureThreshold", &["3"]),
     ("imagePullPolicy", &["\"IfNotPresent\""]),
+    ("internalTrafficPolicy", &["\"Cluster\""]),
+    ("ipFamilyPolicy", &["\"SingleStack\""]),
     ("maxSurge", &["0"]),
     ("maxUnavailable", &["1"]),
     ("minReadySeconds", &["0"]),
@@ -80,16 +82,18 @@ const FILLED_IN: &[(&str, &[&str])] = &[
     ("schedulerName", &["\"default-scheduler\""]),
     ("scheme", &["\"HTTP\""]),
     ("securityContext", &["{}"]),
+    ("sessionAffinity", &["\"None\""]),
     ("successThreshold", &["1"]),
     ("terminationGracePeriodSeconds", &["30"]),
     ("terminationMessagePath", &["\"/dev/termination-log\""]),
     ("terminationMessagePolicy", &["\"File\""]),
     ("timeoutSeconds", &["1"]),
-    ("type", &["\"\""]),
+    ("type", &["\"\"", "\"ClusterIP\""]),
+    ("value", &["\"\""]),
 ];
 
-/// The field whose every value is the server's: the token list of a service account.
-const ANY_VALUE: [&str; 1] = ["secrets"];
+/// The fields whose every value is the server's: the token list of a service account, the addresses of a Service.
+const ANY_VALUE: [&str; 4] = ["secrets", "clusterIP", "clusterIPs", "ipFamilies"];
 
 fn is_filled_in_by_servers(path: &str, value: &Value) -> bool {
     let key = path.rsplit('.').next().unwrap_or(path);

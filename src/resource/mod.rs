@@ -39,6 +39,7 @@ pub enum Kind {
     Job,
     PriorityClass,
     PodDisruptionBudget,
+    Service,
     /// ThirdPartyResource `IpPool` of Calico before v2.5.
     ThirdPartyIpPool,
     /// ThirdPartyResource `GlobalConfig` of Calico before v2.5.
@@ -140,6 +141,7 @@ impl Kind {
             Kind::Job => "Job",
             Kind::PriorityClass => "PriorityClass",
             Kind::PodDisruptionBudget => "PodDisruptionBudget",
+            Kind::Service => "Service",
             Kind::ThirdPartyIpPool => "IpPool",
             Kind::ThirdPartyGlobalConfig => "GlobalConfig",
             Kind::ThirdPartyGlobalBgpConfig => "GlobalBgpConfig",
@@ -192,6 +194,7 @@ impl Kind {
             | Kind::ThirdPartyGlobalBgpConfig
             | Kind::ThirdPartyGlobalBgpPeer
             | Kind::PodDisruptionBudget
+            | Kind::Service
             | Kind::CalicoNetworkPolicy
             | Kind::NetworkSet
             | Kind::StagedKubernetesNetworkPolicy

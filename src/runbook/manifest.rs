@@ -122,6 +122,7 @@ pub(super) fn kind_of(body: &Value) -> Option<Kind> {
         Kind::Deployment,
         Kind::CustomResourceDefinition,
         Kind::PodDisruptionBudget,
+        Kind::Service,
     ];
     known.into_iter().find(|kind| body["kind"] == kind.name())
 }

@@ -38,8 +38,6 @@ pub enum ShippedError {
     Kind { kind: String, name: String },
     #[error("it holds {0} twice")]
     Twice(ObjectRef),
-    #[error("it holds {0}, and an install has one that runs controllers and no Typha")]
-    Deployments(String),
     #[error("no DaemonSet in it has a container calico-node, so it is no manifest of Calico")]
     NoNode,
     #[error("image {0} of calico-node has no tag of a release, like v3.31.7")]
@@ -82,11 +80,6 @@ pub fn read_shipped(text: &str) -> Result<Shipped, ShippedError> {
     let mut seen = BTreeSet::new();
     if let Some((twice, _)) = objects.iter().find(|(object, _)| !seen.insert(object)) {
         return Err(ShippedError::Twice(twice.clone()));
-    }
-    let deployments: Vec<_> = objects.iter().filter(|(object, _)| object.kind == Kind::Deployment).collect();
-    if deployments.len() > 1 {
-        let names: Vec<_> = deployments.iter().map(|(object, _)| object.to_string()).collect();
-        return Err(ShippedError::Deployments(names.join(" and ")));
     }
     Ok(Shipped { release: release(&objects)?, objects })
 }

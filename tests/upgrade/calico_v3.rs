@@ -129,8 +129,9 @@ fn a_manifest_that_does_not_fit_is_refused_before_anything_is_read_or_changed() 
         .says("another kind of manifest");
     before("kind: [", 65).says("old.yaml");
     before("kind: ConfigMap\nmetadata: {name: a}\n", 65).says("no manifest of Calico");
-    let typha = "\n---\nkind: Service\napiVersion: v1\nmetadata: {name: calico-typha, namespace: kube-system}\n";
-    before(&(old.clone() + typha), 65).says("Service calico-typha, which this version cannot apply");
+    let other =
+        "\n---\nkind: Ingress\napiVersion: networking.k8s.io/v1\nmetadata: {name: calico, namespace: kube-system}\n";
+    before(&(old.clone() + other), 65).says("Ingress calico, which this version cannot apply");
     let twice = format!(
         "{old}\n---\nkind: ServiceAccount\napiVersion: v1\nmetadata: {{name: calico-node, namespace: kube-system}}\n"
     );

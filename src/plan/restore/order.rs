@@ -51,7 +51,7 @@ pub(super) fn place(object: &ObjectRef, after: &Document, before: Option<&Docume
         Kind::ServiceAccount | Kind::PodDisruptionBudget => Place::Accounts,
         Kind::ClusterRole => Place::Rights,
         Kind::ClusterRoleBinding => Place::Bindings,
-        Kind::ConfigMap => Place::Settings,
+        Kind::ConfigMap | Kind::Service => Place::Settings,
         Kind::ThirdPartyIpPool
         | Kind::ThirdPartyGlobalConfig
         | Kind::ThirdPartyGlobalBgpConfig

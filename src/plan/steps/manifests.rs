@@ -17,19 +17,21 @@ use crate::{
 };
 
 /// The order in which kinds are applied.
-const ORDER: [Kind; 6] = [
+const ORDER: [Kind; 7] = [
     Kind::CustomResourceDefinition,
     Kind::PodDisruptionBudget,
     Kind::ServiceAccount,
     Kind::ClusterRole,
     Kind::ClusterRoleBinding,
     Kind::ConfigMap,
+    Kind::Service,
 ];
 
 pub fn apply_manifests(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
     let mut merged = Merged::default();
     let mut stages = merged
         .stages(materials, |object| !controllers::has_to_do_with(materials, object) && !is_planned(earlier, object));
+    stages.extend(merged.typha(materials));
     let daemon_set = materials.target.objects.iter().find(|(object, _)| object.kind == Kind::DaemonSet);
     let template = daemon_set.and_then(|(object, new)| merged.change(materials, object, new));
     let changes = || earlier.iter().flat_map(PlannedStep::changes).chain(stages.iter().flat_map(Stage::changes));
@@ -78,7 +80,9 @@ pub fn decisions(materials: &Materials<'_>) -> Vec<Decision> {
     for (object, new) in &materials.target.objects {
         match object.kind {
             // The controllers had another name before v2.6, and are merged with what bore it.
-            Kind::Deployment => drop(controllers::wanted(materials, object, new, &mut merged)),
+            Kind::Deployment if controllers::run_in(new) => {
+                drop(controllers::wanted(materials, object, new, &mut merged))
+            }
             _ => drop(merged.change(materials, object, new)),
         }
     }
@@ -104,6 +108,20 @@ impl Merged {
             let objects =
                 materials.target.objects.iter().filter(|(object, _)| object.kind == kind && is_wanted(object));
             stages.extend(stages_of(objects.filter_map(|(object, new)| self.change(materials, object, new)).collect()));
+        }
+        stages
+    }
+
+    /// Typha, which the nodes of both releases talk to: it is new before the first of them is.
+    fn typha(&mut self, materials: &Materials<'_>) -> Vec<Stage> {
+        let is_typha =
+            |(object, new): &&(ObjectRef, Document)| object.kind == Kind::Deployment && !controllers::run_in(new);
+        let within_seconds = materials.request.ready_within_seconds.unwrap_or(controllers::WITHIN);
+        let mut stages = Vec::new();
+        for (object, new) in materials.target.objects.iter().filter(is_typha) {
+            let Some(change) = self.change(materials, object, new) else { continue };
+            stages.extend(stages_of(vec![change]));
+            stages.push(Stage::UntilReady { object: object.clone(), within_seconds });
         }
         stages
     }
