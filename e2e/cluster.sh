@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2119,SC2120,SC2154  # Sourced by cases.sh, which sets what is used here.
 # The cluster: made, laid out before each case, removed.
 
-load_images() { for archive in old new upgrader; do kind load image-archive "$E2E_WORK/$archive.tar" --name "$cluster" "$@"; done; }
+load_images() { for archive in old new v3.29.7 v3.31.7 upgrader; do kind load image-archive "$E2E_WORK/$archive.tar" --name "$cluster" "$@"; done; }
 
 make_cluster() {
   if [[ -n ${E2E_NODE_IMAGE:-} ]] && ! docker image inspect "$KIND_IMAGE" >/dev/null 2>&1; then

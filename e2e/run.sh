@@ -33,15 +33,21 @@ build_programs() {
   "$cargo" build --locked --quiet --release -p stand-in --target "$target"
 }
 
-# pack_images OUT RELEASE NAME:TAG...: one program under the names by which the images of Calico are started.
+# pack_images OUT RELEASE NAME:TAG...: one program under the names by which the images of Calico are started. From v3 on calico/cni has
+# no `sleep`.
 pack_images() {
   local out=$1 release=$2 folder name names=()
   shift 2
   for name; do names+=(--name "$name"); done
   folder=$work/image-$release
   install -D -m 755 "$built/$target/release/stand-in" "$folder/bin/calico-node"
-  ln -s calico-node "$folder/bin/sleep"
-  ln -s bin/calico-node "$folder/install-cni.sh"
+  if [[ $release == v3.* ]]; then
+    install -d "$folder/opt/cni/bin"
+    ln -s /bin/calico-node "$folder/opt/cni/bin/install"
+  else
+    ln -s calico-node "$folder/bin/sleep"
+    ln -s bin/calico-node "$folder/install-cni.sh"
+  fi
   image/pack.sh "${names[@]}" --entrypoint /bin/calico-node --user 0 --env PATH=/bin --env "STAND_IN_RELEASE=$release" "$folder" "$out" >/dev/null
 }
 
@@ -73,6 +79,11 @@ IMAGE=$E2E_IMAGE image/build.sh "$arch" >/dev/null
 ln -s "$(realpath "$built/image/calico-upgrader-$arch.tar")" "$work/upgrader.tar"
 pack_images "$work/old.tar" v2.5.1 "$registry/node:v2.5.1" "$registry/cni:v1.10.0" registry.corp.example:5000/pod-check:1
 pack_images "$work/new.tar" v2.6.12 "$registry/node:v2.6.12" "$registry/cni:v1.11.8"
+# One image of Calico v3 serves for all three names.
+for release in v3.29.7=docker.io v3.31.7=quay.io; do
+  images=("${release#*=}"/calico/{node,cni,kube-controllers}:"${release%=*}")
+  pack_images "$work/${release%=*}.tar" "${release%=*}" "${images[@]}"
+done
 
 if [[ $is_stock == yes ]]; then
   say "stock kind, ${KIND_IMAGE:=kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d} (prepared in $((SECONDS - started)) s)"

@@ -1,6 +1,6 @@
 //! Stands in for the programs of Calico's images, so that real kubelets have something to start, probe and end.
 //!
-//! The name it is called by says whom it plays: `sleep`, `install-cni.sh`, or else `calico-node`. It moves no packet.
+//! The name it is called by says whom it plays: `sleep`, `install-cni.sh`, from v3 on `install`, or else `calico-node`. It moves no packet.
 
 use std::io::{BufRead, BufReader, Result, Write};
 use std::net::{TcpListener, TcpStream};
@@ -23,9 +23,14 @@ fn main() -> Result<()> {
     // The first process of a container has to listen for the signal that ends it.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let called = env::args().next().unwrap_or_default();
+    let is_told = |flag: &str| env::args().any(|word| word == flag);
     match called.rsplit('/').next().unwrap_or_default() {
         "sleep" => {}
         "install-cni.sh" => install()?,
+        // From v3 on these come to their end.
+        "install" => return install(),
+        _ if is_told("-init") => return Ok(()),
+        _ if is_told("-felix-ready") => std::process::exit(i32::from(Path::new(NOT_READY).exists())),
         _ => serve_health()?,
     }
     signals.forever().next();

@@ -5,6 +5,8 @@
 //! A DaemonSet of ours runs the images idly on the host's network, with what lets the pods of calico-node be placed and
 //! pulled. Source of the 90 s: Calico docs v2.6, getting-started/kubernetes/upgrade/upgrade@4b281b28ed.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{Draft, manifests::daemon_set_change, seconds};
@@ -30,7 +32,9 @@ pub fn pull_images(materials: &Materials<'_>, parameters: &Parameters) -> Result
     let Some(change) = daemon_set_change(materials) else { return Ok(Draft::nothing("no image is new")) };
     let pod = |document: Option<Document>| document.map(|document| document.value()).unwrap_or_default();
     let (old, new) = (images(&pod(change.before)), pod(change.after));
-    let images: Vec<(String, String)> = images(&new).into_iter().filter(|image| !old.contains(image)).collect();
+    let mut seen: BTreeSet<String> = old.into_iter().map(|(_, image)| image).collect();
+    let images: Vec<(String, String)> =
+        images(&new).into_iter().filter(|(_, image)| seen.insert(image.clone())).collect();
     if images.is_empty() {
         return Ok(Draft::nothing("no image is new"));
     }
