@@ -79,9 +79,9 @@ IMAGE=$E2E_IMAGE image/build.sh "$arch" >/dev/null
 ln -s "$(realpath "$built/image/calico-upgrader-$arch.tar")" "$work/upgrader.tar"
 pack_images "$work/old.tar" v2.5.1 "$registry/node:v2.5.1" "$registry/cni:v1.10.0" registry.corp.example:5000/pod-check:1
 pack_images "$work/new.tar" v2.6.12 "$registry/node:v2.6.12" "$registry/cni:v1.11.8"
-# One image of Calico v3 serves for all three names.
+# One image of Calico v3 serves for all four names.
 for release in v3.29.7=docker.io v3.31.7=quay.io; do
-  images=("${release#*=}"/calico/{node,cni,kube-controllers}:"${release%=*}")
+  images=("${release#*=}"/calico/{node,cni,kube-controllers,typha}:"${release%=*}")
   pack_images "$work/${release%=*}.tar" "${release%=*}" "${images[@]}"
 done
 

@@ -7,7 +7,7 @@ lay_out_v3() {
   worn_in 'select(.apiVersion | startswith("crd.") | not)' | kubectl delete -f - --ignore-not-found --timeout=120s
   kubectl wait --for=delete pod -n kube-system -l k8s-app=calico-node --timeout=60s
   kubectl create -f "$v3_before"
-  kubectl -n kube-system rollout status daemonset/calico-node deployment/calico-kube-controllers --timeout=120s
+  kubectl -n kube-system rollout status daemonset/calico-node deployment/calico-kube-controllers deployment/calico-typha --timeout=120s
 }
 
 controllers_run() {

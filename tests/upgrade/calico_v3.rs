@@ -13,6 +13,9 @@ use crate::{
 };
 
 const DAEMON_SET: &str = "apps/daemonsets/kube-system/calico-node";
+const TYPHA: &str = "apps/deployments/kube-system/calico-typha";
+/// The tool's own records, and what a Deployment makes, which has a name of its own each time.
+const IS_OURS_OR_MADE: [&str; 3] = ["calico-upgrader", "/calico-kube-controllers-", "/calico-typha-"];
 const NEW_IMAGE: &str = "quay.io/calico/node:v3.31.7";
 
 #[test]
@@ -42,6 +45,9 @@ fn is_upgraded(state: &State) {
     let config: Value = serde_json::from_str(config).unwrap();
     assert_eq!((&config["cniVersion"], &config["plugins"][0]["mtu"]), (&"1.0.0".into(), &1440.into()));
     assert_eq!(config["plugins"].as_array().unwrap().len(), 1, "the release took a plug-in away");
+    let typha = &state[TYPHA]["spec"];
+    assert_eq!(typha["template"]["spec"]["containers"][0]["image"], "quay.io/calico/typha:v3.31.7");
+    assert_eq!(typha["revisionHistoryLimit"], 5, "people set it");
     let pools = &state["apiextensions.k8s.io/customresourcedefinitions//ippools.crd.projectcalico.org"]["spec"];
     let spec = &pools["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
     assert_eq!(spec["assignmentMode"]["type"], "string", "the definition has the new schema");
@@ -68,18 +74,17 @@ fn killed_at_some_write_boundaries_v3_goes_on_to_the_same_end_and_back_to_its_st
     }
 }
 
-/// The whole cluster but for the tool's own records, which tell of more runners after a kill, and for what a Deployment makes, which has
-/// a name of its own each time.
+/// The whole cluster but for what tells of more runners after a kill.
 fn without_records(lab: &Lab) -> State {
     let mut state = lab.snapshot().unwrap().state().clone();
-    state.retain(|key, _| !key.contains("calico-upgrader") && !key.contains("/calico-kube-controllers-"));
+    state.retain(|key, _| !IS_OURS_OR_MADE.iter().any(|one| key.contains(one)));
     state
 }
 
 /// Where the cluster differs from its start. Definitions stay as they are.
 fn since_start(lab: &Lab) -> Vec<String> {
     let is_allowed = |line: &String| {
-        ["calico-upgrader", "/calico-kube-controllers-", "/customresourcedefinitions/"]
+        ["calico-upgrader", "/calico-kube-controllers-", "/calico-typha-", "/customresourcedefinitions/"]
             .iter()
             .any(|one| line.contains(one))
     };

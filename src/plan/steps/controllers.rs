@@ -40,7 +40,10 @@ pub fn replace_controllers(materials: &Materials<'_>) -> Draft {
         return Draft { kept, ..Draft::nothing("one controller runs, as the release ships it") };
     }
     let stopped = others(materials).filter(|(_, document)| replicas(document) != 0).count();
-    let summary = format!("{stopped} old controllers stop, then {} starts", object.name);
+    let summary = match (stopped, live) {
+        (0, Some(_)) => format!("{} stops, then starts as the release ships it", object.name),
+        _ => format!("{stopped} old controllers stop, then {} starts", object.name),
+    };
     Draft { desired: Some(Desired::Objects { stages }), summary, findings, kept }
 }
 

@@ -31,20 +31,23 @@ pub fn worn_in_v3(plane: &ControlPlane) -> Result<()> {
         plane.api().create(&path, &object).trying(|| format!("create {kind} {name}"))?;
     }
     plane.wait_for_calico()?;
-    wait_until("a ready pod of calico-kube-controllers", LIMIT, || {
-        let pods = plane.pods("k8s-app=calico-kube-controllers")?;
+    wait_until("ready pods of calico-kube-controllers and calico-typha", LIMIT, || {
+        let pods = plane.pods("k8s-app in (calico-kube-controllers,calico-typha)")?;
         let ready = pods.iter().filter(|pod| ready_condition(pod) == Some("True")).count();
-        Ok(if ready == 1 { Seen::Yes(()) } else { Seen::NotYet(format!("{ready} ready")) })
+        Ok(if ready == 2 { Seen::Yes(()) } else { Seen::NotYet(format!("{ready} ready")) })
     })
 }
 
-/// A variable more, another MTU in the middle of the CNI configuration, and a label.
+/// A variable more, another MTU in the middle of the CNI configuration, a label, and no limit to the history of Typha.
 fn edit(object: &mut Value) {
     match object["kind"].as_str() {
         Some("DaemonSet") => {
             object["metadata"]["labels"]["team"] = json!("network");
             let node = object.pointer_mut("/spec/template/spec/containers/0/env").and_then(Value::as_array_mut);
             node.into_iter().for_each(|env| env.push(json!({"name": "FELIX_IPV6SUPPORT", "value": "false"})));
+        }
+        Some("Deployment") if object["metadata"]["name"] == "calico-typha" => {
+            object["spec"]["revisionHistoryLimit"] = json!(5)
         }
         Some("ConfigMap") => {
             let text = object["data"]["cni_network_config"].as_str().unwrap_or_default();
