@@ -38,7 +38,7 @@ pub(super) async fn until_ready(
     voice: &Voice,
 ) -> Result<(), StepError> {
     let cluster = door.cluster.clone();
-    let reached = async || Ok(cluster.get_raw(object).await?.is_some_and(|body| is_ready(&body)));
+    let reached = async || Ok(cluster.get_raw(object).await?.is_some_and(|body| is_ready(object.kind, &body)));
     let waited = wait(step, format!("{object} to be ready"), within_seconds, reached, door, voice).await;
     match waited {
         Err(StepError::NotYet { what, waited }) => {
@@ -72,11 +72,13 @@ async fn wait(
 }
 
 /// Answers whether the controller of an object has seen its newest form, and all its pods are of it and ready.
-fn is_ready(body: &Value) -> bool {
+fn is_ready(kind: Kind, body: &Value) -> bool {
     let count = |path: &str| body.pointer(path).and_then(Value::as_i64);
     let wanted = count("/spec/replicas").unwrap_or(1);
-    // A ReplicaSet has no updatedReplicas: all its pods are of its one template.
-    let updated = count("/status/updatedReplicas").or_else(|| count("/status/replicas")).unwrap_or(0);
+    // Servers leave a count of 0 out: while the pods of the old template go, a Deployment has no updatedReplicas. A ReplicaSet never
+    // has: all its pods are of its one template.
+    let updated =
+        count(if kind == Kind::ReplicaSet { "/status/replicas" } else { "/status/updatedReplicas" }).unwrap_or(0);
     let is_seen = count("/status/observedGeneration") >= count("/metadata/generation");
     let of_any_form = count("/status/replicas").unwrap_or(0);
     is_seen && updated == wanted && of_any_form == wanted && count("/status/readyReplicas").unwrap_or(0) == wanted
@@ -109,7 +111,8 @@ mod tests {
     #[test]
     fn a_deployment_is_ready_only_with_its_newest_form() {
         let deployment = |generation: i64, status: Value| {
-            is_ready(&json!({"metadata": {"generation": generation}, "spec": {"replicas": 1}, "status": status}))
+            let body = json!({"metadata": {"generation": generation}, "spec": {"replicas": 1}, "status": status});
+            is_ready(Kind::Deployment, &body)
         };
         let whole = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
         assert!(deployment(2, whole.clone()));
@@ -120,5 +123,7 @@ mod tests {
             assert!(!deployment(2, status), "{key} {value}");
         }
         assert!(!deployment(1, json!({})));
+        let old_pods_go = json!({"observedGeneration": 3, "replicas": 1, "readyReplicas": 1});
+        assert!(!deployment(3, old_pods_go), "the one that is ready is of the old template");
     }
 }

@@ -28,6 +28,9 @@ fn v3_is_upgraded_with_its_hand_edits_and_taken_back() {
     lab.tool(&with("plan", &["--detailed-exitcode"])).exits(0).says("Nothing to do");
     lab.tool(&["verify"]).exits(0);
     lab.tool(&BACK).exits(0).says("Calico v3.29.7 runs on every node").says("CustomResourceDefinitions");
+    let controllers = lab.pods("k8s-app=calico-kube-controllers").unwrap();
+    let images: Vec<&Value> = controllers.iter().map(|pod| &pod["spec"]["containers"][0]["image"]).collect();
+    assert_eq!(images, ["docker.io/calico/kube-controllers:v3.29.7"], "it was waited for");
     assert_eq!(since_start(&lab), Vec::<String>::new());
 }
 
