@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::SUPPLIED_SINCE;
+use super::supplied;
 use crate::{
     inventory::Datastore,
     version::{Minor, Version},
@@ -57,8 +57,7 @@ impl Catalogue {
         let of_node = || self.releases.iter().filter(|release| release.node == node);
         let of_both = of_node().filter(|release| Some(release.cni.as_str()) == cni).map(|release| release.calico).max();
         let listed = of_both.or_else(|| of_node().map(|release| release.calico).max());
-        let is_own = |release: &Version| release.line() >= SUPPLIED_SINCE;
-        listed.or_else(|| node.starts_with('v').then(|| node.parse().ok()).flatten().filter(is_own))
+        listed.or_else(|| supplied::release_of_tag(node))
     }
 
     pub fn release(&self, version: Version) -> Option<&Release> {

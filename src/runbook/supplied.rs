@@ -99,7 +99,6 @@ fn object(mut body: Value) -> Result<(ObjectRef, Document), ShippedError> {
     Ok((reference, Document::new(body)))
 }
 
-/// From v3.0 on the tag of calico/node is the release.
 fn release(objects: &[(ObjectRef, Document)]) -> Result<Version, ShippedError> {
     let daemon_sets = objects.iter().filter(|(object, _)| object.kind == Kind::DaemonSet);
     let image = daemon_sets.into_iter().find_map(|(_, document)| {
@@ -109,6 +108,28 @@ fn release(objects: &[(ObjectRef, Document)]) -> Result<Version, ShippedError> {
         Some(node["image"].as_str().unwrap_or_default().to_owned())
     });
     let image = image.ok_or(ShippedError::NoNode)?;
-    let tag = image.rsplit_once(':').and_then(|(_, tag)| tag.parse().ok());
-    tag.ok_or(ShippedError::Tag(image))
+    let tag = image.rsplit_once(':').map(|(_, tag)| tag).unwrap_or_default();
+    known_tag(tag).ok_or(ShippedError::Tag(image))
+}
+
+/// The release of Calico v3 that ships calico/node with this tag: the tag itself, to the letter. Others are builds of others.
+pub(super) fn release_of_tag(tag: &str) -> Option<Version> {
+    known_tag(tag).filter(|release| release.major == SUPPLIED_SINCE.major)
+}
+
+fn known_tag(tag: &str) -> Option<Version> {
+    tag.parse::<Version>().ok().filter(|release| release.to_string() == tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_tag_of_a_release_is_one() {
+        assert_eq!(release_of_tag("v3.31.7"), Some(Version::new(3, 31, 7)));
+        for tag in ["v3.31.7-corp.1", "3.31.7", "v9.9.9", "v2.6.12", "latest", ""] {
+            assert_eq!(release_of_tag(tag), None, "{tag}");
+        }
+    }
 }
