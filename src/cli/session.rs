@@ -142,7 +142,7 @@ pub fn supplied(files: &Manifests) -> Result<Option<Supplied>, Failure> {
         })
     };
     let Some(new) = files.manifests.as_ref().map(read).transpose()? else { return Ok(None) };
-    if new.release.line() < runbook::SUPPLIED_SINCE {
+    if !runbook::is_supplied(new.release) {
         let what = format!("the manifest is of Calico {}, and the program has those of v2 itself", new.release);
         return Err(Failure::usage(what).now(format!("calico-upgrader plan --to {}", new.release)));
     }

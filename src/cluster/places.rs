@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Cluster,
-    served::{ALL_KINDS, Resource, candidates},
+    served::{Resource, all_kinds, candidates},
 };
 use crate::{resource::Kind, version::Version};
 
@@ -23,7 +23,7 @@ impl Places {
     /// Answers where servers of a version have the kinds; Calico's own kinds are where they would be.
     pub fn of(kubernetes: Version) -> Self {
         let best = |kind| candidates(kind).into_iter().find(|place| kubernetes >= served_since(kind, place));
-        let found = ALL_KINDS.into_iter().filter_map(|kind| Some((kind, Place::of(&best(kind)?))));
+        let found = all_kinds().filter_map(|kind| Some((kind, Place::of(&best(kind)?))));
         Self(found.collect())
     }
 
@@ -66,7 +66,7 @@ fn served_since(kind: Kind, resource: &Resource) -> Version {
 impl Cluster {
     /// Answers where this server has the kinds; a custom resource that is yet to come is where its definition will put it.
     pub fn places(&self) -> Places {
-        let found = ALL_KINDS.into_iter().filter_map(|kind| Some((kind, Place::of(&self.place(kind).ok()?))));
+        let found = all_kinds().filter_map(|kind| Some((kind, Place::of(&self.place(kind).ok()?))));
         Places(found.collect())
     }
 }

@@ -49,7 +49,7 @@ impl Served {
         let mut lists = BTreeMap::new();
         let group_versions = group_versions(cluster).await?;
         let mut served = BTreeMap::new();
-        for kind in ALL_KINDS {
+        for kind in all_kinds() {
             for resource in candidates(kind) {
                 let name = resource.api_version();
                 if !group_versions.contains(&name) {
@@ -91,7 +91,8 @@ async fn plurals(cluster: &Cluster, resource: &Resource) -> Result<BTreeSet<Stri
     }
 }
 
-pub(super) const ALL_KINDS: [Kind; 48] = [
+/// The kinds that no definition of Calico's brings.
+const PLAIN: [Kind; 19] = [
     Kind::Namespace,
     Kind::Node,
     Kind::Pod,
@@ -111,36 +112,12 @@ pub(super) const ALL_KINDS: [Kind; 48] = [
     Kind::PriorityClass,
     Kind::PodDisruptionBudget,
     Kind::Service,
-    Kind::ThirdPartyIpPool,
-    Kind::ThirdPartyGlobalConfig,
-    Kind::ThirdPartyGlobalBgpConfig,
-    Kind::ThirdPartyGlobalBgpPeer,
-    Kind::SystemNetworkPolicy,
-    Kind::IpPool,
-    Kind::BgpPeer,
-    Kind::GlobalFelixConfig,
-    Kind::GlobalBgpConfig,
-    Kind::GlobalNetworkPolicy,
-    Kind::BgpConfiguration,
-    Kind::BgpFilter,
-    Kind::BlockAffinity,
-    Kind::CalicoNodeStatus,
-    Kind::ClusterInformation,
-    Kind::FelixConfiguration,
-    Kind::GlobalNetworkSet,
-    Kind::HostEndpoint,
-    Kind::IpamBlock,
-    Kind::IpamConfig,
-    Kind::IpamHandle,
-    Kind::IpReservation,
-    Kind::KubeControllersConfiguration,
-    Kind::CalicoNetworkPolicy,
-    Kind::NetworkSet,
-    Kind::StagedGlobalNetworkPolicy,
-    Kind::StagedKubernetesNetworkPolicy,
-    Kind::StagedNetworkPolicy,
-    Kind::Tier,
 ];
+
+/// Every kind that an API server may have.
+pub(super) fn all_kinds() -> impl Iterator<Item = Kind> {
+    PLAIN.into_iter().chain(Kind::THIRD_PARTY).chain(Kind::CUSTOM).chain(Kind::V3)
+}
 
 /// Where a kind may be served, best first.
 pub(super) fn candidates(kind: Kind) -> Vec<Resource> {

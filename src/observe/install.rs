@@ -3,7 +3,7 @@ use serde_json::Value;
 use crate::{
     inventory::{CORDONED_BY, Datastore, Fact, Flavour, Install, NodeFacts},
     resource::{Kind, Live, ObjectRef, selector_of},
-    runbook::{Catalogue, SUPPLIED_SINCE},
+    runbook::{Catalogue, is_supplied, split_image},
 };
 
 /// The service account of calico-node in the manifest for kubeadm, and in no other.
@@ -20,9 +20,9 @@ pub(super) fn recognise(live: &Live, config: &Value, catalogue: &Catalogue) -> O
     let node = containers.iter().find(|one| is_node(one))?;
     let first = body.pointer("/spec/template/spec/initContainers").and_then(Value::as_array);
     let all = containers.iter().chain(first.into_iter().flatten());
-    let cni = all.map(image).find(|image| repository(image).ends_with("calico/cni"));
+    let cni = all.map(image).find(|image| split_image(image).0.ends_with("calico/cni"));
     let release = release_of(&image(node), cni.as_deref(), catalogue);
-    let is_newer = release.known().is_some_and(|release| release.line() >= SUPPLIED_SINCE);
+    let is_newer = release.known().is_some_and(|release| is_supplied(*release));
     Some(Install {
         daemon_set: ObjectRef::namespaced(Kind::DaemonSet, live.namespace.clone().unwrap_or_default(), &live.name),
         selector: selector_of(&body),
@@ -55,15 +55,7 @@ fn image(container: &Value) -> String {
 
 /// Answers whether an image is calico/node, whatever the registry.
 pub(super) fn is_node_image(image: &str) -> bool {
-    repository(image).ends_with("calico/node")
-}
-
-pub(super) fn repository(image: &str) -> &str {
-    let name = image.split('@').next().unwrap_or(image);
-    match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    }
+    split_image(image).0.ends_with("calico/node")
 }
 
 fn tag(image: &str) -> Option<&str> {

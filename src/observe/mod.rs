@@ -17,7 +17,7 @@ use crate::{
     cluster::{Cluster, ClusterError, Right},
     inventory::{ClusterFacts, Datastore, Fact, Install, Inventory, NamespaceFacts, NodeFacts, PodFacts, Stored},
     resource::{Kind, Live, ObjectRef},
-    runbook::{Catalogue, SUPPLIED_SINCE},
+    runbook::{Catalogue, is_supplied},
 };
 
 pub use beside::{BesideError, keys_beside};
@@ -186,7 +186,7 @@ fn has_controllers(install: &Install) -> bool {
 
 /// Answers whether it is Calico v3: no object of it is known but by the cluster, and by the manifests that the operator gives.
 fn is_newer(install: &Install) -> bool {
-    install.release.known().is_some_and(|release| release.line() >= SUPPLIED_SINCE)
+    install.release.known().is_some_and(|release| is_supplied(*release))
 }
 
 async fn add_controllers(cluster: &Cluster, install: &mut Install) -> Result<(), ObserveError> {

@@ -13,7 +13,7 @@ use crate::{
     check::{self, BLOCKED, Finding, NO_PATH, Severity},
     convert::SystemPolicyChoice,
     inventory::{Datastore, Edition, Fact, Flavour, Install, Inventory},
-    runbook::{self, Catalogue, Manifest, Runbook, RunbookStep, SUPPLIED_SINCE, StepKind, Supplied, TestedRow},
+    runbook::{self, Catalogue, Manifest, Runbook, RunbookStep, StepKind, Supplied, TestedRow, is_supplied},
     version::{Minor, Version},
 };
 
@@ -248,7 +248,7 @@ fn path(from: Version, to: Version, runbook: &Runbook) -> Option<Finding> {
     let finding = |title: String| Finding::new("CU-P002", Severity::Final { exit: NO_PATH }, title);
     if to < from {
         let why = "a newer Calico may have written data that the older one cannot read";
-        let now = match from.line() >= SUPPLIED_SINCE && to.line() < SUPPLIED_SINCE {
+        let now = match is_supplied(from) && !is_supplied(to) {
             true => {
                 "give the manifest of a newer release, and that of the installed one: --manifests FILE --manifests-before FILE"
             }

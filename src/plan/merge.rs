@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     resource::{ObjectRef, differences},
-    runbook::Published,
+    runbook::{Published, split_image},
 };
 
 /// The merge of one object, and what it decided on the way.
@@ -315,15 +315,6 @@ fn is_of_another_kind(path: &str, live: Option<&Value>, new: Option<&Value>) -> 
 
 fn is_list_of_objects(live: &[Value], new: &[Value]) -> bool {
     live.iter().chain(new).all(Value::is_object)
-}
-
-/// Splits an image into its repository, with the registry, and its tag; a digest is left out.
-pub(super) fn split_image(image: &str) -> (&str, &str) {
-    let image = image.split('@').next().unwrap_or(image);
-    match image.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
-        _ => (image, ""),
-    }
 }
 
 #[cfg(test)]

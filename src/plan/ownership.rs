@@ -138,7 +138,7 @@ fn is_as(applied: Option<&Value>, live: Option<&Value>, path: &str) -> bool {
     match (applied, live) {
         (None, None) => true,
         (Some(Value::String(applied)), Some(Value::String(live))) if path.ends_with(".image") => {
-            applied == live || super::merge::split_image(applied).0 == live
+            applied == live || crate::runbook::split_image(applied).0 == live
         }
         (Some(applied), Some(live)) => differences(applied, live).is_empty(),
         (Some(_), None) | (None, Some(_)) => false,

@@ -16,14 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Desired, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Verify,
     recreation::{Recreation, differs_in, stages_of},
-    steps::{node_image_of, on_delete},
+    steps::on_delete,
     way::{Part, Place, Way, is_same},
 };
 use crate::{
     check::{BLOCKED, Finding, Severity},
     inventory::Inventory,
     resource::{Document, Kind, ObjectRef, selector_of},
-    runbook::StepKind,
+    runbook::{StepKind, node_image_of},
 };
 
 const BEFORE_THE_RUN: &str = "as it was before the run";

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod embedded;
+mod images;
 mod manifest;
 mod read;
 mod supplied;
@@ -13,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Catalogue, Data, Line, Release};
 pub use embedded::{catalogue, find, names, text};
+pub use images::{node_image_of, runs_controllers, split_image};
 pub use manifest::{Manifest, Published, base, target};
 pub use read::{ReadError, parse, read};
-pub use supplied::{SUPPLIED_SINCE, Shipped, ShippedError, Supplied, read_shipped};
+pub use supplied::{Shipped, ShippedError, Supplied, is_supplied, read_shipped};
 
 use crate::{
     inventory::{Datastore, Flavour},

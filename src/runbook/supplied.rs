@@ -5,14 +5,19 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Manifest, ReadError, manifest::kind_of, read::parse_all};
+use super::{Manifest, ReadError, images::node_image_of, manifest::kind_of, read::parse_all};
 use crate::{
     resource::{Document, Kind, ObjectRef, definition},
-    version::{Minor, Version},
+    version::Version,
 };
 
-/// The first line of which the program has no manifests.
-pub const SUPPLIED_SINCE: Minor = Minor { major: 3, minor: 0 };
+/// The first major version of which the program has no manifests.
+const SUPPLIED_SINCE: u64 = 3;
+
+/// Answers whether the manifests of a release come from the operator.
+pub fn is_supplied(release: Version) -> bool {
+    release.major >= SUPPLIED_SINCE
+}
 
 /// The manifests of the release to go to and of the one that is installed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,20 +106,15 @@ fn object(mut body: Value) -> Result<(ObjectRef, Document), ShippedError> {
 
 fn release(objects: &[(ObjectRef, Document)]) -> Result<Version, ShippedError> {
     let daemon_sets = objects.iter().filter(|(object, _)| object.kind == Kind::DaemonSet);
-    let image = daemon_sets.into_iter().find_map(|(_, document)| {
-        let body = document.value();
-        let containers = body.pointer("/spec/template/spec/containers")?.as_array()?;
-        let node = containers.iter().find(|container| container["name"] == "calico-node")?;
-        Some(node["image"].as_str().unwrap_or_default().to_owned())
-    });
-    let image = image.ok_or(ShippedError::NoNode)?;
+    let image =
+        daemon_sets.into_iter().find_map(|(_, document)| node_image_of(document)).ok_or(ShippedError::NoNode)?;
     let tag = image.rsplit_once(':').map(|(_, tag)| tag).unwrap_or_default();
     known_tag(tag).ok_or(ShippedError::Tag(image))
 }
 
 /// The release of Calico v3 that ships calico/node with this tag: the tag itself, to the letter. Others are builds of others.
 pub(super) fn release_of_tag(tag: &str) -> Option<Version> {
-    known_tag(tag).filter(|release| release.major == SUPPLIED_SINCE.major)
+    known_tag(tag).filter(|release| release.major == SUPPLIED_SINCE)
 }
 
 fn known_tag(tag: &str) -> Option<Version> {

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Draft, manifests::Merged, restart};
 use crate::{
-    plan::{Controllers, Desired, ObjectChange, Stage, make::Materials, merge::split_image, recreation::stages_of},
+    plan::{Controllers, Desired, ObjectChange, Stage, make::Materials, recreation::stages_of},
     resource::{Document, Kind, ObjectRef, differences, selector_of},
-    runbook::StepKind,
+    runbook::{StepKind, runs_controllers},
 };
 
 /// How long the old pods may take to go, and the new one to get ready, by default.
@@ -68,16 +68,11 @@ pub fn claim(materials: &Materials<'_>) -> Option<Controllers> {
 
 /// The object that the release ships for the controllers.
 fn shipped<'a>(materials: &'a Materials<'_>) -> Option<&'a (ObjectRef, Document)> {
-    materials.target.objects.iter().find(|(object, document)| object.kind == Kind::Deployment && run_in(document))
-}
-
-/// Answers whether a Deployment runs the controllers, and not Typha.
-pub fn run_in(deployment: &Document) -> bool {
-    let body = deployment.value();
-    let containers = body.pointer("/spec/template/spec/containers").and_then(Value::as_array);
-    let mut images = containers.into_iter().flatten().filter_map(|container| container["image"].as_str());
-    let name = |image| split_image(image).0.rsplit('/').next().unwrap_or_default();
-    images.any(|image| ["kube-policy-controller", "kube-controllers"].contains(&name(image)))
+    materials
+        .target
+        .objects
+        .iter()
+        .find(|(object, document)| object.kind == Kind::Deployment && runs_controllers(document))
 }
 
 /// What runs controllers besides the object that the release ships, as it was found.

@@ -14,6 +14,7 @@ use crate::{
         recreation::{Recreation, is_fixed, stages_of},
     },
     resource::{Document, Kind, ObjectRef, differences, is_whole_definition, masked_field},
+    runbook::runs_controllers,
 };
 
 /// The order in which kinds are applied.
@@ -80,9 +81,7 @@ pub fn decisions(materials: &Materials<'_>) -> Vec<Decision> {
     for (object, new) in &materials.target.objects {
         match object.kind {
             // The controllers had another name before v2.6, and are merged with what bore it.
-            Kind::Deployment if controllers::run_in(new) => {
-                drop(controllers::wanted(materials, object, new, &mut merged))
-            }
+            Kind::Deployment if runs_controllers(new) => drop(controllers::wanted(materials, object, new, &mut merged)),
             _ => drop(merged.change(materials, object, new)),
         }
     }
@@ -115,7 +114,7 @@ impl Merged {
     /// Typha, which the nodes of both releases talk to: it is new before the first of them is.
     fn typha(&mut self, materials: &Materials<'_>) -> Vec<Stage> {
         let is_typha =
-            |(object, new): &&(ObjectRef, Document)| object.kind == Kind::Deployment && !controllers::run_in(new);
+            |(object, new): &&(ObjectRef, Document)| object.kind == Kind::Deployment && !runs_controllers(new);
         let within_seconds = materials.request.ready_within_seconds.unwrap_or(controllers::WITHIN);
         let mut stages = Vec::new();
         for (object, new) in materials.target.objects.iter().filter(is_typha) {

@@ -22,7 +22,7 @@ pub use pull::NAME as PULL_NAME;
 pub(super) use pull::pull_images;
 pub(super) use resources::copy_resources;
 pub(super) use restart::READS;
-pub(super) use roll::{node_image_of, roll_nodes, verify};
+pub(super) use roll::{roll_nodes, verify};
 
 use super::{Desired, Kept, PlanError, Request};
 use crate::{check::Finding, inventory::Datastore};

@@ -6,7 +6,7 @@ use crate::{
         make::{Installed, Materials},
     },
     resource::{Document, Kind, differences, selector_of},
-    runbook::Parameters,
+    runbook::{Parameters, node_image_of},
 };
 
 /// How long a node may take by default.
@@ -64,14 +64,6 @@ fn selector(materials: &Materials<'_>, changed: Option<&ObjectChange>) -> String
 fn node_image(materials: &Materials<'_>, changed: Option<&ObjectChange>) -> String {
     let wanted = changed.and_then(|change| node_image_of(change.after.as_ref()?));
     wanted.unwrap_or_else(|| materials.installed.install.node_image.clone())
-}
-
-/// The image of calico-node in a DaemonSet.
-pub fn node_image_of(daemon_set: &Document) -> Option<String> {
-    let body = daemon_set.value();
-    let containers = body.pointer("/spec/template/spec/containers").and_then(serde_json::Value::as_array);
-    let node = containers.into_iter().flatten().find(|container| container["name"] == "calico-node");
-    node.and_then(|container| container["image"].as_str()).map(str::to_owned)
 }
 
 /// The DaemonSet with the strategy that it had; all pods are new by then, so nothing rolls.

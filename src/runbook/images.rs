@@ -1,0 +1,55 @@
+//! What a workload of Calico runs, by its images, whatever the registry.
+
+use serde_json::Value;
+
+use crate::resource::Document;
+
+/// Splits an image into its repository, with the registry, and its tag; a digest is left out.
+pub fn split_image(image: &str) -> (&str, &str) {
+    let image = image.split('@').next().unwrap_or(image);
+    match image.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (image, ""),
+    }
+}
+
+/// The image of calico-node in a DaemonSet.
+pub fn node_image_of(daemon_set: &Document) -> Option<String> {
+    let body = daemon_set.value();
+    let node = containers(&body).find(|container| container["name"] == "calico-node");
+    node.and_then(|container| container["image"].as_str()).map(str::to_owned)
+}
+
+/// Answers whether a workload runs Calico's controllers, and not Typha.
+pub fn runs_controllers(workload: &Document) -> bool {
+    containers(&workload.value()).filter_map(|container| container["image"].as_str()).any(is_controllers_image)
+}
+
+fn containers(workload: &Value) -> impl Iterator<Item = &Value> {
+    workload.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Answers whether an image is Calico's controllers, of today's name or of that before v2.6.
+fn is_controllers_image(image: &str) -> bool {
+    let name = split_image(image).0.rsplit('/').next().unwrap_or_default();
+    ["kube-policy-controller", "kube-controllers"].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_are_known_by_their_image_in_any_registry() {
+        for image in [
+            "quay.io/calico/kube-policy-controller:v0.7.0",
+            "corp:5000/kube-controllers@sha256:1f",
+            "calico/kube-controllers",
+        ] {
+            assert!(is_controllers_image(image), "{image}");
+        }
+        for image in ["quay.io/calico/node:v2.6.12", "calico/kube-controllers-extra:v1"] {
+            assert!(!is_controllers_image(image), "{image}");
+        }
+    }
+}
