@@ -6,6 +6,7 @@ mod etcd;
 mod install;
 mod owners;
 mod rights;
+mod shipped;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,8 @@ pub use beside::{BesideError, keys_beside};
 pub use etcd::{EtcdPaths, etcd_access};
 pub use owners::ownership;
 pub use rights::{missing_for, missing_to_give, read_rights};
-pub use table::{ACCOUNT_OF_RUNS, INSTALL, Mode, Scope, given, rights as rights_of};
+pub use shipped::given;
+pub use table::{ACCOUNT_OF_RUNS, INSTALL, Mode, Scope, rights as rights_of};
 
 /// The annotation that isolated a namespace before NetworkPolicy v1 (Kubernetes documentation v1.6, network policies).
 const ISOLATION: &str = "net.beta.kubernetes.io/network-policy";

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt};
 
 use super::{
-    IN_FLIGHT, is_newer,
+    IN_FLIGHT, is_newer, shipped,
     table::{self, Scope, right},
 };
 use crate::{
@@ -113,7 +113,7 @@ fn is_countless(kind: Kind) -> bool {
 pub async fn missing_to_give(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
     let written = |kind| plan.changes().filter(move |change: &&ObjectChange| change.object.kind == kind);
     let roles = written(Kind::ClusterRole).filter_map(|change| change.after.as_ref());
-    let mut given: BTreeSet<Granted> = roles.flat_map(|role| table::given_by(&role.value())).collect();
+    let mut given: BTreeSet<Granted> = roles.flat_map(|role| shipped::given_by(&role.value())).collect();
     if !given.is_empty() && cluster.may_escalate().await? {
         given.clear();
     }
@@ -137,7 +137,7 @@ async fn bound_by(cluster: &Cluster, plan: &Plan, binding: &Document) -> Result<
         Some(planned) => Some(planned),
         None => cluster.get(&role).await?.map(|live| live.document),
     };
-    Ok(role.map(|role| table::given_by(&role.value())).unwrap_or_default())
+    Ok(role.map(|role| shipped::given_by(&role.value())).unwrap_or_default())
 }
 
 /// Names the keys that the plan writes and that our account of etcd may not.
