@@ -41,6 +41,8 @@ pub enum ShippedError {
     Yaml(#[from] ReadError),
     #[error("it holds {kind} {name}, which this version cannot apply")]
     Kind { kind: String, name: String },
+    #[error("it holds something that is no object of Kubernetes: it has no kind")]
+    NoKind,
     #[error("it holds {0} twice")]
     Twice(ObjectRef),
     #[error("no DaemonSet in it has a container calico-node, so it is no manifest of Calico")]
@@ -92,11 +94,8 @@ pub fn read_shipped(text: &str) -> Result<Shipped, ShippedError> {
 fn object(mut body: Value) -> Result<(ObjectRef, Document), ShippedError> {
     let text = |key: &str| body["metadata"][key].as_str().map(str::to_owned);
     let name = text("name").unwrap_or_default();
-    let unknown = || ShippedError::Kind {
-        kind: body["kind"].as_str().unwrap_or("an object without a kind").to_owned(),
-        name: name.clone(),
-    };
-    let kind = kind_of(&body).ok_or_else(unknown)?;
+    let said = body["kind"].as_str().ok_or(ShippedError::NoKind)?;
+    let kind = kind_of(&body).ok_or_else(|| ShippedError::Kind { kind: said.to_owned(), name: name.clone() })?;
     let reference = ObjectRef { kind, namespace: text("namespace").filter(|_| kind.is_namespaced()), name };
     if kind == Kind::CustomResourceDefinition {
         body["spec"] = definition(&body["spec"]);

@@ -135,6 +135,7 @@ fn a_manifest_that_does_not_fit_is_refused_before_anything_is_read_or_changed() 
     before(&old.replace(":v3.29.7", ":v3.28.5"), 3).says("--manifests-before: v3.28.5");
     before(&old.replace("  name: calico-node\n  namespace", "  name: canal\n  namespace"), 3)
         .says("another kind of manifest");
+    before("some-host", 65).says("it has no kind");
     before("kind: [", 65).says("old.yaml");
     before("kind: ConfigMap\nmetadata: {name: a}\n", 65).says("no manifest of Calico");
     let other =
