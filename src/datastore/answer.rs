@@ -1,7 +1,10 @@
 //! The JSON of the v2 API.
 
+use std::borrow::Cow;
+
 use http::Method;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{EtcdError, Key, transport::Answer};
 
@@ -29,8 +32,25 @@ pub(super) struct Node {
 }
 
 #[derive(Deserialize)]
-struct Event {
-    node: Node,
+struct Event<N> {
+    node: N,
+}
+
+/// A key or directory of which nothing but its name is read.
+#[derive(Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow, default)]
+    key: Cow<'a, str>,
+    #[serde(borrow, default)]
+    nodes: Vec<&'a RawValue>,
+}
+
+/// What etcd gave when it was asked for a key or a directory.
+pub(super) struct Given {
+    asked: String,
+    body: Vec<u8>,
+    /// The newest index of the whole store when the answer was made.
+    pub index: u64,
 }
 
 /// An error of the v2 API; errors of its users have a message alone.
@@ -70,19 +90,48 @@ impl Node {
     }
 }
 
+impl Given {
+    /// Reads the whole node.
+    pub fn node(&self) -> Result<Node, EtcdError> {
+        let Event { node } =
+            serde_json::from_slice::<Event<Node>>(&self.body).map_err(|error| self.malformed(error))?;
+        self.check_name(&node.key)?;
+        Ok(node)
+    }
+
+    /// Reads the entries of a directory one by one; a key, or a directory without entries, is its own only entry.
+    ///
+    /// The largest directories have tens of thousands of entries: the text of the answer is held, and they are not.
+    pub fn each(&self, mut take: impl FnMut(Node)) -> Result<(), EtcdError> {
+        let listed = serde_json::from_slice::<Event<Listed<'_>>>(&self.body);
+        let Event { node: Listed { key, nodes } } = listed.map_err(|error| self.malformed(error))?;
+        self.check_name(&key)?;
+        if nodes.is_empty() {
+            take(self.node()?);
+        }
+        nodes.into_iter().try_for_each(|entry| {
+            serde_json::from_str(entry.get()).map(&mut take).map_err(|error| self.malformed(error))
+        })
+    }
+
+    /// A server that tidies paths would answer for another key than the one that was asked for.
+    fn check_name(&self, found: &str) -> Result<(), EtcdError> {
+        if found == self.asked { Ok(()) } else { Err(self.malformed(format!("it is for `{found}`"))) }
+    }
+
+    fn malformed(&self, what: impl ToString) -> EtcdError {
+        EtcdError::Malformed { path: self.asked.clone(), what: what.to_string() }
+    }
+}
+
 impl Asked<'_> {
-    /// Reads the node of an answer, or says what was refused.
-    pub fn node(&self, answer: &Answer) -> Result<Node, EtcdError> {
+    /// Takes what was given, or says what was refused.
+    pub fn given(&self, answer: Answer) -> Result<Given, EtcdError> {
         if !(200..300).contains(&answer.status) {
-            return Err(self.refused(answer));
+            return Err(self.refused(&answer));
         }
-        let malformed = |what: String| EtcdError::Malformed { path: self.key.to_owned(), what };
-        let event: Event = serde_json::from_slice(&answer.body).map_err(|error| malformed(error.to_string()))?;
-        // A server that tidies paths would answer for another key than the one that was asked for.
-        if event.node.key != self.key {
-            return Err(malformed(format!("it is for `{}`", event.node.key)));
-        }
-        Ok(event.node)
+        let lacks = || EtcdError::Malformed { path: self.key.to_owned(), what: "it has no X-Etcd-Index".to_owned() };
+        Ok(Given { asked: self.key.to_owned(), index: answer.index.ok_or_else(lacks)?, body: answer.body })
     }
 
     fn refused(&self, answer: &Answer) -> EtcdError {
@@ -127,4 +176,13 @@ fn found_index(cause: &str) -> String {
 fn message(answer: &Answer, refusal: Option<Refusal>) -> String {
     let plain = || String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).trim().to_owned();
     refusal.map_or_else(plain, |refusal| format!("{} {}", refusal.message, refusal.cause).trim_end().to_owned())
+}
+
+#[cfg(test)]
+impl Given {
+    /// What etcd would answer for a node.
+    pub fn of(asked: &str, node: &serde_json::Value) -> Self {
+        let body = serde_json::json!({"action": "get", "node": node}).to_string().into_bytes();
+        Self { asked: asked.to_owned(), body, index: 1 }
+    }
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{
     Access, EtcdError, Key, ROOT,
     access::Endpoint,
-    answer::{Asked, Node},
+    answer::{Asked, Given},
     transport::{Answer, Body, Opened, Transport},
 };
 
@@ -119,15 +119,17 @@ impl Etcd {
     /// Reads one key; `None` only if etcd says that it is not there.
     pub async fn get(&self, key: &str) -> Result<Option<Key>, EtcdError> {
         match self.read(key, "quorum=true").await {
-            Ok((node, _)) if node.dir => Err(EtcdError::Directory { key: key.to_owned() }),
-            Ok((node, _)) => Ok(Some(node.into_key())),
+            Ok(given) => match given.node()? {
+                directory if directory.dir => Err(EtcdError::Directory { key: key.to_owned() }),
+                node => Ok(Some(node.into_key())),
+            },
             Err(EtcdError::NotFound { .. }) => Ok(None),
             Err(other) => Err(other),
         }
     }
 
-    /// Reads a directory, with all that is below it or with its own entries alone, and the index of the store.
-    pub(super) async fn directory(&self, key: &str, is_deep: bool) -> Result<Option<(Node, u64)>, EtcdError> {
+    /// Reads a directory, with all that is below it or with its own entries alone.
+    pub(super) async fn directory(&self, key: &str, is_deep: bool) -> Result<Option<Given>, EtcdError> {
         match self.read(key, &format!("quorum=true&sorted=true&recursive={is_deep}")).await {
             Ok(found) => Ok(Some(found)),
             Err(EtcdError::NotFound { .. }) => Ok(None),
@@ -163,7 +165,7 @@ impl Etcd {
     }
 
     /// Reads from whichever endpoint answers.
-    async fn read(&self, key: &str, query: &str) -> Result<(Node, u64), EtcdError> {
+    async fn read(&self, key: &str, query: &str) -> Result<Given, EtcdError> {
         let path = format!("{}?{query}", path_of(key)?);
         let (started, mut pause) = (Instant::now(), Duration::from_millis(200));
         for round in 1.. {
@@ -191,16 +193,13 @@ impl Etcd {
         path: &str,
         form: Option<String>,
         expected: u64,
-    ) -> Result<(Node, u64), EtcdError> {
+    ) -> Result<Given, EtcdError> {
         let endpoint = self.current();
         let answered = async {
             let answer = self.0.transport.send(endpoint, method.clone(), path, form.map(Body::Form)).await?;
             self.check_cluster(endpoint, &answer)?;
             let asked = Asked { endpoint: endpoint.url(), user: &self.0.user, method: &method, key, expected };
-            let node = asked.node(&answer)?;
-            let what = || "it has no X-Etcd-Index".to_owned();
-            let index = answer.index.ok_or_else(|| EtcdError::Malformed { path: key.to_owned(), what: what() })?;
-            Ok((node, index))
+            asked.given(answer)
         }
         .await;
         if answered.as_ref().is_err_and(EtcdError::is_worth_a_retry) {

@@ -5,7 +5,10 @@
 
 use std::cmp::Ordering;
 
-use super::{Etcd, EtcdError, Key, ROOT, answer::Node};
+use super::{
+    Etcd, EtcdError, Key, ROOT,
+    answer::{Given, Node},
+};
 
 /// From this many elements on a directory is read with all that is below it: `/calico/v1/host/<host>` has four.
 const DEEP_FROM: usize = 4;
@@ -24,12 +27,12 @@ impl Etcd {
         while let Some(directory) = todo.pop() {
             let is_deep = elements(&directory) >= DEEP_FROM;
             // A directory may go while its neighbours are read; the next reading will tell.
-            let Some((node, index)) = self.directory(&directory, is_deep).await? else { continue };
-            start.get_or_insert(index);
-            if is_deep || !node.dir {
-                visit_deep(node, &mut visit);
+            let Some(given) = self.directory(&directory, is_deep).await? else { continue };
+            start.get_or_insert(given.index);
+            if is_deep {
+                given.each(|entry| visit_deep(entry, &mut visit))?;
             } else {
-                visit_entries(node, &mut visit, &mut todo);
+                visit_entries(&given, &directory, &mut visit, &mut todo)?;
             }
         }
         Ok(start.unwrap_or(0))
@@ -37,29 +40,35 @@ impl Etcd {
 
     /// Visits a key by its exact name, or all that is below it if it is a directory; answers whether it is there.
     pub(super) async fn visit_one(&self, key: &str, visit: &mut impl FnMut(Found)) -> Result<bool, EtcdError> {
-        let Some((node, _)) = self.directory(key, true).await? else { return Ok(false) };
-        visit_deep(node, visit);
+        let Some(given) = self.directory(key, true).await? else { return Ok(false) };
+        given.each(|entry| visit_deep(entry, visit))?;
         Ok(true)
     }
 }
 
-fn visit_entries(node: Node, visit: &mut impl FnMut(Found), todo: &mut Vec<String>) {
-    if node.nodes.is_empty() {
-        visit(Found::EmptyDirectory(node.key));
-        return;
-    }
-    let (directories, keys): (Vec<Node>, Vec<Node>) = node.nodes.into_iter().partition(|one| one.dir);
-    keys.into_iter().for_each(|key| visit(Found::Key(key.into_key())));
-    todo.extend(directories.into_iter().rev().map(|directory| directory.key));
+/// Visits the keys of a directory, and notes its directories as still to be read.
+fn visit_entries(
+    given: &Given,
+    directory: &str,
+    visit: &mut impl FnMut(Found),
+    todo: &mut Vec<String>,
+) -> Result<(), EtcdError> {
+    let mut below = Vec::new();
+    given.each(|entry| {
+        // One that is its own only entry is empty.
+        if entry.dir && entry.key != directory { below.push(entry.key) } else { visit_deep(entry, visit) }
+    })?;
+    todo.extend(below.into_iter().rev());
+    Ok(())
 }
 
-fn visit_deep(mut node: Node, visit: &mut impl FnMut(Found)) {
+fn visit_deep(node: Node, visit: &mut impl FnMut(Found)) {
     if !node.dir {
         visit(Found::Key(node.into_key()));
     } else if node.nodes.is_empty() {
         visit(Found::EmptyDirectory(node.key));
     } else {
-        std::mem::take(&mut node.nodes).into_iter().for_each(|below| visit_deep(below, visit));
+        node.nodes.into_iter().for_each(|below| visit_deep(below, visit));
     }
 }
 
@@ -88,38 +97,33 @@ fn elements(key: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
-    fn node(key: &str, nodes: Vec<Node>) -> Node {
-        let of = |node: &Node| serde_json::json!({"key": node.key, "dir": node.dir});
-        let (children, dir) = (nodes.iter().map(of).collect::<Vec<_>>(), !nodes.is_empty());
-        let mut made: Node =
-            serde_json::from_value(serde_json::json!({"key": key, "dir": dir, "nodes": children})).unwrap();
-        if dir {
-            made.nodes = nodes;
-        }
-        made
+    fn key(key: &str) -> Value {
+        json!({"key": key})
+    }
+
+    fn directory(key: &str, nodes: &[Value]) -> Value {
+        json!({"key": key, "dir": true, "nodes": nodes})
     }
 
     #[test]
     fn keys_are_visited_in_their_order_whether_their_directory_is_read_by_entry_or_whole() {
-        let by_entry = vec![
-            node("/calico/v1/Ready", vec![]),
-            node("/calico/v1/a", vec![node("/calico/v1/a/x", vec![])]),
-            node("/calico/v1/z", vec![]),
-        ];
         let (mut found, mut todo) = (Vec::new(), Vec::new());
         let mut take = |one| match one {
             Found::Key(key) => found.push(key.path),
             Found::EmptyDirectory(name) => panic!("{name}"),
         };
-        visit_entries(node("/calico/v1", by_entry), &mut take, &mut todo);
+        let below = directory("/calico/v1/a", &[key("/calico/v1/a/x")]);
+        let by_entry = directory("/calico/v1", &[key("/calico/v1/Ready"), below, key("/calico/v1/z")]);
+        visit_entries(&Given::of("/calico/v1", &by_entry), "/calico/v1", &mut take, &mut todo).unwrap();
         assert_eq!(todo, ["/calico/v1/a"]);
-        visit_deep(node("/calico/v1/a/x", vec![]), &mut take);
-        let whole = vec![
-            node("/calico/v1/host/n/a", vec![node("/calico/v1/host/n/a/b", vec![])]),
-            node("/calico/v1/host/n/a-b", vec![]),
-        ];
-        visit_deep(node("/calico/v1/host/n", whole), &mut take);
+        let below = directory("/calico/v1/host/n/a", &[key("/calico/v1/host/n/a/b")]);
+        let host = directory("/calico/v1/host/n", &[below, key("/calico/v1/host/n/a-b")]);
+        for whole in [key("/calico/v1/a/x"), host] {
+            let given = Given::of(whole["key"].as_str().unwrap(), &whole);
+            given.each(|entry| visit_deep(entry, &mut take)).unwrap();
+        }
         let ordered = ["Ready", "z", "a/x", "host/n/a/b", "host/n/a-b"].map(|end| format!("/calico/v1/{end}"));
         assert_eq!(found, ordered);
         for (place, one) in ordered.iter().enumerate() {
@@ -127,5 +131,29 @@ mod tests {
                 assert_eq!(order(one, other), place.cmp(&other_place), "{one} {other}");
             }
         }
+    }
+
+    #[test]
+    fn an_empty_directory_is_told_as_one_however_it_is_read() {
+        for is_deep in [false, true] {
+            let (mut empty, mut todo) = (Vec::new(), Vec::new());
+            let mut take = |one| match one {
+                Found::Key(key) => panic!("{}", key.path),
+                Found::EmptyDirectory(name) => empty.push(name),
+            };
+            let given = Given::of("/calico/v1", &json!({"key": "/calico/v1", "dir": true}));
+            match is_deep {
+                false => visit_entries(&given, "/calico/v1", &mut take, &mut todo).unwrap(),
+                true => given.each(|entry| visit_deep(entry, &mut take)).unwrap(),
+            }
+            assert_eq!((empty, todo), (vec!["/calico/v1".to_owned()], vec![]));
+        }
+    }
+
+    #[test]
+    fn an_answer_for_another_key_is_none() {
+        let given = Given::of("/calico/v1/a", &json!({"key": "/calico/v1/b", "dir": true, "nodes": [key("/x")]}));
+        let refused = given.each(|_| panic!("nothing of it counts")).unwrap_err().to_string();
+        assert!(refused.contains("it is for `/calico/v1/b`"), "{refused}");
     }
 }

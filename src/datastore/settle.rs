@@ -53,8 +53,16 @@ pub struct Hidden {
     pub found: BTreeSet<String>,
 }
 
-/// Where each key of a reading was last written, by the first half of the digest of its name: the names of 100,000 keys would be 13 MB.
-type Stamps = HashMap<[u8; 16], u64>;
+/// Where keys were last written, by the first half of the digest of their names: the names of 100,000 keys would be 13 MB.
+type Stamps = HashMap<[u8; 16], Stamp>;
+
+/// Where a reading found a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: u64,
+    /// Which reading found it last.
+    round: u32,
+}
 
 fn name_of(key: &Key) -> [u8; 16] {
     Digest::of(key.path.as_bytes()).bytes()[..16].try_into().expect("a digest has 32 bytes")
@@ -67,34 +75,33 @@ impl Etcd {
         fresh: impl Fn() -> S,
         take: impl Fn(&mut S, Key),
     ) -> Result<(Reading, S), EtcdError> {
-        let (_, mut before) = self.read_once(drop, true, None).await?;
-        for rounds in 2.. {
+        let mut stamps = Stamps::new();
+        self.read_once(1, drop, Some(&mut stamps)).await?;
+        for round in 2.. {
             let mut sink = fresh();
-            let (mut reading, stamps) = self.read_once(|key| take(&mut sink, key), true, Some(before)).await?;
-            reading.rounds = rounds;
-            if reading.agrees() || rounds == ROUNDS {
+            let mut reading = self.read_once(round, |key| take(&mut sink, key), Some(&mut stamps)).await?;
+            // What the reading before had, and this one did not come across.
+            reading.gone = stamps.extract_if(|_, stamp| stamp.round < round).count();
+            if reading.agrees() || round == ROUNDS {
                 return Ok((reading, sink));
             }
-            before = stamps;
         }
         unreachable!("the loop above ends only by returning")
     }
 
     /// Reads all keys once, to look at them: in the order of `order`, and then those that no list shows.
     pub async fn read_all(&self, take: impl FnMut(Key)) -> Result<Reading, EtcdError> {
-        let (mut reading, _) = self.read_once(take, false, None).await?;
-        reading.rounds = 1;
-        Ok(reading)
+        self.read_once(1, take, None).await
     }
 
     async fn read_once(
         &self,
+        number: u32,
         take: impl FnMut(Key),
-        keeps_stamps: bool,
-        before: Option<Stamps>,
-    ) -> Result<(Reading, Stamps), EtcdError> {
-        let stamps = keeps_stamps.then(Stamps::new);
-        let mut round = Round { reading: Reading::default(), stamps, before, take };
+        stamps: Option<&mut Stamps>,
+    ) -> Result<Reading, EtcdError> {
+        let reading = Reading { rounds: number, ..Reading::default() };
+        let mut round = Round { reading, stamps, take };
         round.reading.index = self.visit(|found| round.note(found)).await?;
         // What is found by name may mention further names.
         let mut asked = BTreeSet::new();
@@ -104,23 +111,19 @@ impl Etcd {
                 round.reading.hidden.found.insert(name);
             }
         }
-        // What the reading before had, and this one did not come across.
-        round.reading.gone = round.before.map_or(0, |left| left.len());
-        Ok((round.reading, round.stamps.unwrap_or_default()))
+        Ok(round.reading)
     }
 }
 
 /// One reading under way.
-struct Round<T> {
+struct Round<'s, T> {
     reading: Reading,
-    /// Kept for the next reading, if there will be one.
-    stamps: Option<Stamps>,
-    /// What of the reading before was not found again yet; it shrinks while `stamps` grows.
-    before: Option<Stamps>,
+    /// Where the readings before found each key, if there are several.
+    stamps: Option<&'s mut Stamps>,
     take: T,
 }
 
-impl<T: FnMut(Key)> Round<T> {
+impl<T: FnMut(Key)> Round<'_, T> {
     fn note(&mut self, found: Found) {
         let key = match found {
             Found::Key(key) => key,
@@ -146,10 +149,10 @@ impl<T: FnMut(Key)> Round<T> {
     /// Notes where a key was written, and whether the reading before had found it otherwise.
     fn stamp(&mut self, key: &Key) {
         let Some(stamps) = &mut self.stamps else { return };
-        let name = name_of(key);
-        if self.before.as_mut().is_some_and(|before| before.remove(&name) != Some(key.modified)) {
+        let stamp = Stamp { modified: key.modified, round: self.reading.rounds };
+        let before = stamps.insert(name_of(key), stamp);
+        if stamp.round > 1 && before.is_none_or(|before| before.modified != key.modified) {
             self.reading.moving.insert(key.path.clone());
         }
-        stamps.insert(name, key.modified);
     }
 }

@@ -146,8 +146,11 @@ async fn bound_by(cluster: &Cluster, plan: &Plan, binding: &Document) -> Result<
 async fn missing_in_etcd(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, ClusterError> {
     let Some(etcd) = cluster.etcd() else { return Ok(Vec::new()) };
     let changed = plan.changes().map(|change| &change.object).filter(|object| object.kind == Kind::EtcdKey);
-    let lines = plan.lines().flat_map(Lines::iter).map(|line| (directory_of(line.key), line.key));
-    let of_lines: BTreeMap<&str, &str> = lines.collect();
+    // One by one: a map that is collected would hold them all first.
+    let mut of_lines: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in plan.lines().flat_map(Lines::iter) {
+        of_lines.insert(directory_of(line.key), line.key);
+    }
     let keys: BTreeSet<&str> = changed.map(|object| object.name.as_str()).chain(of_lines.into_values()).collect();
     let asked = keys.into_iter().map(|key| async move {
         Ok((format!("write `{key}` in Calico's etcd"), etcd.may_write_key(key).await.map_err(ClusterError::of_key)?))

@@ -64,6 +64,12 @@ impl Lines {
         self.all.push(Packed { name_end, number, before: line.before.cloned(), after: line.after.clone() });
     }
 
+    /// Gives back the room that further lines would have taken.
+    pub fn shrink(&mut self) {
+        self.names.shrink_to_fit();
+        self.all.shrink_to_fit();
+    }
+
     pub fn len(&self) -> usize {
         self.all.len()
     }
@@ -191,6 +197,7 @@ impl<'de> de::Visitor<'de> for Reading {
             }
             lines.push(Line { number: line, key: &key, before: before.as_ref(), after: &after });
         }
+        lines.shrink();
         Ok(lines)
     }
 }

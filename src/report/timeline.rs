@@ -97,8 +97,8 @@ const UNCORDON: &str = "uncordon Node ";
 pub fn of_nodes(mut entry: Entry) -> Entry {
     let is_of_node = |label: &String| [CORDON, DELETE, UNCORDON].iter().any(|start| label.starts_with(start));
     match &mut entry.news {
-        News::Intended { changes, .. } => changes.retain(|change| is_of_node(&change.label)),
-        News::Settled { changes, .. } => changes.retain(|change| is_of_node(&change.label)),
+        News::Intended { changes, .. } => keep(changes, |change| is_of_node(&change.label)),
+        News::Settled { changes, .. } => keep(changes, |change| is_of_node(&change.label)),
         News::Started { .. }
         | News::Resumed { .. }
         | News::StepStarted { .. }
@@ -115,6 +115,12 @@ pub fn of_nodes(mut entry: Entry) -> Entry {
         | News::Finished { .. } => {}
     }
     entry
+}
+
+/// Gives back the room of what goes: of 100,000 changes it is 17 MB.
+fn keep<T>(all: &mut Vec<T>, is_kept: impl FnMut(&T) -> bool) {
+    all.retain(is_kept);
+    all.shrink_to_fit();
 }
 
 /// Folds the journal into the nodes over time.

@@ -112,6 +112,7 @@ impl KeyPlanner<'_> {
                 self.keys.skipped.push(skipped(line.key, why, Vec::new(), false));
             }
             *lines = std::mem::take(lines).without(blocked);
+            lines.shrink();
         }
         self.keys.places.retain(|_, lines| !lines.is_empty());
         self.keys
