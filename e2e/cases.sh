@@ -4,7 +4,7 @@
 # shellcheck disable=SC2034  # What is set here is used in the files that it sources.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-: "${E2E_WORK:?run.sh sets it}" "${E2E_IMAGE:?}" "${E2E_PROGRAM:?}" "${E2E_WORN_IN:?}" "${E2E_LOGS:?}" "${KIND_IMAGE:?}"
+: "${E2E_WORK:?run.sh sets it}" "${E2E_IMAGE:?}" "${E2E_FEATURES?}" "${E2E_PROGRAM:?}" "${E2E_WORN_IN:?}" "${E2E_LOGS:?}" "${KIND_IMAGE:?}"
 cluster=calico-upgrader-e2e
 control_plane=$cluster-control-plane first=$cluster-worker second=$cluster-worker2
 old=registry.corp.example:5000/calico/node:v2.5.1 new=registry.corp.example:5000/calico/node:v2.6.12

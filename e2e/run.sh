@@ -15,7 +15,7 @@ cache=${CALICO_UPGRADER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/calico-upgrader}/
 say() { echo "e2e: $*"; }
 
 if [[ ${1:-} == --list ]]; then
-  sed -n 's/^case_\([a-z_]*\)() { # \(.*\)/\1\t\2/p' "$here"/cases/*.sh | tr _ -
+  sed -n 's/^case_\([a-z0-9_]*\)() { # \(.*\)/\1\t\2/p' "$here"/cases/*.sh | tr _ -
   exit
 fi
 
@@ -72,8 +72,8 @@ E2E_WORN_IN=$(realpath "$built/debug/worn-in")
 export E2E_PROGRAM E2E_WORN_IN E2E_LOGS
 # The registry that the worn-in cluster pulls from.
 registry=registry.corp.example:5000/calico
-# The image that users run, under a name that no other build has.
-export E2E_IMAGE=calico-upgrader:e2e
+# The image that users run, under a name that no other build has; with FEATURES=otel it has traces.
+export E2E_IMAGE=calico-upgrader:e2e E2E_FEATURES=${FEATURES:-}
 case $(uname -m) in x86_64) arch=amd64 ;; *) arch=arm64 ;; esac
 IMAGE=$E2E_IMAGE image/build.sh "$arch" >/dev/null
 ln -s "$(realpath "$built/image/calico-upgrader-$arch.tar")" "$work/upgrader.tar"

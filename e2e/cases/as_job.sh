@@ -4,6 +4,15 @@
 # as_job FLAG...: starts or follows the Job of a run.
 as_job() { upgrader run --yes --as-job --image "$E2E_IMAGE" --api-server "$(api_server)" "$@"; }
 
+# begin_as_job COUNT FLAG...: follows the Job of the plan, and comes back when COUNT nodes of three are done.
+begin_as_job() {
+  local count=$1
+  shift
+  "$E2E_PROGRAM" run "$plan" --yes --as-job --image "$E2E_IMAGE" --api-server "$(api_server)" "$@" >"$output" 2>&1 &
+  runner=$!
+  within 120 grep -q "($count of 3 done)" "$output"
+}
+
 # The program in the pod of Job NAME, on whichever node.
 kill_program_of() {
   local node
@@ -14,9 +23,7 @@ kill_program_of() {
 case_as_job() { # a sealed plan runs as a Job that is followed by its log; the follower is killed, then the program: another follower sees it end with 0
   plan_it
   apply_rights run
-  "$E2E_PROGRAM" run "$plan" --yes --as-job --image "$E2E_IMAGE" --api-server "$(api_server)" >"$output" 2>&1 &
-  runner=$!
-  within 120 grep -q "(1 of 3 done)" "$output"
+  begin_as_job 1
   kill -KILL "$runner"
   ends 137
   kill_program_of calico-upgrader

@@ -10,28 +10,46 @@ lay_out_v3() {
   kubectl -n kube-system rollout status daemonset/calico-node deployment/calico-kube-controllers deployment/calico-typha --timeout=120s
 }
 
-controllers_run() {
+plan_v3() { upgrader plan --manifests "$v3_after" --manifests-before "$v3_before" --stable-for 1s --out "$plan"; }
+
+# is_v3 REGISTRY RELEASE: all nodes, and the controllers, run it.
+is_v3() {
   local found
+  runs "$1/calico/node:$2" "$first" "$second" "$control_plane"
+  is_installed "$2" "$first" "$second" "$control_plane"
   found=$(kubectl -n kube-system get pods -l k8s-app=calico-kube-controllers -o jsonpath='{.items[*].spec.containers[0].image}')
-  [[ $found == "$1" ]] || { echo "controllers: \`$found\` instead of $1"; return 1; }
+  [[ $found == "$1/calico/kube-controllers:$2" ]] || { echo "controllers: \`$found\` instead of $2"; return 1; }
+  no_cordon_is_left
 }
+
+remove_v3() { kubectl delete -f "$v3_after" --timeout=120s; }
 
 case_calico_v3() { # v3.29.7 becomes v3.31.7 by given manifests, is killed when one node is done, goes on, and is taken back
   lay_out_v3
-  upgrader plan --manifests "$v3_after" --manifests-before "$v3_before" --stable-for 1s --out "$plan"
+  plan_v3
   begin_upgrade 1
   kill -KILL "$runner"
   ends 137
   ends_with 0 upgrader resume --yes
-  runs quay.io/calico/node:v3.31.7 "$first" "$second" "$control_plane"
-  is_installed v3.31.7 "$first" "$second" "$control_plane"
-  controllers_run quay.io/calico/kube-controllers:v3.31.7
-  no_cordon_is_left
+  is_v3 quay.io v3.31.7
   new_pods_start
   ends_with 0 upgrader verify
   ends_with 0 upgrader rollback --yes
-  runs docker.io/calico/node:v3.29.7 "$first" "$second" "$control_plane"
-  is_installed v3.29.7 "$first" "$second" "$control_plane"
-  controllers_run docker.io/calico/kube-controllers:v3.29.7
-  kubectl delete -f "$v3_after" --timeout=120s
+  is_v3 docker.io v3.29.7
+  remove_v3
+}
+
+case_calico_v3_as_job() { # the same by a sealed plan as a Job with the printed rights, whose program is killed; taken back from here
+  lay_out_v3
+  plan_v3
+  apply_rights run --manifests "$v3_after" --manifests-before "$v3_before"
+  begin_as_job 1
+  kill_program_of calico-upgrader
+  ends 0
+  is_v3 quay.io v3.31.7
+  new_pods_start
+  ends_with 0 upgrader verify
+  ends_with 0 upgrader rollback --yes
+  is_v3 docker.io v3.29.7
+  remove_v3
 }
