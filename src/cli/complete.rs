@@ -42,7 +42,7 @@ pub async fn complete(session: &Session, arguments: &Complete) -> Ended {
         return dry_run::dry_run(session, &cluster, &sealed, mode).await;
     }
     show(session, &sealed, &inventory);
-    may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
+    may(&observe::missing_for(&cluster, &sealed.plan).await?, None)?;
     consent::to_complete(arguments.confirm.as_deref(), &past.state.run)?;
     let started = start(session, &home, &cluster, &sealed, &inventory, None).await?;
     drive_to_the_end(session, &home, &sealed, started).await

@@ -56,7 +56,7 @@ fn ignored(text: &str) -> Result<(String, String), Failure> {
     if id == OTHER_TOOLS {
         return Err(Failure::usage(format!("{id} is about other tools: write --gitops 'ignore={reason}'")));
     }
-    if CHECKS.iter().any(|(known, _)| *known == id) {
+    if id == plan::OF_ANOTHER_KIND || CHECKS.iter().any(|(known, _)| *known == id) {
         Ok((id.to_owned(), reason.to_owned()))
     } else {
         Err(Failure::usage(format!("there is no check `{id}`: see calico-upgrader check --list")))

@@ -52,7 +52,7 @@ pub async fn restore(session: &Session, arguments: &Restore) -> Ended {
         terminal::chatter_line("Nothing to restore.");
         return Ok(0);
     }
-    may(&observe::missing_for(&cluster, &sealed.plan).await?)?;
+    may(&observe::missing_for(&cluster, &sealed.plan).await?, None)?;
     let count = sealed.plan.steps.iter().map(changed).sum::<usize>();
     run::approve(arguments.consent.yes, &format!("Restore {count} objects on {}?", sealed.plan.cluster.server))?;
     let started = run::start(session, &home, &cluster, &sealed, &inventory, Some(&directory)).await?;

@@ -1,9 +1,9 @@
 use serde_json::Value;
 
 use crate::{
-    inventory::{CORDONED_BY, Datastore, Fact, Flavour, Install, NodeFacts},
+    inventory::{CORDONED_BY, Datastore, Fact, Install, NodeFacts},
     resource::{Kind, Live, ObjectRef, selector_of},
-    runbook::{Catalogue, is_supplied, split_image},
+    runbook::{Catalogue, environment, flavour_of, is_supplied, split_image},
 };
 
 /// The service account of calico-node in the manifest for kubeadm, and in no other.
@@ -74,24 +74,6 @@ fn release_of(node: &str, cni: Option<&str>, catalogue: &Catalogue) -> Fact<crat
     }
 }
 
-fn flavour_of(containers: &[Value], node: &Value, config: &Value) -> Fact<Flavour> {
-    // Canal on etcd names the container without `kube-`.
-    let is_flannel = |container: &Value| ["kube-flannel", "flannel"].iter().any(|name| container["name"] == *name);
-    if containers.iter().any(is_flannel) {
-        return Fact::Known(Flavour::Canal);
-    }
-    // The variable of v2.0 for kubeadm; the release's own value of the newer one would switch BGP on.
-    if let Some(off @ "false") = environment(node, "CALICO_NETWORKING", config) {
-        return Fact::unknown(format!("CALICO_NETWORKING is `{off}`, which no release after v2.0 knows"));
-    }
-    match environment(node, "CALICO_NETWORKING_BACKEND", config) {
-        Some("none") => Fact::Known(Flavour::PolicyOnly),
-        // v3.7 brought `vxlan`.
-        Some("bird" | "vxlan" | "") | None => Fact::Known(Flavour::Networking),
-        Some(other) => Fact::unknown(format!("CALICO_NETWORKING_BACKEND is `{other}`")),
-    }
-}
-
 fn datastore_of(node: &Value, config: &Value) -> Fact<Datastore> {
     let has_etcd = node["env"].as_array().into_iter().flatten().any(|one| one["name"] == "ETCD_ENDPOINTS");
     match (environment(node, "DATASTORE_TYPE", config), has_etcd) {
@@ -111,14 +93,6 @@ fn newer_datastore_of(node: &Value, config: &Value) -> Fact<Datastore> {
         Some("kubernetes") => Fact::Known(Datastore::Kubernetes),
         _ => Fact::unknown("Calico v3 keeps its data in etcd's v3 keys here, which this version does not read"),
     }
-}
-
-/// The value of a variable, be it written out or in the ConfigMap.
-fn environment<'a>(container: &'a Value, name: &str, config: &'a Value) -> Option<&'a str> {
-    let found = container["env"].as_array()?.iter().find(|one| one["name"] == name)?;
-    let key = found.pointer("/valueFrom/configMapKeyRef/key").and_then(Value::as_str);
-    let value = found.get("value").or_else(|| config["data"].get(key?));
-    value.and_then(Value::as_str)
 }
 
 /// Names the ConfigMap of a Calico; `None` if the DaemonSet is no Calico.
@@ -152,6 +126,7 @@ pub(super) fn node_facts(node: &Value) -> NodeFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::Flavour;
     use serde_json::json;
 
     fn on_etcd(backend: &str) -> (Value, Value) {

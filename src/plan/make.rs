@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Desired, FORMAT, Omitted, Plan, PlannedStep, Purpose,
     customize::{Decision, Preferences},
+    given,
     steps::{self, Draft},
 };
 use crate::{
@@ -106,6 +107,14 @@ pub fn make(
     };
     findings.extend(untested(inventory, installed, runbook, request));
     let materials = gather(inventory, catalogue, runbook, request, installed, to);
+    if let Some(finding) = given::of_another_kind(&materials) {
+        findings.push(finding);
+        check::ignore(&mut findings, &request.ignore);
+        // Questions about the fields of another kind of manifest would hide it.
+        if findings.last().is_some_and(|finding| finding.blocks().is_some()) {
+            return Err(PlanError::Blocked(findings));
+        }
+    }
     let drafted = draft(&materials, runbook)?;
     findings.extend(check::owners_of_changed(drafted.steps.iter().flat_map(PlannedStep::changes).filter_map(
         |change| {
@@ -197,30 +206,8 @@ fn preconditions<'a>(
     };
     let installed = Installed { install, release: *release, flavour: *flavour, datastore: *datastore, edition };
     let to = target_release(catalogue, runbook, request).map_err(|finding| vec![*finding])?;
-    let unsupplied = || request.supplied.as_ref().and_then(|supplied| unsupplied(supplied, installed));
+    let unsupplied = || request.supplied.as_ref().and_then(|supplied| given::lacking(supplied, installed));
     path(installed.release, to, runbook).or_else(unsupplied).map_or(Ok((installed, to)), |finding| Err(vec![finding]))
-}
-
-/// A merge needs what the installed release shipped, and both files must be of the kind of manifest that is installed.
-fn unsupplied(supplied: &Supplied, installed: Installed<'_>) -> Option<Finding> {
-    let finding = |title: String| Finding::new("CU-P004", Severity::Final { exit: BLOCKED }, title);
-    let Installed { install, release, .. } = installed;
-    let of_release = format!("give the file that Calico {release} was installed with, as upstream published it");
-    let Some(base) = supplied.base(release) else {
-        let given = supplied.old.as_ref().map_or("none".to_owned(), |old| old.release.to_string());
-        let why = "without it nobody can tell what people changed by hand from what the release changed";
-        return Some(
-            finding(format!("the manifest of Calico {release}, which is installed, was not given"))
-                .evidence([format!("--manifests-before: {given}")])
-                .why(why)
-                .now(format!("{of_release}: --manifests-before FILE")),
-        );
-    };
-    let has = |manifest: &Manifest| manifest.get(&install.daemon_set).is_some();
-    let other = [("--manifests-before", has(&base)), ("--manifests", has(&supplied.new.manifest()))];
-    let (flag, _) = other.into_iter().find(|(_, has)| !has)?;
-    let title = format!("the file of {flag} has no {}, which is installed", install.daemon_set);
-    Some(finding(title).why("it is another kind of manifest, and would bring a second Calico").now(of_release))
 }
 
 fn target_release(catalogue: &Catalogue, runbook: &Runbook, request: &Request) -> Result<Version, Box<Finding>> {

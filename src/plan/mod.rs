@@ -8,6 +8,7 @@ mod completion;
 mod customize;
 pub mod decisions;
 mod desired;
+mod given;
 mod left;
 mod lines;
 mod loss;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use completion::{FinishedRun, complete};
 pub use customize::{Choice, Decision, Kept, Preference, Preferences, Verdict};
+pub use given::OF_ANOTHER_KIND;
 pub use lines::{Line, Lines};
 pub use loss::{Consent, consent};
 pub use make::{PlanError, Request, Target, decide, make};

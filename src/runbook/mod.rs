@@ -9,6 +9,7 @@ mod images;
 mod manifest;
 mod read;
 mod supplied;
+mod wiring;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ pub use images::{node_image_of, runs_controllers, split_image};
 pub use manifest::{Manifest, Published, base, target};
 pub use read::{ReadError, parse, read};
 pub use supplied::{Shipped, ShippedError, Supplied, is_supplied, read_shipped};
+pub use wiring::{Wiring, environment, flavour_of};
 
 use crate::{
     inventory::{Datastore, Flavour},

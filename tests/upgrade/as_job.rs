@@ -298,7 +298,7 @@ fn who_starts_jobs_needs_exactly_the_printed_rights_and_none_of_calico() {
         }
         uses_all_but(&person, &UNUSED);
         let refused = lab.command(&run).env("KUBECONFIG", &account.kubeconfig).output().unwrap();
-        Ran::of(refused).exits(15).says("CU-C006").says("create Job");
+        Ran::of(refused).exits(15).says("CU-C006").says("create Job").says("--mode as-job");
     }
 }
 

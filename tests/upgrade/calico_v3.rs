@@ -135,6 +135,11 @@ fn a_manifest_that_does_not_fit_is_refused_before_anything_is_read_or_changed() 
     before(&old.replace(":v3.29.7", ":v3.28.5"), 3).says("--manifests-before: v3.28.5");
     before(&old.replace("  name: calico-node\n  namespace", "  name: canal\n  namespace"), 3)
         .says("another kind of manifest");
+    let untyphaed = old.replace("typha_service_name: \"calico-typha\"", "typha_service_name: none");
+    before(&untyphaed, 3)
+        .says("CU-P005")
+        .says("installed: networking, with Typha (calico-typha)")
+        .says("--manifests-before: networking, without Typha");
     before("some-host", 65).says("it has no kind");
     before("kind: [", 65).says("old.yaml");
     before("kind: ConfigMap\nmetadata: {name: a}\n", 65).says("no manifest of Calico");
@@ -149,6 +154,9 @@ fn a_manifest_that_does_not_fit_is_refused_before_anything_is_read_or_changed() 
         .exits(64)
         .says("--to v2.6.12");
     lab.tool(&["plan", "--manifests", &only_new, "--to", "v2.6"]).exits(64).says("cannot be used with");
+    let ours = file(&lab, "old", &untyphaed);
+    let known = ["--manifests-before", &ours, "--ignore", "CU-P005=Typha came later"];
+    lab.tool(&[["plan", "--manifests", &only_new].as_slice(), &known].concat()).exits(0).says("CU-P005");
     assert!(lab.resource_versions().unwrap() == versions, "something was changed");
 }
 

@@ -96,7 +96,11 @@ fn with_the_printed_roles_of_etcd_a_run_is_made_taken_back_and_its_keys_are_rest
     back.tool(&["rollback", "--yes"]).exits(0);
     assert_eq!(values(&etcd), values_before);
     etcd.remove_directory("/calico/v1/policy").unwrap();
-    run.tool(&["restore", &upgraded, "--yes"]).exits(15).says("CU-C006").says("write `/calico/v1/policy/");
+    run.tool(&["restore", &upgraded, "--yes"])
+        .exits(15)
+        .says("CU-C006")
+        .says("write `/calico/v1/policy/")
+        .says("none is printed");
     let restore = Account::new(&lab, &etcd, "restore", &role.and(&of_restore));
     restore.tool(&["restore", &upgraded, "--yes"]).exits(0);
     assert_eq!(values(&etcd), values_before);
