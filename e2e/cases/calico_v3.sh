@@ -22,7 +22,15 @@ is_v3() {
   no_cordon_is_left
 }
 
-remove_v3() { kubectl delete -f "$v3_after" --timeout=120s; }
+# The upgrade holds and is taken back from here; then nothing of v3 is left for other cases.
+is_v3_and_goes_back() {
+  is_v3 quay.io v3.31.7
+  new_pods_start
+  ends_with 0 upgrader verify
+  ends_with 0 upgrader rollback --yes
+  is_v3 docker.io v3.29.7
+  kubectl delete -f "$v3_after" --timeout=120s
+}
 
 case_calico_v3() { # v3.29.7 becomes v3.31.7 by given manifests, is killed when one node is done, goes on, and is taken back
   lay_out_v3
@@ -31,12 +39,7 @@ case_calico_v3() { # v3.29.7 becomes v3.31.7 by given manifests, is killed when 
   kill -KILL "$runner"
   ends 137
   ends_with 0 upgrader resume --yes
-  is_v3 quay.io v3.31.7
-  new_pods_start
-  ends_with 0 upgrader verify
-  ends_with 0 upgrader rollback --yes
-  is_v3 docker.io v3.29.7
-  remove_v3
+  is_v3_and_goes_back
 }
 
 case_calico_v3_as_job() { # the same by a sealed plan as a Job with the printed rights, whose program is killed; taken back from here
@@ -46,10 +49,5 @@ case_calico_v3_as_job() { # the same by a sealed plan as a Job with the printed 
   begin_as_job 1
   kill_program_of calico-upgrader
   ends 0
-  is_v3 quay.io v3.31.7
-  new_pods_start
-  ends_with 0 upgrader verify
-  ends_with 0 upgrader rollback --yes
-  is_v3 docker.io v3.29.7
-  remove_v3
+  is_v3_and_goes_back
 }

@@ -3,8 +3,8 @@
 
 # keeps_traces NODE
 keeps_traces() {
-  docker exec -i "$1" sh -c 'cat >/root/collector.pl && rm -f /root/traces' <"$here/collector.pl"
-  docker exec -d "$1" perl /root/collector.pl /root/traces
+  on_node -i "$1" sh -c 'cat >/root/collector.pl && rm -f /root/traces' <"$here/collector.pl"
+  on_node -d "$1" perl /root/collector.pl /root/traces
 }
 
 # What the collectors of all nodes got, as hexadecimal digits.

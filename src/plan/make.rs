@@ -109,10 +109,9 @@ pub fn make(
     let materials = gather(inventory, catalogue, runbook, request, installed, to);
     if let Some(finding) = given::of_another_kind(&materials) {
         findings.push(finding);
-        check::ignore(&mut findings, &request.ignore);
         // Questions about the fields of another kind of manifest would hide it.
-        if findings.last().is_some_and(|finding| finding.blocks().is_some()) {
-            return Err(PlanError::Blocked(findings));
+        if !request.ignore.contains_key(given::OF_ANOTHER_KIND) {
+            return Err(blocked(findings, request));
         }
     }
     let drafted = draft(&materials, runbook)?;

@@ -16,17 +16,20 @@ pub fn split_image(image: &str) -> (&str, &str) {
 /// The image of calico-node in a DaemonSet.
 pub fn node_image_of(daemon_set: &Document) -> Option<String> {
     let body = daemon_set.value();
-    let node = containers(&body).find(|container| container["name"] == "calico-node");
-    node.and_then(|container| container["image"].as_str()).map(str::to_owned)
+    calico_node(containers(&body))?["image"].as_str().map(str::to_owned)
 }
 
 /// Answers whether a workload runs Calico's controllers, and not Typha.
 pub fn runs_controllers(workload: &Document) -> bool {
-    containers(&workload.value()).filter_map(|container| container["image"].as_str()).any(is_controllers_image)
+    containers(&workload.value()).iter().filter_map(|container| container["image"].as_str()).any(is_controllers_image)
 }
 
-fn containers(workload: &Value) -> impl Iterator<Item = &Value> {
-    workload.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten()
+pub(super) fn containers(workload: &Value) -> &[Value] {
+    workload.pointer("/spec/template/spec/containers").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+pub(super) fn calico_node(containers: &[Value]) -> Option<&Value> {
+    containers.iter().find(|container| container["name"] == "calico-node")
 }
 
 /// Answers whether an image is Calico's controllers, of today's name or of that before v2.6.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::images::{calico_node, containers};
 use crate::inventory::{Fact, Flavour};
 
 /// What tells kinds of manifests apart whose DaemonSet has the same name.
@@ -17,8 +18,8 @@ pub struct Wiring {
 impl Wiring {
     /// Reads a DaemonSet; `config` are the values that its environment may come from. `None` if it has no calico-node.
     pub fn of(daemon_set: &Value, config: &Value) -> Option<Self> {
-        let containers = daemon_set.pointer("/spec/template/spec/containers")?.as_array()?;
-        let node = containers.iter().find(|container| container["name"] == "calico-node")?;
+        let containers = containers(daemon_set);
+        let node = calico_node(containers)?;
         let typha = environment(node, "FELIX_TYPHAK8SSERVICENAME", config).filter(|name| !["", "none"].contains(name));
         Some(Self { flavour: flavour_of(containers, node, config), typha: typha.map(str::to_owned) })
     }
