@@ -5,7 +5,9 @@ RELEASE ?= v2.2.1
 FLAVOUR ?= networking
 NODES ?= 12
 ARCH ?= amd64
-export KUBERNETES RELEASE
+# A case waits for its servers a quarter of the time.
+RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
+export KUBERNETES RELEASE RUST_TEST_THREADS
 
 LAB = cargo run --locked -q -p harness --bin lab --
 MINOR = sed -n 's/^[^0-9]*1\.\([0-9]*\).*/\1/p'

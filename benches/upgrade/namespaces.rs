@@ -1,13 +1,9 @@
 //! Namespaces full of network policies, as Calico 2.2 heeds them: those of every second namespace sleep.
 
-use std::time::Duration;
-
 use harness::{ControlPlane, HarnessError, Seen, wait_until};
 use serde_json::{Value, json};
 
 use crate::measure::Result;
-
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// Makes the namespaces and policies, and waits until the controllers are at rest.
 pub fn lay_out(plane: &ControlPlane, namespaces: usize, policies_of_each: usize) -> Result<()> {
@@ -15,7 +11,7 @@ pub fn lay_out(plane: &ControlPlane, namespaces: usize, policies_of_each: usize)
         (0..namespaces).flat_map(|number| namespace_with_policies(number, policies_of_each)).collect();
     plane.create_all(&objects)?;
     // The controllers write into every new namespace; while they do, they take the processor.
-    wait_until("the controllers to be through with the namespaces", LIMIT, || {
+    wait_until("the controllers to be through with the namespaces", || {
         let path = "/api/v1/configmaps?fieldSelector=metadata.name%3Dkube-root-ca.crt";
         let found =
             plane.api().list(path).map_err(|source| HarnessError::Api { action: format!("list `{path}`"), source })?;

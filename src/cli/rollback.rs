@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Ended,
-    arguments::{Gates, Resume, Rollback},
+    arguments::{Gates, Resume, RightsFor, Rollback},
     consent, dry_run,
     failure::Failure,
     plan::show,
@@ -69,7 +69,7 @@ async fn roll_back_now(session: &Session, arguments: &Rollback) -> Ended {
     }
     show(session, &sealed, &inventory);
     terminal::chatter(&report::findings(&sealed.plan.findings));
-    may(&observe::missing_for(&cluster, &sealed.plan).await?, Some("rollback"))?;
+    may(&observe::missing_for(&cluster, &sealed.plan).await?, Some(RightsFor::Rollback))?;
     consent::to_roll_back(&sealed.plan, &past.state.run, arguments)?;
     let started = start(session, &home, &cluster, &sealed, &inventory, None).await?;
     let (again, _) = past.plan(session, &cluster, arguments.to.as_deref()).await?;

@@ -2,7 +2,7 @@ use std::{borrow::Cow, path::Path};
 
 use super::{
     Ended,
-    arguments::{Pods, ReportFormat, Run},
+    arguments::{Pods, ReportFormat, RightsFor, Run},
     dry_run,
     failure::Failure,
     gates, jobs,
@@ -60,8 +60,8 @@ pub async fn run_now(session: &Session, arguments: &Run) -> Ended {
         return Ok(0);
     }
     check_phase(&sealed, arguments.until.as_deref())?;
-    may(&inventory.rights_missing, Some("run"))?;
-    may(&observe::missing_for(&cluster, &sealed.plan).await?, Some("run"))?;
+    may(&inventory.rights_missing, Some(RightsFor::Run))?;
+    may(&observe::missing_for(&cluster, &sealed.plan).await?, Some(RightsFor::Run))?;
     // Where someone else approves, the run begins so that there is something to approve, and waits at once.
     let is_decided = arguments.consent.yes || sealed.plan.request.needs_approval;
     approve(is_decided, &format!("Run this plan on {}?", sealed.plan.cluster.server))?;
@@ -147,18 +147,20 @@ pub fn check_phase(sealed: &Sealed, until: Option<&str>) -> Result<(), Failure> 
     Err(Failure::usage(format!("the plan has no phase `{until}`; it has: {}", phases.join(", "))))
 }
 
-/// Refuses to begin what would stop midway for want of a right. `mode` is that of `install rbac`; what people alone do has none.
-pub fn may(missing: &[String], mode: Option<&str>) -> Result<(), Failure> {
+/// Refuses to begin what would stop midway for want of a right. What people alone do has no account that is printed.
+pub fn may(missing: &[String], account: Option<RightsFor>) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
-    let now = mode.map_or("use an account that may do the above; none is printed for it".to_owned(), |mode| {
-        format!(
-            "use an account that may do the above; calico-upgrader install rbac --mode {mode} prints one, for etcd with --datastore etcdv2"
-        )
-    });
+    let printed = account.map_or("none is printed for it".to_owned(), printed_by);
     let failure = Failure::new(15, "CU-C006", format!("{} rights that a run needs are missing", missing.len()));
+    let now = format!("use an account that may do the above; {printed}");
     Err(failure.evidence(missing.iter().cloned()).why("it would stop midway; nothing was changed").now(now))
+}
+
+fn printed_by(account: RightsFor) -> String {
+    let of_etcd = if account == RightsFor::AsJob { "" } else { ", for etcd with --datastore etcdv2" };
+    format!("calico-upgrader install rbac --mode {} prints one{of_etcd}", account.name())
 }
 
 pub fn approve(yes: bool, question: &str) -> Result<(), Failure> {

@@ -195,7 +195,7 @@ fn wait_until_refused(account: &InCluster<'_>, role: &Value, rule: &Value, resou
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {
         "resourceAttributes": attributes, "user": format!("system:serviceaccount:calico-upgrader:{}", account.account),
         "groups": ["system:serviceaccounts", "system:serviceaccounts:calico-upgrader", "system:authenticated"]}});
-    wait_until("a right to be gone", Duration::from_secs(30), || {
+    wait_until("a right to be gone", || {
         let answer = account.lab.api().create("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).unwrap();
         Ok(match answer["status"]["allowed"] == true {
             true => Seen::NotYet(format!("{verb} {resource} is still held")),

@@ -1,7 +1,5 @@
 //! Stopping and going on: pause, signals, another machine, another runner, someone else's hands.
 
-use std::time::Duration;
-
 use harness::{Fault, Kubernetes, Release, Seen, wait_until};
 use serde_json::{Value, json};
 
@@ -26,7 +24,7 @@ pub fn hang(lab: &Lab, node: &str, command: std::process::Command) -> std::proce
 /// Starts a run and goes on beside it once it has come to a node.
 pub fn at_a_node(lab: &Lab, node: &str, mut command: std::process::Command) -> std::process::Child {
     let run = command.spawn().unwrap();
-    wait_until("the run to reach the node", Duration::from_secs(60), || {
+    wait_until("the run to reach the node", || {
         let node = lab.api().get(&format!("/api/v1/nodes/{node}")).unwrap();
         Ok(if node["spec"]["unschedulable"] == true { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })
     })
@@ -59,7 +57,7 @@ fn a_runner_that_waits_for_the_lock_takes_it_when_its_holder_lets_go() {
     lab.api().merge_patch(lease, &json!({"spec": {"holderIdentity": "another", "leaseDurationSeconds": 60}})).unwrap();
     let (words, mut command) = (lab.state().join("words"), lab.command(&upgrade("resume")));
     let waiting = command.stderr(std::fs::File::create(&words).unwrap()).spawn().unwrap();
-    wait_until("the run to wait for the lock", Duration::from_secs(60), || {
+    wait_until("the run to wait for the lock", || {
         let text = std::fs::read_to_string(&words).unwrap();
         Ok(if text.contains("someone holds the lock") { Seen::Yes(()) } else { Seen::NotYet(text) })
     })
@@ -213,7 +211,7 @@ fn a_namespace_of_records_that_people_deleted_stops_the_run_and_is_made_again_by
     lab.api().delete(namespace).unwrap();
     // The lock is gone with it, so the run does not wait for its node.
     Ran::of(hung.wait_with_output().unwrap()).exits(13).says("no record of run").says(&run);
-    wait_until("the namespace to be gone", Duration::from_secs(60), || match lab.api().get(namespace) {
+    wait_until("the namespace to be gone", || match lab.api().get(namespace) {
         Ok(_) => Ok(Seen::NotYet("it is there".to_owned())),
         Err(_) => Ok(Seen::Yes(())),
     })

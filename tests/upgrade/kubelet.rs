@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     process::{Child, Command},
-    time::Duration,
 };
 
 use harness::{Seen, wait_until};
@@ -18,9 +17,6 @@ use crate::{
 };
 
 const PODS: &str = "/api/v1/namespaces/calico-upgrader/pods";
-
-/// How long a Job may take in a test: between two pods it waits for ten seconds.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs the programs of pods, and keeps what they said.
 pub struct Kubelet<'a> {
@@ -45,7 +41,7 @@ impl<'a> Kubelet<'a> {
 
     /// Works until the program outside has ended, and answers how.
     pub fn serve(&mut self, mut outside: Child) -> Ran {
-        wait_until("the program outside to end", LIMIT, || {
+        wait_until("the program outside to end", || {
             self.work();
             let ended = outside.try_wait().unwrap();
             Ok(ended.map_or(Seen::NotYet(format!("pods ended: {:?}", self.ended)), |_| Seen::Yes(())))
@@ -56,7 +52,7 @@ impl<'a> Kubelet<'a> {
 
     /// Works until something is so.
     pub fn serve_until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
-        wait_until(what, LIMIT, || {
+        wait_until(what, || {
             self.work();
             Ok(if is_so(self) { Seen::Yes(()) } else { Seen::NotYet(format!("pods ended: {:?}", self.ended)) })
         })

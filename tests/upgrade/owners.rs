@@ -62,7 +62,7 @@ fn an_object_that_somebody_puts_back_midway_stops_the_run_and_is_taken_up_again_
 
 /// Does what a tool does that has the old object in its files.
 fn put_back(lab: &Lab, path: &str, old: &Value) {
-    wait_until("the old object to be back", std::time::Duration::from_secs(60), || {
+    wait_until("the old object to be back", || {
         let mut live = lab.api().get(path).unwrap();
         for part in ["spec", "rules"] {
             if !old[part].is_null() {

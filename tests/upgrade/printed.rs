@@ -1,6 +1,6 @@
 //! What `install` prints, applied: the program with an account that holds exactly the printed rights, and what it used of them.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use harness::{Kubernetes, Seen, wait_until};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ pub fn token(lab: &Lab, account: &str) -> String {
         let answer = lab.api().create(&format!("{path}/token"), &request).unwrap();
         return answer["status"]["token"].as_str().unwrap().to_owned();
     }
-    let secret = wait_until("a token of the account", Duration::from_secs(30), || {
+    let secret = wait_until("a token of the account", || {
         let account = lab.api().get(&path).unwrap();
         Ok(match account["secrets"][0]["name"].as_str() {
             Some(name) => Seen::Yes(name.to_owned()),
@@ -95,7 +95,7 @@ impl<'a> InCluster<'a> {
 
     /// The authorizer learns of new roles a moment later.
     fn wait_until_it_may(&self, look: &str) {
-        wait_until("the roles to be known", Duration::from_secs(30), || {
+        wait_until("the roles to be known", || {
             let ran = self.tool(&[look]);
             Ok(if ran.exit == Some(0) { Seen::Yes(()) } else { Seen::NotYet(ran.words) })
         })

@@ -70,7 +70,7 @@ impl ProbePods {
     /// Holds the programs of a node still until another one has lost so many packets to it in a row.
     pub fn interrupt(&self, node: &str, packets: u64) {
         self.signal(node, Signal::STOP);
-        wait_until("packets to be lost", Duration::from_secs(60), || {
+        wait_until("packets to be lost", || {
             let accounts = self.accounts();
             let pairs = accounts.iter().flat_map(|account| &account.pairs).filter(|pair| pair.node == node);
             let lost = pairs.filter_map(|pair| pair.open).map(|gap| gap.lost).max();

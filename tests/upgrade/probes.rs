@@ -1,8 +1,6 @@
 //! Probes that watch packets between the nodes. The nodes are simulated: pods get ready and send nothing, so a run cannot see, unless the
 //! kubelets of the probes are played as well.
 
-use std::time::Duration;
-
 use harness::{Kubernetes, Release, Seen, wait_until};
 
 use crate::{
@@ -104,7 +102,7 @@ fn what_is_lost_while_a_node_is_replaced_stops_the_run_where_it_is_more_than_may
 
 /// Waits until a run has its baseline, and begins with the nodes.
 fn wait_until_watched(lab: &Lab) {
-    wait_until("the probes to see each other", Duration::from_secs(120), || {
+    wait_until("the probes to see each other", || {
         let runs = std::fs::read_dir(lab.state().join("runs")).into_iter().flatten().flatten();
         let journals = runs.filter_map(|run| std::fs::read_to_string(run.path().join("journal.jsonl")).ok());
         let is_watched = journals.into_iter().any(|journal| journal.contains("\"kind\":\"watching\""));

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
 };
 
 use harness::{Flavour, Kubernetes, Release, Seen, Snapshot, WornIn, differences, wait_until};
@@ -32,7 +31,7 @@ pub fn customized(kubernetes: Kubernetes) -> (Lab, Snapshot) {
         daemon_set["spec"]["selector"] = json!({"matchExpressions": [expression]});
     });
     anew(&lab, BINDING, |binding| binding["roleRef"]["name"] = json!("corp-network"));
-    wait_until("the pods of the other DaemonSet", Duration::from_secs(60), || {
+    wait_until("the pods of the other DaemonSet", || {
         let pods = pods(&lab);
         let is_ready = |pod: &Value| {
             let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
@@ -59,7 +58,7 @@ fn daemon_set_path(lab: &Lab) -> String {
 fn anew(lab: &Lab, path: &str, edit: impl Fn(&mut Value)) {
     let mut object = lab.api().get(path).unwrap();
     lab.api().delete(path).unwrap();
-    wait_until("the object to be gone", Duration::from_secs(30), || {
+    wait_until("the object to be gone", || {
         let is_gone = lab.api().get(path).is_err_and(|error| error.is_not_found());
         Ok(if is_gone { Seen::Yes(()) } else { Seen::NotYet("it is there".to_owned()) })
     })
@@ -176,7 +175,7 @@ fn pods_outlive_their_daemon_set_are_then_replaced_node_by_node_and_all_goes_bac
         let (lab, start) = customized(kubernetes);
         let before = pods_by_node(&lab);
         kill_at(&lab, &with_consent("run"), MADE_ANEW);
-        wait_until("the new DaemonSet to take the pods", Duration::from_secs(30), || {
+        wait_until("the new DaemonSet to take the pods", || {
             let owned = pods(&lab).iter().filter(|pod| !pod["metadata"]["ownerReferences"].is_null()).count();
             Ok(if owned == NODES { Seen::Yes(()) } else { Seen::NotYet(format!("{owned} owned")) })
         })

@@ -1,6 +1,6 @@
 //! Restores: what is gone or changed becomes again what the backup says, whatever stops the run on its way; and nothing else.
 
-use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt, path::Path};
 
 use harness::{
     Flavour, Kubernetes, Release, Seen, Size, Snapshot, State, User, WornIn, differences,
@@ -160,14 +160,14 @@ fn a_namespace_that_is_gone_comes_back_with_what_was_in_it() {
         let backup = back_up(&lab, place.path());
         let before = state_of(&lab);
         lab.api().delete("/api/v1/namespaces/shop").unwrap();
-        wait_until("the namespace to go", Duration::from_secs(60), || {
+        wait_until("the namespace to go", || {
             let is_gone = lab.api().get("/api/v1/namespaces/shop").is_err_and(|error| error.is_not_found());
             Ok(if is_gone { Seen::Yes(()) } else { Seen::NotYet("it is there".to_owned()) })
         })
         .unwrap();
         lab.tool(&["restore", &backup, "--yes", "--only", "NetworkPolicy/shop/allow-web"]).exits(0);
         // Controllers put their own things into a new namespace.
-        wait_until("the namespace to be as it was", Duration::from_secs(60), || {
+        wait_until("the namespace to be as it was", || {
             let found = differences(&before, &state_of(&lab));
             Ok(if found.is_empty() { Seen::Yes(()) } else { Seen::NotYet(found.join("\n")) })
         })

@@ -3,7 +3,7 @@
 //!
 //! The account is given what is named as missing until nothing is. On top it may write and bind roles whose rights it does not hold.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use harness::{Flavour, Kubernetes, Release, Seen, Size, Snapshot, User, WornIn, wait_until};
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ fn who_may_write_any_role_but_bind_none_is_told_so_before_a_run_begins() {
     account.tool(&upgrade("run")).exits(15).says("CU-C006").says("watch pods");
     assert!(lab.resource_versions().unwrap() == versions, "something was changed");
     lab.api().merge_patch(&gives, &json!({"rules": may(&["escalate", "bind"])})).unwrap();
-    wait_until("a run by who may bind as well", Duration::from_secs(30), || {
+    wait_until("a run by who may bind as well", || {
         let ran = account.tool(&upgrade("run"));
         Ok(if ran.exit == Some(15) { Seen::NotYet(ran.words) } else { Seen::Yes(ran) })
     })
@@ -274,7 +274,7 @@ impl<'a> Account<'a> {
             let place = format!("{}/{NAME}", Self::places(namespace)[0]);
             self.lab.api().merge_patch(&place, &json!({"rules": rules})).unwrap();
         }
-        wait_until("the server to go by the roles", Duration::from_secs(20), || {
+        wait_until("the server to go by the roles", || {
             let stale = known
                 .iter()
                 .find(|right| self.may(right) != (rights.contains(right) || rights.contains(&right.everywhere())));

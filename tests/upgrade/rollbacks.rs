@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs,
     process::{Child, Command},
-    time::Duration,
 };
 
 use harness::{Fault, Flavour, Kubernetes, Release, Seen, Size, State, WornIn, differences, wait_until};
@@ -153,7 +152,7 @@ fn a_node_that_never_gets_ready_goes_back_first_and_a_rollback_that_cannot_go_on
 fn hang_at_node_2(lab: &Lab, arguments: &[&str]) -> Child {
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
     let hung = lab.spawn(arguments);
-    wait_until("node-2 to be cordoned", Duration::from_secs(60), || {
+    wait_until("node-2 to be cordoned", || {
         let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
         let is_reached = node["spec"]["unschedulable"] == true;
         Ok(if is_reached { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })

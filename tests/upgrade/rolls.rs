@@ -69,7 +69,7 @@ fn a_pause_waits_for_the_node_in_hand_and_leaves_no_cordon() {
 ///
 /// Simulated kubelets that are started anew, as a repair does, may miss a pod that is made at that very moment.
 pub fn wait_until_stuck(lab: &Lab, node: &str) -> harness::Result<()> {
-    harness::wait_until("the new pod of the node to be stuck", std::time::Duration::from_secs(60), || {
+    harness::wait_until("the new pod of the node to be stuck", || {
         let pods = lab.calico_pods()?.remove(node).unwrap_or_default();
         Ok(if is_stuck(&pods) { harness::Seen::Yes(()) } else { harness::Seen::NotYet(format!("{} pods", pods.len())) })
     })

@@ -3,7 +3,13 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     sync::{Arc, Mutex},
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 /// One request, as it came.
@@ -30,8 +36,28 @@ pub struct Stand {
 impl Stand {
     /// Starts with answers that are given in turn; the last one again and again.
     pub fn start(answers: &[(u16, &str)]) -> Self {
+        Self::start_behind("http", answers, serve)
+    }
+
+    /// The same behind TLS, with the certificate of the control plane that has this folder.
+    pub fn start_with_tls(answers: &[(u16, &str)], folder: &Path) -> Self {
+        let certificate = CertificateDer::from_pem_file(folder.join("server.crt")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        let config = Arc::new(config);
+        Self::start_behind("https", answers, move |stream, asked, answers| {
+            let connection = ServerConnection::new(Arc::clone(&config)).map_err(std::io::Error::other)?;
+            serve(StreamOwned::new(connection, stream), asked, answers)
+        })
+    }
+
+    fn start_behind(
+        scheme: &str,
+        answers: &[(u16, &str)],
+        serve: impl Fn(TcpStream, &Mutex<Vec<Asked>>, &Mutex<Vec<(u16, String)>>) -> std::io::Result<()> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
         let stand = Self { address, asked: Arc::default(), answers: Arc::default() };
         stand.answer(answers);
         let (asked, answers) = (Arc::clone(&stand.asked), Arc::clone(&stand.answers));
@@ -53,8 +79,12 @@ impl Stand {
     }
 }
 
-fn serve(stream: TcpStream, asked: &Mutex<Vec<Asked>>, answers: &Mutex<Vec<(u16, String)>>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
+fn serve(
+    stream: impl Read + Write,
+    asked: &Mutex<Vec<Asked>>,
+    answers: &Mutex<Vec<(u16, String)>>,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
     let (mut line, mut headers, mut length) = (String::new(), String::new(), 0);
     reader.read_line(&mut line)?;
     loop {
@@ -73,7 +103,7 @@ fn serve(stream: TcpStream, asked: &Mutex<Vec<Asked>>, answers: &Mutex<Vec<(u16,
     asked.lock().unwrap().push(Asked { line, headers, bytes });
     let mut answers = answers.lock().unwrap();
     let (status, text) = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
-    let mut stream = stream;
+    let stream = reader.get_mut();
     write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len())
 }
 

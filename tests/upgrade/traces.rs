@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::TcpListener,
     process::Command,
-    time::Duration,
 };
 
 use calico_upgrader::resource::Digest;
@@ -190,7 +189,7 @@ fn a_run_that_was_killed_and_taken_up_is_one_trace_with_one_root() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let collector = Stand::start(&[(200, "")]);
     let mut run = hang(&lab, "node-3", traced(&lab, &upgrade("run"), &collector.address));
-    wait_until("the first node to be told", Duration::from_secs(30), || {
+    wait_until("the first node to be told", || {
         let told = replaced(&spans(&collector.asked()));
         Ok(if told.is_empty() { Seen::NotYet("no node was told".to_owned()) } else { Seen::Yes(()) })
     })
@@ -278,4 +277,19 @@ fn whoever_collects_traces_changes_nothing_of_a_run_by_being_away_failing_or_han
         let found = differences(&expected, &upgraded(&lab));
         assert!(found.is_empty(), "{why}: {found:#?}");
     }
+}
+
+#[test]
+fn a_collector_behind_tls_gets_a_trace_only_where_its_authority_is_known() {
+    let mut lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let collector = Stand::start_with_tls(&[(200, "")], lab.folder());
+    let mut stranger = traced(&lab, &upgrade("run"), &collector.address);
+    stranger.env_remove("SSL_CERT_FILE");
+    ran(stranger).exits(0).says("Traces     skipped (");
+    assert!(collector.asked().is_empty(), "something was sent to a stranger");
+    lab.again();
+    let mut known = traced(&lab, &upgrade("run"), &collector.address);
+    known.env("SSL_CERT_FILE", lab.authority());
+    ran(known).exits(0);
+    is_whole(&spans(&collector.asked()), &trace_of(&lab, &run_of(&lab)));
 }

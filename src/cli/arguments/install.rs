@@ -43,6 +43,13 @@ pub enum RightsFor {
     AsJob,
 }
 
+impl RightsFor {
+    /// As it is written on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct InstallManifests {
     /// One run, a run on a schedule, a plan that changes nothing, or the way back

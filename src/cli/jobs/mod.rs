@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use super::{
     Ended,
-    arguments::{Output, Pods, Run},
+    arguments::{Output, Pods, RightsFor, Run},
     failure::Failure,
     install::{NAME, Template},
     progress,
@@ -133,7 +133,7 @@ async fn finish(
 
 /// What must be there before a Job is: our rights, and the account that its pods have.
 pub async fn check_ground(cluster: &Cluster) -> Result<(), Failure> {
-    may(&observe::missing_for_jobs(cluster).await?, Some("as-job"))?;
+    may(&observe::missing_for_jobs(cluster).await?, Some(RightsFor::AsJob))?;
     let needed = [
         ObjectRef::cluster(Kind::Namespace, NAMESPACE),
         ObjectRef::namespaced(Kind::ServiceAccount, NAMESPACE, ACCOUNT_OF_RUNS),

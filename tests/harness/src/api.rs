@@ -7,7 +7,8 @@ use ureq::RequestBuilder;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::WithBody;
 
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::wait::LIMIT;
+
 const BEFORE_AGAIN: Duration = Duration::from_millis(20);
 const LARGEST_ANSWER: u64 = 1 << 30;
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,11 +14,11 @@ use crate::api;
 use crate::binaries::Binaries;
 use crate::error::{HarnessError, Result, Trying};
 use crate::etcd_certificates::{self as certificates, Fault};
-use crate::servers::{Ports, Server};
+use crate::ports::Ports;
+use crate::servers::{self, Server};
 use crate::supervisor::Supervisor;
 use crate::wait::{Seen, wait_until};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
 const LARGEST_ANSWER: u64 = 1 << 30;
 
 /// A user that may do everything, once users count.
@@ -71,6 +70,7 @@ struct Member {
     folder: PathBuf,
     ports: Ports,
     command: Vec<String>,
+    /// Zero where it was stopped.
     process: AtomicU32,
 }
 
@@ -135,6 +135,7 @@ impl CalicoEtcd {
 
     /// Ends a member at once, as a crash would.
     pub fn stop_member(&self, member: usize) -> Result<()> {
+        self.members[member].process.store(0, Ordering::SeqCst);
         self.supervisor(member, |supervisor| supervisor.stop_server(Server::Etcd))
     }
 
@@ -279,13 +280,23 @@ impl CalicoEtcd {
 
     /// Waits until the members that run have a leader.
     pub fn wait_until_healthy(&self) -> Result<()> {
-        wait_until("an etcd with a leader", START_LIMIT, || {
+        wait_until("an etcd with a leader", || {
+            (0..self.members.len()).try_for_each(|member| self.check_running(member))?;
             Ok(match self.call("GET", "/health", None) {
                 Ok(answer) if answer["health"] == "true" => Seen::Yes(()),
                 Ok(answer) => Seen::NotYet(answer.to_string()),
                 Err(error) => Seen::NotYet(error.to_string()),
             })
         })
+    }
+
+    fn check_running(&self, member: usize) -> Result<()> {
+        let is_stopped = self.members[member].process.load(Ordering::SeqCst) == 0;
+        if is_stopped || self.supervisor(member, |supervisor| supervisor.is_running(Server::Etcd))? {
+            return Ok(());
+        }
+        let log = servers::end_of_log(&self.members[member].folder, Server::Etcd);
+        Err(HarnessError::ServerEnded { server: Server::Etcd.name(), log })
     }
 
     fn call(&self, method: &'static str, path: &str, body: Option<&str>) -> Result<Value> {

@@ -9,7 +9,6 @@ use crate::error::{Result, Trying};
 use crate::fixture;
 use crate::nodes::ready_condition;
 use crate::wait::{Seen, wait_until};
-use crate::worn_in::LIMIT;
 
 /// The manifest of a release of Calico v3 in small.
 pub fn published(release: &str) -> PathBuf {
@@ -31,7 +30,7 @@ pub fn worn_in_v3(plane: &ControlPlane) -> Result<()> {
         plane.api().create(&path, &object).trying(|| format!("create {kind} {name}"))?;
     }
     plane.wait_for_calico()?;
-    wait_until("ready pods of calico-kube-controllers and calico-typha", LIMIT, || {
+    wait_until("ready pods of calico-kube-controllers and calico-typha", || {
         let pods = plane.pods("k8s-app in (calico-kube-controllers,calico-typha)")?;
         let ready = pods.iter().filter(|pod| ready_condition(pod) == Some("True")).count();
         Ok(if ready == 2 { Seen::Yes(()) } else { Seen::NotYet(format!("{ready} ready")) })

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
 use crate::api::Api;
 use crate::binaries::Binaries;
@@ -11,13 +10,13 @@ use crate::certificates::{self, write_file};
 use crate::error::{HarnessError, Result};
 use crate::etcd::Etcd;
 use crate::nodes::Fault;
-use crate::servers::{AUDIT_LOG, AUDIT_POLICY, KUBECONFIG, Ports, STAGES, Server, Setup};
+use crate::ports::Ports;
+use crate::servers::{self, AUDIT_LOG, AUDIT_POLICY, KUBECONFIG, STAGES, Server, Setup};
 use crate::stages;
 use crate::supervisor::Supervisor;
 use crate::users::{self, User};
 use crate::wait::{Seen, wait_until};
 
-const START_LIMIT: Duration = Duration::from_secs(120);
 const START_ATTEMPTS: usize = 3;
 
 /// A version of Kubernetes that can be started.
@@ -180,8 +179,7 @@ impl ControlPlane {
 
     /// The end of the log of a server, for messages.
     pub fn log_of(&self, server: Server) -> String {
-        let log = std::fs::read(self.folder.join(format!("{}.log", server.name()))).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(2000)..]).into_owned()
+        servers::end_of_log(&self.folder, server)
     }
 
     /// Ends a server at once, as a crash would; etcd keeps its data.
@@ -213,7 +211,7 @@ impl ControlPlane {
 
     /// Waits until the API server says that it is healthy.
     pub fn wait_until_healthy(&self) -> Result<()> {
-        wait_until("a healthy API server", START_LIMIT, || {
+        wait_until("a healthy API server", || {
             self.check_running(Server::Etcd)?;
             self.check_running(Server::ApiServer)?;
             Ok(match self.api.get(self.kubernetes.health_path()) {
@@ -245,7 +243,7 @@ impl ControlPlane {
 
     /// The controllers make a service account in each namespace; without it no pod can be created.
     fn wait_for_controllers(&self) -> Result<()> {
-        wait_until("the first work of the controllers", START_LIMIT, || {
+        wait_until("the first work of the controllers", || {
             self.check_running(Server::ControllerManager)?;
             self.check_running(Server::Scheduler)?;
             self.check_running(Server::Kubelets)?;

@@ -22,6 +22,9 @@ pub enum HarnessError {
     /// The process that runs the servers is gone, and the servers with it.
     #[error("the supervisor of the servers is gone")]
     SupervisorGone,
+    /// Somebody listens on each port that the harness may take.
+    #[error("no port of 127.0.0.1 is free among the {count} from {first} on")]
+    NoFreePort { first: u32, count: u32 },
     /// A server crashed.
     #[error("`{server}` ended by itself; the end of its log: {log}")]
     ServerEnded { server: &'static str, log: String },

@@ -1,7 +1,6 @@
 //! Objects in files, made to fit the API server that runs.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -13,7 +12,6 @@ use crate::parallel::for_each;
 use crate::wait::{Seen, wait_until};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Reads the objects of a file below `tests/fixtures`.
 pub fn read(file: &str) -> Result<Vec<Value>> {
@@ -110,7 +108,7 @@ impl ControlPlane {
             if spec["version"].is_string() { text(&spec["version"]) } else { text(&spec["versions"][0]["name"]) };
         let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
         let kinds_path = format!("/apis/{group}/{version}");
-        wait_until(&format!("`{plural}.{group}` to be served"), LIMIT, || {
+        wait_until(&format!("`{plural}.{group}` to be served"), || {
             let kinds = self.api().get(&kinds_path).unwrap_or_default();
             let is_named =
                 kinds["resources"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind["name"] == plural));

@@ -19,6 +19,7 @@ mod fixture;
 mod nodes;
 mod oracle;
 mod parallel;
+mod ports;
 mod servers;
 mod snapshot;
 mod stages;

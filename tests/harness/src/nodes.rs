@@ -1,7 +1,6 @@
 //! Simulated nodes and their faults.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -12,7 +11,6 @@ use crate::stages;
 use crate::wait::{Seen, wait_until};
 
 const NODES: &str = "/api/v1/nodes";
-const LIMIT: Duration = Duration::from_secs(60);
 const CPUS: &str = "8";
 // Less than any calico-node asks for.
 const TOO_FEW_CPUS: &str = "10m";
@@ -65,7 +63,7 @@ impl ControlPlane {
     pub fn remove_node(&self, name: &str) -> Result<()> {
         let api = self.api();
         api.delete(&format!("{NODES}/{name}")).trying(|| format!("delete node `{name}`"))?;
-        wait_until(&format!("the pods of `{name}` to be gone"), LIMIT, || {
+        wait_until(&format!("the pods of `{name}` to be gone"), || {
             let pods = api.list("/api/v1/pods").trying(|| "list the pods".to_owned())?;
             let left: Vec<&Value> = pods.iter().filter(|pod| pod["spec"]["nodeName"] == name).collect();
             for pod in &left {
@@ -105,7 +103,7 @@ impl ControlPlane {
             let name = text(node, "name");
             self.api().create(NODES, node).trying(|| format!("create node `{name}`")).map(drop)
         })?;
-        wait_until("the new nodes to take pods", LIMIT, || {
+        wait_until("the new nodes to take pods", || {
             let nodes = self.api().list(NODES).trying(|| "list the nodes".to_owned())?;
             Ok(match nodes.iter().find(|node| is_marked_not_ready(node)) {
                 Some(node) => Seen::NotYet(format!("`{}` is marked not ready", text(node, "name"))),
@@ -150,7 +148,7 @@ impl Nodes<'_> {
     }
 
     fn wait_for_report(&self, node: &str, status: &str) -> Result<()> {
-        wait_until(&format!("node `{node}` to report Ready={status}"), LIMIT, || {
+        wait_until(&format!("node `{node}` to report Ready={status}"), || {
             let live = self.plane.api().get(&format!("{NODES}/{node}")).trying(|| format!("read node `{node}`"))?;
             Ok(if ready_condition(&live) == Some(status) { Seen::Yes(()) } else { Seen::NotYet("another".to_owned()) })
         })

@@ -1,12 +1,11 @@
 //! The servers of a control plane and how each is started.
 
-use std::net::TcpListener;
 use std::path::Path;
 
 use crate::binaries::Binaries;
 use crate::certificates;
 use crate::control_plane::Kubernetes;
-use crate::error::{Result, Trying};
+use crate::ports::Ports;
 use crate::users;
 
 /// One process of the control plane.
@@ -41,36 +40,6 @@ pub const KUBECONFIG: &str = "servers.kubeconfig";
 pub const STAGES: &str = "stages.yaml";
 pub const AUDIT_POLICY: &str = "audit-policy.json";
 pub const AUDIT_LOG: &str = "audit.log";
-
-/// The ports of 127.0.0.1 that the servers listen on.
-#[derive(Debug, Clone, Copy)]
-pub struct Ports {
-    pub etcd: u16,
-    pub etcd_peer: u16,
-    pub api_server: u16,
-}
-
-impl Ports {
-    /// Asks the kernel for free ports; another process may still take one before the server does.
-    pub fn free() -> Result<Self> {
-        let listen = || TcpListener::bind("127.0.0.1:0").trying(|| "find a free port".to_owned());
-        let listeners = [listen()?, listen()?, listen()?];
-        let port = |listener: &TcpListener| -> Result<u16> {
-            let address = listener.local_addr().trying(|| "find a free port".to_owned())?;
-            Ok(address.port())
-        };
-        let [etcd, etcd_peer, api_server] = &listeners;
-        Ok(Ports { etcd: port(etcd)?, etcd_peer: port(etcd_peer)?, api_server: port(api_server)? })
-    }
-
-    pub fn etcd_endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.etcd)
-    }
-
-    pub fn api_endpoint(&self) -> String {
-        format!("https://127.0.0.1:{}", self.api_server)
-    }
-}
 
 /// What the command lines of all servers depend on.
 pub struct Setup<'a> {
@@ -205,6 +174,12 @@ impl Setup<'_> {
     fn file(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
+}
+
+/// What a server wrote last, for messages.
+pub fn end_of_log(folder: &Path, server: Server) -> String {
+    let log = std::fs::read(folder.join(format!("{}.log", server.name()))).unwrap_or_default();
+    String::from_utf8_lossy(&log[log.len().saturating_sub(2000)..]).into_owned()
 }
 
 fn command(program: String, arguments: impl IntoIterator<Item = String>) -> Vec<String> {

@@ -18,7 +18,6 @@ use crate::servers::Server;
 use crate::wait::{Seen, wait_until};
 use crate::worn_in::has_one_ready;
 
-const LIMIT: Duration = Duration::from_secs(60);
 /// How long nothing may be written before the cluster counts as being at rest.
 const QUIET: Duration = Duration::from_millis(120);
 
@@ -72,7 +71,7 @@ impl ControlPlane {
     /// calico-node that was ready is there and ready again, and nothing more is being written.
     pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
         self.set_faults(&snapshot.faults)?;
-        wait_until("the restored state", LIMIT, || {
+        wait_until("the restored state", || {
             // A controller that sees the jump expects pods that never come, and then does nothing for five minutes.
             self.stop_server(Server::ControllerManager)?;
             self.rewind_keys(snapshot)?;
@@ -114,7 +113,7 @@ impl ControlPlane {
     fn wait_until_quiet(&self) -> Result<Revisions> {
         let (mut of_store, mut of_keys) = (self.etcd().revision()?, self.rewound_revisions()?);
         let mut since = Instant::now();
-        wait_until("a cluster at rest", LIMIT, || {
+        wait_until("a cluster at rest", || {
             let now = self.etcd().revision()?;
             if now != of_store {
                 let keys_now = self.rewound_revisions()?;

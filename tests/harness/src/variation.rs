@@ -6,7 +6,6 @@ use crate::control_plane::{ControlPlane, Kubernetes};
 use crate::error::{Result, Trying};
 use crate::fixture;
 use crate::wait::{Seen, wait_until};
-use crate::worn_in::LIMIT;
 
 /// Why a third party resource cannot simply become a custom resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +54,7 @@ pub fn terminating_namespace(plane: &ControlPlane) -> Result<()> {
     lay_out(plane, "terminating-namespace")?;
     let path = "/api/v1/namespaces/half-gone";
     plane.api().delete(path).trying(|| "delete namespace `half-gone`".to_owned())?;
-    wait_until("namespace `half-gone` to be on its way out", LIMIT, || {
+    wait_until("namespace `half-gone` to be on its way out", || {
         let namespace = plane.api().get(path).trying(|| "read namespace `half-gone`".to_owned())?;
         let phase = &namespace["status"]["phase"];
         Ok(if phase == "Terminating" { Seen::Yes(()) } else { Seen::NotYet(phase.to_string()) })
@@ -95,7 +94,7 @@ pub fn no_calico(plane: &ControlPlane) -> Result<()> {
     for path in &paths {
         plane.api().delete_if_present(path).trying(|| format!("delete `{path}`"))?;
     }
-    wait_until("the pods of calico-node to be gone", LIMIT, || {
+    wait_until("the pods of calico-node to be gone", || {
         let left = plane.pods("k8s-app=calico-node")?.len();
         Ok(if left == 0 { Seen::Yes(()) } else { Seen::NotYet(format!("{left} left")) })
     })

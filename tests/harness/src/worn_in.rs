@@ -1,7 +1,6 @@
 //! Clusters as they are after some years with Calico: odd data, and manifests that were edited by hand.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,8 +10,6 @@ use crate::fixture;
 use crate::nodes::ready_condition;
 use crate::parallel::for_each;
 use crate::wait::{Seen, wait_until};
-
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// A release of Calico that the fixtures hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,7 +224,7 @@ pub fn worn_in(plane: &ControlPlane, cluster: &WornIn) -> Result<()> {
 impl ControlPlane {
     /// Waits until each node has exactly one pod of the DaemonSet `calico-node`, and that one ready.
     pub fn wait_for_calico(&self) -> Result<()> {
-        wait_until("a ready pod of calico-node on each node", LIMIT, || {
+        wait_until("a ready pod of calico-node on each node", || {
             let pods = self.calico_pods()?;
             let nodes = self.api().list("/api/v1/nodes").trying(|| "list the nodes".to_owned())?;
             let names = nodes.iter().filter_map(|node| node["metadata"]["name"].as_str());
@@ -238,7 +235,7 @@ impl ControlPlane {
 
     /// Waits until one pod of Calico's controllers is ready.
     fn wait_for_controller(&self) -> Result<()> {
-        wait_until("a ready pod of calico-policy-controller", LIMIT, || {
+        wait_until("a ready pod of calico-policy-controller", || {
             let pods = self.pods("k8s-app in (calico-policy, calico-policy-controller)")?;
             let ready = pods.iter().filter(|pod| ready_condition(pod) == Some("True")).count();
             Ok(if ready == 1 { Seen::Yes(()) } else { Seen::NotYet(format!("{ready} ready")) })

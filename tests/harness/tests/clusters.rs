@@ -1,7 +1,6 @@
 //! The harness on real control planes, one for each version of Kubernetes.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use harness::variation::{self, Block};
 use harness::{
@@ -9,8 +8,6 @@ use harness::{
     wait_until, worn_in,
 };
 use serde_json::{Value, json};
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 fn small(release: Release) -> WornIn {
     WornIn { release, flavour: Flavour::Networking, size: Size::Small }
@@ -39,7 +36,7 @@ fn damage(plane: &ControlPlane) {
     let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}});
     let patch = json!({"spec": {"updateStrategy": rolling, "template": {"metadata": {"labels": {"damaged": "yes"}}}}});
     api.merge_patch(variation::calico_node_path(plane), &patch).unwrap();
-    wait_until("the first pod of the damaged template", LIMIT, || {
+    wait_until("the first pod of the damaged template", || {
         let pods = plane.calico_pods()?;
         let is_damaged = |pod: &Value| pod["metadata"]["labels"]["damaged"] == "yes";
         Ok(if pods.values().flatten().any(is_damaged) { Seen::Yes(()) } else { Seen::NotYet("old pods".to_owned()) })
@@ -82,7 +79,7 @@ fn damage_is_undone_on_1_8() {
 fn replace_pod(plane: &ControlPlane, node: &str) -> String {
     let old = plane.calico_pods().unwrap()[node][0]["metadata"]["name"].as_str().unwrap().to_owned();
     plane.api().delete(&format!("/api/v1/namespaces/kube-system/pods/{old}")).unwrap();
-    wait_until("another pod", LIMIT, || {
+    wait_until("another pod", || {
         let pods = plane.calico_pods()?;
         let name = pods.get(node).and_then(|pods| pods[0]["metadata"]["name"].as_str()).filter(|name| *name != old);
         Ok(name.map_or_else(|| Seen::NotYet("none".to_owned()), |name| Seen::Yes(name.to_owned())))
@@ -91,7 +88,7 @@ fn replace_pod(plane: &ControlPlane, node: &str) -> String {
 }
 
 fn wait_for_reason(plane: &ControlPlane, node: &str, reason: &str) {
-    wait_until(reason, LIMIT, || {
+    wait_until(reason, || {
         let pods = plane.calico_pods()?;
         let status = pods.get(node).map(|pods| pods[0]["status"].clone()).unwrap_or_default();
         Ok(if status.to_string().contains(reason) { Seen::Yes(()) } else { Seen::NotYet(status.to_string()) })
@@ -215,7 +212,7 @@ fn a_full_node_gets_no_new_pod_until_it_has_room() {
         plane.nodes().fail("node-2", Fault::Unschedulable).unwrap();
         let old = plane.calico_pods().unwrap()["node-2"][0]["metadata"]["name"].as_str().unwrap().to_owned();
         plane.api().delete(&format!("/api/v1/namespaces/kube-system/pods/{old}")).unwrap();
-        wait_until("a pod without a node", LIMIT, || {
+        wait_until("a pod without a node", || {
             let pods = plane.calico_pods()?;
             let waiting = pods.get("").map(|pods| pods[0]["status"].to_string()).unwrap_or_default();
             Ok(if waiting.contains("Unschedulable") { Seen::Yes(()) } else { Seen::NotYet(waiting) })
@@ -246,7 +243,7 @@ fn users_may_do_what_their_names_say() {
 }
 
 fn wait_for_process_state(pid: u32, state: &str) {
-    wait_until("another state of the process", LIMIT, || {
+    wait_until("another state of the process", || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let seen = stat.split(' ').nth(2).unwrap();
         Ok(if seen == state { Seen::Yes(()) } else { Seen::NotYet(seen.to_owned()) })

@@ -4,12 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use harness::{Seen, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Starts a lab whose only temporary folder is the given one, so that all it leaves behind can be seen.
 fn lab(folder: &Path, arguments: &[&str]) -> Child {
@@ -37,7 +34,7 @@ fn files_in(folder: &Path) -> usize {
 }
 
 fn wait_for_the_end(folder: &Path) {
-    wait_until("nothing to be left", LIMIT, || {
+    wait_until("nothing to be left", || {
         let left = processes_in(folder);
         let is_clean = left.is_empty() && files_in(folder) == 0;
         let files: Vec<_> = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).collect();
@@ -47,7 +44,7 @@ fn wait_for_the_end(folder: &Path) {
 }
 
 fn wait_for_servers(folder: &Path, count: usize) {
-    wait_until("servers", LIMIT, || {
+    wait_until("servers", || {
         let running = processes_in(folder).len();
         Ok(if running >= count { Seen::Yes(()) } else { Seen::NotYet(running.to_string()) })
     })
