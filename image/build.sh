@@ -67,12 +67,13 @@ image/pack.sh --name "${IMAGE:-calico-upgrader:$version}" --arch "$arch" --entry
   "$root" "$out/calico-upgrader-$arch.tar"
 
 if command -v cargo-cyclonedx >/dev/null; then
-  cargo cyclonedx --quiet --format json --target "$target" --spec-version 1.5 --override-filename calico-upgrader.cdx
+  cargo cyclonedx --quiet --format json --target "$target" --spec-version 1.5 --override-filename calico-upgrader.cdx \
+    ${FEATURES:+--features "$FEATURES"}
   # Where it was built is nobody's business.
   sed "s|path+file://$PWD#|workspace#|g" calico-upgrader.cdx.json >"$out/calico-upgrader.cdx.json"
   rm calico-upgrader.cdx.json
-  # Every member of the workspace gets one, and the test harness is in no image.
-  rm -f tests/harness/calico-upgrader.cdx.json
+  # Every member of the workspace gets one, and the parts of tests are in no image.
+  rm -f tests/harness/calico-upgrader.cdx.json e2e/stand-in/calico-upgrader.cdx.json
   echo "$out/calico-upgrader.cdx.json  CycloneDX, $(jq '.components | length' "$out/calico-upgrader.cdx.json") components"
 else
   echo "SBOM: skipped (cargo-cyclonedx is not installed: cargo install --locked cargo-cyclonedx)"

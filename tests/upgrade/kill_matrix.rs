@@ -15,7 +15,7 @@ fn killed_at_any_write_boundary_the_run_goes_on_to_the_same_end() {
 
 #[test]
 fn killed_at_some_write_boundaries_of_todays_kubernetes_the_run_goes_on_to_the_same_end() {
-    matrix(Kubernetes::V1_34, 9);
+    matrix(Kubernetes::V1_34, 14);
 }
 
 /// Kills at every so many-th boundary.

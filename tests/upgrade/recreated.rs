@@ -197,7 +197,7 @@ fn pods_outlive_their_daemon_set_are_then_replaced_node_by_node_and_all_goes_bac
 
 #[test]
 fn killed_while_an_object_is_made_anew_the_run_goes_on_or_back() {
-    for (kubernetes, every) in [(Kubernetes::V1_8, 3), (Kubernetes::V1_34, 7)] {
+    for (kubernetes, every) in [(Kubernetes::V1_8, 8), (Kubernetes::V1_34, 19)] {
         let (mut lab, start) = customized(kubernetes);
         let boundaries = record(&lab, &with_consent("run"));
         let end = lab.snapshot().unwrap();
@@ -220,7 +220,7 @@ fn killed_while_an_object_is_made_anew_the_run_goes_on_or_back() {
 
 #[test]
 fn a_rollback_that_was_killed_while_an_object_is_made_anew_goes_on() {
-    for (kubernetes, every) in [(Kubernetes::V1_8, 5), (Kubernetes::V1_34, 11)] {
+    for (kubernetes, every) in [(Kubernetes::V1_8, 9), (Kubernetes::V1_34, 23)] {
         let (mut lab, start) = customized(kubernetes);
         lab.tool(&with_consent("run")).exits(0);
         let end = lab.snapshot().unwrap();
