@@ -73,7 +73,7 @@ if command -v cargo-cyclonedx >/dev/null; then
   sed "s|path+file://$PWD#|workspace#|g" calico-upgrader.cdx.json >"$out/calico-upgrader.cdx.json"
   rm calico-upgrader.cdx.json
   # Every member of the workspace gets one, and the parts of tests are in no image.
-  rm -f tests/harness/calico-upgrader.cdx.json e2e/stand-in/calico-upgrader.cdx.json
+  find tests e2e -name calico-upgrader.cdx.json -delete
   echo "$out/calico-upgrader.cdx.json  CycloneDX, $(jq '.components | length' "$out/calico-upgrader.cdx.json") components"
 else
   echo "SBOM: skipped (cargo-cyclonedx is not installed: cargo install --locked cargo-cyclonedx)"

@@ -125,7 +125,7 @@ impl From<EtcdError> for Failure {
             EtcdError::Tls { .. } => failure(15, "CU-E043").now("openssl s_client -connect HOST:2379 -showcerts"),
             EtcdError::Unauthorized { .. } | EtcdError::Forbidden { .. } => {
                 failure(15, "CU-E044")
-                .now("grant what `calico-upgrader install rbac --datastore etcdv2` prints for --mode run or rollback; --etcd-username and --etcd-password-file")
+                .now("grant what `calico-upgrader install rbac --mode run --datastore etcdv2` prints, for the way back with --mode rollback; --etcd-username and --etcd-password-file")
             }
             EtcdError::ApiOff { .. } => failure(16, "CU-E045")
                 .why("Calico v2 keeps its data behind that API, so this is another etcd, or it was started without --enable-v2")

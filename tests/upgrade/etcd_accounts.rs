@@ -129,8 +129,8 @@ fn without_any_path_of_the_printed_roles_a_run_and_its_way_back_are_refused_befo
         for (number, (path, role)) in each.into_iter().enumerate() {
             let refused = Account::new(&lab, &etcd, &format!("{mode}-{number}"), &role).tool(&arguments).exits(15);
             // What may not be read is refused before anyone knows which way to go.
-            let way = if refused.words.contains("CU-C006") { &format!("--mode {mode} ") } else { "--datastore etcdv2" };
-            refused.says(path.trim_end_matches("/*")).says(&format!("install rbac {way}"));
+            let account = if refused.words.contains("CU-C006") { mode } else { "run" };
+            refused.says(path.trim_end_matches("/*")).says(&format!("install rbac --mode {account} "));
             assert_eq!(etcd.keys().unwrap(), keys, "without {path}");
             assert!(lab.resource_versions().unwrap() == versions, "without {path} something was changed");
         }

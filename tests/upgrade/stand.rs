@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    path::Path,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -39,10 +39,10 @@ impl Stand {
         Self::start_behind("http", answers, serve)
     }
 
-    /// The same behind TLS, with the certificate of the control plane that has this folder.
-    pub fn start_with_tls(answers: &[(u16, &str)], folder: &Path) -> Self {
-        let certificate = CertificateDer::from_pem_file(folder.join("server.crt")).unwrap();
-        let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+    /// The same behind TLS, with this certificate and its key.
+    pub fn start_with_tls(answers: &[(u16, &str)], (certificate, key): (PathBuf, PathBuf)) -> Self {
+        let certificate = CertificateDer::from_pem_file(certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
         let config = Arc::new(config);
         Self::start_behind("https", answers, move |stream, asked, answers| {

@@ -282,7 +282,7 @@ fn whoever_collects_traces_changes_nothing_of_a_run_by_being_away_failing_or_han
 #[test]
 fn a_collector_behind_tls_gets_a_trace_only_where_its_authority_is_known() {
     let mut lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
-    let collector = Stand::start_with_tls(&[(200, "")], lab.folder());
+    let collector = Stand::start_with_tls(&[(200, "")], lab.certificate());
     let mut stranger = traced(&lab, &upgrade("run"), &collector.address);
     stranger.env_remove("SSL_CERT_FILE");
     ran(stranger).exits(0).says("Traces     skipped (");

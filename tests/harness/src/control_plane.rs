@@ -11,7 +11,7 @@ use crate::error::{HarnessError, Result};
 use crate::etcd::Etcd;
 use crate::nodes::Fault;
 use crate::ports::Ports;
-use crate::servers::{self, AUDIT_LOG, AUDIT_POLICY, KUBECONFIG, STAGES, Server, Setup};
+use crate::servers::{AUDIT_LOG, AUDIT_POLICY, KUBECONFIG, STAGES, Server, Setup};
 use crate::stages;
 use crate::supervisor::Supervisor;
 use crate::users::{self, User};
@@ -156,6 +156,11 @@ impl ControlPlane {
         self.folder.join(certificates::AUTHORITY)
     }
 
+    /// The API server's certificate for 127.0.0.1 and its key, for other servers that shall be trusted like it.
+    pub fn certificate(&self) -> (PathBuf, PathBuf) {
+        (self.folder.join(certificates::SERVER), self.folder.join(certificates::SERVER_KEY))
+    }
+
     /// What accounts of the program's namespace asked of the API server so far, one event a request.
     pub fn audited(&self) -> Vec<serde_json::Value> {
         let log = std::fs::read_to_string(self.folder.join(AUDIT_LOG)).unwrap_or_default();
@@ -175,11 +180,6 @@ impl ControlPlane {
     /// The folder of logs and files; it goes with the control plane.
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// The end of the log of a server, for messages.
-    pub fn log_of(&self, server: Server) -> String {
-        servers::end_of_log(&self.folder, server)
     }
 
     /// Ends a server at once, as a crash would; etcd keeps its data.
@@ -255,10 +255,7 @@ impl ControlPlane {
     }
 
     fn check_running(&self, server: Server) -> Result<()> {
-        if self.supervisor().is_running(server)? {
-            return Ok(());
-        }
-        Err(HarnessError::ServerEnded { server: server.name(), log: self.log_of(server) })
+        self.supervisor().check_running(server)
     }
 
     fn supervisor(&self) -> MutexGuard<'_, Supervisor> {

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::ApiError;
+use crate::wait::LIMIT;
 
 /// What the harness could not do, and on what.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +29,8 @@ pub enum HarnessError {
     #[error("`{server}` ended by itself; the end of its log: {log}")]
     ServerEnded { server: &'static str, log: String },
     /// A condition did not come true in time.
-    #[error("{what} did not come true within {limit:?}; last seen: {last_seen}")]
-    TimedOut { what: String, limit: Duration, last_seen: String },
+    #[error("{what} did not come true within {LIMIT:?}; last seen: {last_seen}")]
+    TimedOut { what: String, last_seen: String },
     /// A request of the harness was refused.
     #[error("could not {action}")]
     Api {

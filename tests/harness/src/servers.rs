@@ -176,12 +176,6 @@ impl Setup<'_> {
     }
 }
 
-/// What a server wrote last, for messages.
-pub fn end_of_log(folder: &Path, server: Server) -> String {
-    let log = std::fs::read(folder.join(format!("{}.log", server.name()))).unwrap_or_default();
-    String::from_utf8_lossy(&log[log.len().saturating_sub(2000)..]).into_owned()
-}
-
 fn command(program: String, arguments: impl IntoIterator<Item = String>) -> Vec<String> {
     std::iter::once(program).chain(arguments).collect()
 }

@@ -62,9 +62,19 @@ impl Supervisor {
         self.answer(&format!("signalled {name}")).map(drop)
     }
 
-    pub fn is_running(&mut self, server: Server) -> Result<bool> {
+    fn is_running(&mut self, server: Server) -> Result<bool> {
         self.send(&format!("running {}\n", server.name()))?;
         Ok(self.answer("")?.starts_with("running "))
+    }
+
+    /// Holds that a server was not ended by itself, and shows the end of its log if it was.
+    pub fn check_running(&mut self, server: Server) -> Result<()> {
+        if self.is_running(server)? {
+            return Ok(());
+        }
+        let log = std::fs::read(self.folder.join(format!("{}.log", server.name()))).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log[log.len().saturating_sub(2000)..]).into_owned();
+        Err(HarnessError::ServerEnded { server: server.name(), log })
     }
 
     fn send(&mut self, text: &str) -> Result<()> {

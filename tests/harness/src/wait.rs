@@ -22,7 +22,7 @@ pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Result<Seen<T>>) -> R
         match look()? {
             Seen::Yes(found) => return Ok(found),
             Seen::NotYet(last_seen) if started.elapsed() > LIMIT => {
-                return Err(HarnessError::TimedOut { what: what.to_owned(), limit: LIMIT, last_seen });
+                return Err(HarnessError::TimedOut { what: what.to_owned(), last_seen });
             }
             Seen::NotYet(_) => std::thread::sleep(BETWEEN_LOOKS),
         }
