@@ -18,8 +18,8 @@ fn a_run_leaves_its_page_and_any_machine_can_tell_what_the_record_knows() {
     assert_eq!(measured.count(), crate::lab::NODES);
 
     let elsewhere = tempdir().unwrap();
-    let far = Ran::of(lab.command_in(elsewhere.path(), &["report", "--format", "text"]).output().unwrap());
+    let far = Ran::of(lab.command_in(elsewhere.path(), &["report", "--format", "text"]));
     far.exits(0).says("is done").says("skipped  claims").says("skipped  what the backup holds");
-    let missing = Ran::of(lab.command_in(elsewhere.path(), &["report", "000000"]).output().unwrap());
+    let missing = Ran::of(lab.command_in(elsewhere.path(), &["report", "000000"]));
     missing.exits(65).says("CU-E067");
 }

@@ -146,7 +146,7 @@ fn who_leaves_is_told_how_to_watch_and_the_job_goes_on() {
     let mut kubelet = Kubelet::new(&lab, &account);
     let follower = stuck_at_a_node(&lab, &mut kubelet);
     signal(&follower, "-INT");
-    Ran::of(follower.wait_with_output().unwrap()).exits(130).says("status").says("pause").says("same command again");
+    Ran::end_of(follower).exits(130).says("status").says("pause").says("same command again");
     // A pause ends the Job, and asking again goes on in the next one.
     lab.tool(&["pause"]).exits(0);
     lab.nodes().repair("node-2").unwrap();
@@ -215,16 +215,13 @@ fn a_pod_that_cannot_start_is_given_up_with_its_reason_and_its_job_is_removed() 
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let _account = InCluster::new(&lab, "run");
     let soon = [as_job(), vec!["--start-within", "3s"]].concat();
-    for node in ["node-1", "node-2", "control-plane"] {
-        if lab.api().get(&format!("/api/v1/nodes/{node}")).is_ok() {
-            lab.nodes().fail(node, Fault::ImagePull).unwrap();
-        }
-    }
+    let nodes = lab.api().list("/api/v1/nodes").unwrap();
+    let names: Vec<&str> = nodes.iter().map(|node| node["metadata"]["name"].as_str().unwrap()).collect();
+    names.iter().for_each(|name| lab.nodes().fail(name, Fault::ImagePull).unwrap());
     lab.tool(&soon).exits(4).says("CU-E073").says("ImagePullBackOff");
     assert!(lab.api().get(JOB).is_err(), "it would begin once the image is there");
     let taint = json!({"spec": {"taints": [{"key": "full", "effect": "NoSchedule"}]}});
-    for node in lab.api().list("/api/v1/nodes").unwrap() {
-        let name = node["metadata"]["name"].as_str().unwrap();
+    for name in names {
         lab.api().merge_patch(&format!("/api/v1/nodes/{name}"), &taint).unwrap();
     }
     lab.tool(&soon).exits(4).says("CU-E073").says("not placed");
@@ -249,8 +246,7 @@ fn killed_at_some_write_boundaries_here_or_in_a_pod_a_run_with_steps_as_jobs_end
             kubelet.fault = Some(boundary.to_owned());
             kubelet.serve(lab.spawn(&run)).exits(0).says("ended with 137");
         } else {
-            let killed = kubelet.serve(lab.spawn(&[run, vec!["--fault", boundary]].concat()));
-            assert_eq!(killed.exit, None, "not killed at {boundary}: {killed:?}");
+            kubelet.serve(lab.spawn(&[run, vec!["--fault", boundary]].concat())).was_killed();
             kubelet.serve(go_on(&lab)).exits(0);
         }
         let found = differences(&expected, &without_records(&lab));
@@ -276,7 +272,7 @@ fn an_etcd_that_only_the_cluster_can_reach_is_upgraded_by_a_job_that_plans() {
         command.env_remove("CALICO_UPGRADER_ETCD_ENDPOINTS");
         command
     };
-    Ran::of(from_here(&["plan", "--to", "v2.6", "--allow-untested"]).output().unwrap()).exits(64).says("CU-E040");
+    Ran::of(from_here(&["plan", "--to", "v2.6", "--allow-untested"])).exits(64).says("CU-E040");
     kubelet.serve(from_here(&as_job()).spawn().unwrap()).exits(0);
     lab.tool(&["verify"]).exits(0);
 }
@@ -302,8 +298,8 @@ fn who_starts_jobs_needs_exactly_the_printed_rights_and_none_of_calico() {
             kubelet.serve(follower.env("KUBECONFIG", &person.kubeconfig).spawn().unwrap()).exits(0);
         }
         uses_all_but(&person, &UNUSED);
-        let refused = lab.command(&run).env("KUBECONFIG", &account.kubeconfig).output().unwrap();
-        Ran::of(refused).exits(15).says("CU-C006").says("create Job").says("--mode as-job");
+        let refused = Ran::of(lab.command(&run).env("KUBECONFIG", &account.kubeconfig));
+        refused.exits(15).says("CU-C006").says("create Job").says("--mode as-job");
     }
 }
 
@@ -389,7 +385,7 @@ fn a_rollback_that_a_person_paused_waits_for_a_person() {
     wait_until_stuck(&lab, "node-2").unwrap();
     lab.tool(&["pause"]).exits(0);
     lab.nodes().repair("node-2").unwrap();
-    Ran::of(rollback.wait_with_output().unwrap()).exits(11);
+    Ran::end_of(rollback).exits(11);
     lab.tool(&["rollback", "--yes", "--or-resume"]).exits(11).says("CU-E032");
     lab.tool(&["resume", "--yes"]).exits(0);
 }

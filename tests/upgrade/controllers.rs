@@ -1,6 +1,6 @@
 //! The controllers on etcd: the old one is gone before the new one comes, whatever happens on the way.
 
-use std::{fs, os::unix::process::ExitStatusExt};
+use std::fs;
 
 use harness::{Fault, Flavour, Kubernetes, Release, State, differences, variation};
 use serde_json::{Value, json};
@@ -99,8 +99,7 @@ fn killed_while_controllers_are_replaced_the_run_goes_on_to_the_same_end() {
         let expected = upgraded(&lab);
         for boundary in boundaries.iter().step_by(every) {
             lab.again();
-            let killed = lab.command(&[upgrade("run"), vec!["--fault", boundary]].concat()).output().unwrap();
-            assert_eq!(killed.status.signal(), Some(9), "not killed at {boundary}");
+            Ran::of(lab.command(&[upgrade("run"), vec!["--fault", boundary]].concat())).was_killed();
             lab.tool(&upgrade("resume")).exits(0);
             let found = differences(&expected, &upgraded(&lab));
             assert!(found.is_empty(), "killed at {boundary}: {found:#?}");
@@ -145,7 +144,7 @@ fn within_the_line_the_controllers_are_replaced_as_carefully() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Etcd));
     let elsewhere = tempfile::tempdir().unwrap();
     let first = ["run", "--to", "v2.6.6", "--allow-untested", "--yes"];
-    Ran::of(lab.command_in(elsewhere.path(), &first).output().unwrap()).exits(0);
+    Ran::of(lab.command_in(elsewhere.path(), &first)).exits(0);
     lab.tool(&upgrade("run")).exits(0);
     let told = told(&lab);
     let controllers: Vec<&String> = told.iter().filter(|one| one.contains("kube-controllers")).collect();

@@ -2,7 +2,7 @@
 //!
 //! The cluster is one on the Kubernetes datastore that is told to use an etcd, so that each case shows the keys alone.
 
-use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use harness::{CalicoEtcd, EtcdSetup, Kubernetes, PASSWORD, READER, ROOT_USER, Release, worn_in_keys};
@@ -64,14 +64,14 @@ pub fn without_leftover(mut keys: BTreeMap<String, (String, u64)>) -> BTreeMap<S
 fn a_leftover_is_removed_by_the_door_and_every_other_key_stays_as_it_was() {
     let (lab, etcd) = (lab(Kubernetes::V1_34, small(Release::V2_5_1)), etcd(EtcdSetup::default()));
     let before = etcd.keys().unwrap();
-    Ran::of(upgrade_with(&lab, &etcd).output().unwrap()).exits(0).says("CU-C026").says("CU-C024");
+    Ran::of(upgrade_with(&lab, &etcd)).exits(0).says("CU-C026").says("CU-C024");
     assert_eq!(etcd.keys().unwrap(), without_leftover(before));
     assert!(lab.journalled_changes().contains(&format!("delete EtcdKey {LEFTOVER}")));
     let backup = lab.run_directory().join("backup");
     let manifest: Value = serde_json::from_slice(&std::fs::read(backup.join("manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["etcd"]["hidden_found"], json!(["/calico/v1/policy/profile/_hidden"]));
     assert_eq!(backed_up(&lab), written());
-    Ran::of(with_etcd(&lab, &etcd, &["verify"]).output().unwrap()).exits(0).says("1 EtcdKey objects are as planned");
+    Ran::of(with_etcd(&lab, &etcd, &["verify"])).exits(0).says("1 EtcdKey objects are as planned");
 }
 
 /// Every key of Calico's that the backup of the only run holds.
@@ -100,9 +100,8 @@ fn a_kill_at_any_point_of_a_key_is_taken_up_where_it_was() {
     ] {
         let (lab, etcd) = (lab(Kubernetes::V1_34, small(Release::V2_5_1)), etcd(EtcdSetup::default()));
         let before = etcd.keys().unwrap();
-        let killed = upgrade_with(&lab, &etcd).args(["--fault", &boundary]).output().unwrap();
-        assert_eq!(killed.status.signal(), Some(9), "{boundary}: {killed:?}");
-        Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"]).output().unwrap()).exits(0);
+        Ran::of(upgrade_with(&lab, &etcd).args(["--fault", &boundary])).was_killed();
+        Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"])).exits(0);
         assert_eq!(etcd.keys().unwrap(), without_leftover(before), "{boundary}");
     }
 }
@@ -113,10 +112,10 @@ fn a_key_that_others_change_after_the_review_is_left_to_them() {
     let plan = lab.state().join("up.plan");
     let out = plan.to_str().unwrap();
     let mut command = with_etcd(&lab, &etcd, &["plan", "--to", "v2.6", "--allow-untested", "--out", out]);
-    Ran::of(command.env("CALICO_UPGRADER_RUNBOOK", runbook(&lab)).output().unwrap()).exits(0).says("remove");
+    Ran::of(command.env("CALICO_UPGRADER_RUNBOOK", runbook(&lab))).exits(0).says("remove");
     etcd.put(LEFTOVER, b"{\"order\": 1}").unwrap();
     let before = etcd.keys().unwrap();
-    Ran::of(with_etcd(&lab, &etcd, &["run", out, "--yes"]).output().unwrap()).exits(13).says("CU-E011");
+    Ran::of(with_etcd(&lab, &etcd, &["run", out, "--yes"])).exits(13).says("CU-E011");
     assert_eq!(etcd.keys().unwrap(), before);
 }
 
@@ -124,13 +123,12 @@ fn a_key_that_others_change_after_the_review_is_left_to_them() {
 fn a_run_with_keys_goes_on_with_the_same_etcd_alone() {
     let (lab, etcd, other) =
         (lab(Kubernetes::V1_34, small(Release::V2_5_1)), etcd(EtcdSetup::default()), etcd(EtcdSetup::default()));
-    let mut run = upgrade_with(&lab, &etcd);
-    run.args(["--until", "Back up"]).output().unwrap();
+    Ran::of(upgrade_with(&lab, &etcd).args(["--until", "Back up"])).exits(11);
     let before = other.keys().unwrap();
-    Ran::of(with_etcd(&lab, &other, &["resume", "--yes"]).output().unwrap()).exits(13).says("CU-E013");
+    Ran::of(with_etcd(&lab, &other, &["resume", "--yes"])).exits(13).says("CU-E013");
     lab.tool(&["resume", "--yes"]).exits(13);
     assert_eq!(other.keys().unwrap(), before);
-    Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"]).output().unwrap()).exits(0);
+    Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"])).exits(0);
 }
 
 #[test]
@@ -138,7 +136,7 @@ fn a_backup_by_hand_holds_every_key_and_a_damaged_one_is_refused() {
     let (lab, etcd) = (lab(Kubernetes::V1_34, small(Release::V2_5_1)), etcd(EtcdSetup::default()));
     let out = lab.state().join("kept");
     let kept = out.to_str().unwrap();
-    Ran::of(with_etcd(&lab, &etcd, &["backup", "create", "--out", kept]).output().unwrap()).exits(0);
+    Ran::of(with_etcd(&lab, &etcd, &["backup", "create", "--out", kept])).exits(0);
     let shown =
         lab.tool(&["backup", "show", kept]).exits(0).says("EtcdKey").says("_hidden").says("not seen: keys whose");
     assert!(!shown.data.contains('\u{1b}'), "{}", shown.data);
@@ -194,7 +192,7 @@ fn a_password_is_read_from_its_file_and_written_nowhere() {
     let as_user = |mut command: std::process::Command, user: &str, password: &str| {
         std::fs::write(&file, format!("{password}\n")).unwrap();
         command.env("CALICO_UPGRADER_ETCD_USERNAME", user).env("CALICO_UPGRADER_ETCD_PASSWORD_FILE", &file);
-        Ran::of(command.arg("-vvv").output().unwrap())
+        Ran::of(command.arg("-vvv"))
     };
     let before = etcd.keys().unwrap();
     as_user(upgrade_with(&lab, &etcd), ROOT_USER, "wrong").exits(15).says("CU-E044");

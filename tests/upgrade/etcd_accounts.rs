@@ -78,7 +78,7 @@ impl<'a> Account<'a> {
 
     #[track_caller]
     fn tool(&self, arguments: &[&str]) -> Ran {
-        Ran::of(self.command(arguments).output().unwrap())
+        Ran::of(self.command(arguments))
     }
 }
 
@@ -166,7 +166,7 @@ fn the_user_that_a_client_certificate_names_needs_the_printed_role_and_no_passwo
         command.env("CALICO_UPGRADER_ETCD_ENDPOINTS", joined(etcd.secure_endpoints()));
         command.env("CALICO_UPGRADER_ETCD_CA_CERT_FILE", &authority);
         command.env("CALICO_UPGRADER_ETCD_CERT_FILE", &certificate).env("CALICO_UPGRADER_ETCD_KEY_FILE", &key);
-        Ran::of(command.output().unwrap())
+        Ran::of(command)
     };
     let named = certificate.display().to_string();
     // etcd has no such user yet, and whoever is none may do nothing.

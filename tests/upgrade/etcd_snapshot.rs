@@ -1,6 +1,6 @@
 //! A snapshot of etcd's v3 keys beside a backup.
 
-use std::{fs, os::unix::process::ExitStatusExt, path::Path};
+use std::{fs, path::Path};
 
 use harness::{CalicoEtcd, EtcdSetup, Kubernetes, Release};
 use serde_json::Value;
@@ -42,11 +42,10 @@ fn a_snapshot_lies_beside_the_keys_whole_and_named_with_what_it_does_not_hold() 
 fn a_run_that_is_killed_before_its_snapshot_is_there_keeps_another_one() {
     let (lab, etcd) = (lab(Kubernetes::V1_34, small(Release::V2_5_1)), etcd(EtcdSetup::default()));
     let fault = ["--etcd-snapshot", "--fault", "file/backup/etcd.snapshot.db:pre"];
-    let killed = with_etcd(&lab, &etcd, &[upgrade("run"), fault.to_vec()].concat()).output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
+    Ran::of(with_etcd(&lab, &etcd, &[upgrade("run"), fault.to_vec()].concat())).was_killed();
     let file = lab.run_directory().join("backup/etcd.snapshot.db");
     assert!(!file.exists());
-    Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"]).output().unwrap()).exits(0).says("its sum is right");
+    Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"])).exits(0).says("its sum is right");
     assert!(file.exists());
 }
 
@@ -62,5 +61,5 @@ fn where_there_is_no_snapshot_it_is_said_why() {
 
 fn create(lab: &Lab, etcd: &CalicoEtcd, directory: &Path) -> Ran {
     let arguments = ["backup", "create", "--etcd-snapshot", "--out", directory.to_str().unwrap()];
-    Ran::of(with_etcd(lab, etcd, &arguments).output().unwrap()).exits(0)
+    Ran::of(with_etcd(lab, etcd, &arguments)).exits(0)
 }

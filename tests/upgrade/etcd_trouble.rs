@@ -40,10 +40,10 @@ fn an_etcd_that_raised_an_alarm_stops_a_run_unless_people_know_better() {
     let (lab, etcd) = (lab(Kubernetes::V1_34, small(Release::V2_5_1)), etcd(EtcdSetup::default()));
     let before = etcd.keys().unwrap();
     etcd.raise_no_space().unwrap();
-    Ran::of(until_nodes(&lab, &etcd).output().unwrap()).exits(3).says("CU-C028").says("NOSPACE");
+    Ran::of(until_nodes(&lab, &etcd)).exits(3).says("CU-C028").says("NOSPACE");
     // Its v2 API takes writes all the same.
-    let ran = until_nodes(&lab, &etcd).args(["--ignore", "CU-C028=only its v3 API is full"]).output().unwrap();
-    Ran::of(ran).exits(0);
+    let knows_better = ["--ignore", "CU-C028=only its v3 API is full"];
+    Ran::of(until_nodes(&lab, &etcd).args(knows_better)).exits(0);
     assert_eq!(etcd.keys().unwrap(), without_leftover(before));
 }
 
@@ -72,11 +72,11 @@ fn meanwhile(lab: &Lab, mut run: Command, happens: impl FnOnce()) -> Ran {
     let reached = wait_until_stuck(lab, "node-2");
     if let Err(error) = reached {
         run.kill().unwrap();
-        panic!("{error}: {:?}", Ran::of(run.wait_with_output().unwrap()));
+        panic!("{error}: {:?}", Ran::end_of(run));
     }
     happens();
     lab.nodes().repair("node-2").unwrap();
-    Ran::of(run.wait_with_output().unwrap())
+    Ran::end_of(run)
 }
 
 fn three_members() -> CalicoEtcd {
@@ -90,7 +90,7 @@ fn a_run_goes_on_with_the_other_members_when_the_one_it_spoke_to_dies_or_hangs()
         let (lab, etcd) = (lab(Kubernetes::V1_34, small(Release::V2_5_1)), three_members());
         let before = etcd.keys().unwrap();
         meanwhile(&lab, until_nodes(&lab, &etcd), || happens(&etcd)).exits(0);
-        let json = Ran::of(with_etcd(&lab, &etcd, &["discover", "-o", "json"]).output().unwrap()).exits(0).json();
+        let json = Ran::of(with_etcd(&lab, &etcd, &["discover", "-o", "json"])).exits(0).json();
         let silent: Vec<&String> = json["etcd"]["known"]["silent"].as_object().unwrap().keys().collect();
         assert_eq!(silent, [&etcd.endpoints()[0]]);
         etcd.thaw_member(0).unwrap();
@@ -108,7 +108,7 @@ fn a_run_without_a_majority_of_etcd_stops_and_goes_on_once_the_members_are_back(
         etcd.stop_member(2).unwrap();
     });
     stopped.exits(15).says("CU-R015").says("majority").says("calico-upgrader resume");
-    let resume = || Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"]).output().unwrap());
+    let resume = || Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"]));
     resume().exits(15).says("CU-E042");
     etcd.start_member(1).unwrap();
     etcd.start_member(2).unwrap();
@@ -127,7 +127,7 @@ fn a_run_stops_when_the_disk_of_etcd_is_full_and_goes_on_once_there_is_room() {
     etcd.start_member(0).unwrap();
     etcd.wait_until_healthy().unwrap();
     assert_eq!(etcd.value(LEFTOVER).unwrap().as_ref(), Some(&before[LEFTOVER].0));
-    Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"]).output().unwrap()).exits(0);
+    Ran::of(with_etcd(&lab, &etcd, &["resume", "--yes"])).exits(0);
     assert_eq!(etcd.keys().unwrap(), without_leftover(before));
 }
 
@@ -153,7 +153,7 @@ fn certificates_that_are_renewed_midway_stop_the_run_and_resume_takes_the_new_on
     run.args(WAIT).env("CALICO_UPGRADER_RUNBOOK", runbook);
     let stopped = meanwhile(&lab, run, || etcd.renew_certificates().unwrap());
     stopped.exits(15).says("CU-R015").says("resume reads the Secret");
-    let resume = || Ran::of(as_installed(&upgrade("resume")).output().unwrap());
+    let resume = || Ran::of(as_installed(&upgrade("resume")));
     resume().exits(15).says("CU-E043");
     assert_eq!(etcd.keys().unwrap(), before);
     keep_certificates(&lab, &etcd);

@@ -21,7 +21,7 @@ fn a_full_store_stops_a_run_before_it_begins_and_in_its_middle_and_with_room_it_
         wait_until_stuck(&lab, "node-2").unwrap();
         lab.fill_store().unwrap();
         // Nobody waits half an hour for a node that cannot get ready.
-        let stopped = Ran::of(run.wait_with_output().unwrap()).exits(4);
+        let stopped = Ran::end_of(run).exits(4);
         stopped.says("CU-R016").says("database space exceeded").says("calico-upgrader resume");
         lab.tool(&["status"]).exits(0).says("stopped with exit 4: the store of the API server is full");
         lab.tool(&upgrade("resume")).exits(3).says("CU-E048");

@@ -116,7 +116,7 @@ fn a_pod_needs_no_kubeconfig() {
     let endpoint = lab.endpoint();
     let (host, port) = endpoint.trim_start_matches("https://").split_once(':').unwrap();
     command.env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port);
-    let ran = Ran::of(command.output().unwrap());
+    let ran = Ran::of(command);
     if ran.exit == Some(99) {
         return crate::lab::skipped("this machine lets us mount nothing");
     }
@@ -247,7 +247,7 @@ fn an_evicted_pod_records_where_it_is_and_the_next_one_goes_on_with_the_record_a
     let run = crate::interruptions::hang_at_a_node(&lab);
     let asked = std::time::Instant::now();
     assert!(Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap().success());
-    Ran::of(run.wait_with_output().unwrap()).exits(143);
+    Ran::end_of(run).exits(143);
     assert!(asked.elapsed() < Duration::from_secs(30), "a kubelet would have killed it");
     lab.nodes().repair("node-2").unwrap();
     let next = InCluster::new(&lab, "run");
@@ -261,7 +261,7 @@ fn a_run_that_a_person_paused_waits_for_a_person() {
     let run = crate::interruptions::hang_at_a_node(&lab);
     lab.tool(&["pause"]).exits(0);
     lab.nodes().repair("node-2").unwrap();
-    Ran::of(run.wait_with_output().unwrap()).exits(11);
+    Ran::end_of(run).exits(11);
     lab.tool(&[upgrade("run"), vec!["--or-resume"]].concat()).exits(11).says("CU-E032").says("calico-upgrader resume");
     lab.tool(&upgrade("resume")).exits(0);
     lab.tool(&[upgrade("run"), vec!["--or-resume"]].concat()).exits(0);
@@ -274,7 +274,7 @@ fn the_node_of_our_own_pod_is_replaced_last_on_the_way_there_and_back() {
         let state = tempfile::tempdir().unwrap();
         let mut arguments = upgrade(verb);
         arguments.dedup();
-        Ran::of(lab.command_in(state.path(), &arguments).env("NODE_NAME", "node-2").output().unwrap()).exits(0);
+        Ran::of(lab.command_in(state.path(), &arguments).env("NODE_NAME", "node-2")).exits(0);
         let run = std::fs::read_dir(state.path().join("runs")).unwrap().next().unwrap().unwrap().path();
         let journal = std::fs::read_to_string(run.join("journal.jsonl")).unwrap();
         let deleted = journal

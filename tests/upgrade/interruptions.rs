@@ -40,8 +40,7 @@ fn a_second_runner_is_refused_with_the_holder_and_changes_nothing() {
         let elsewhere = tempfile::tempdir().unwrap();
         let holder = format!("pid {}", first.id());
         for state in [lab.state(), elsewhere.path()] {
-            let second = lab.command_in(state, &upgrade("resume")).output().unwrap();
-            Ran::of(second).exits(8).says(&holder);
+            Ran::of(lab.command_in(state, &upgrade("resume"))).exits(8).says(&holder);
         }
         lab.tool(&["status"]).exits(0).says("running").says(&holder);
         first.kill().unwrap();
@@ -63,7 +62,7 @@ fn a_runner_that_waits_for_the_lock_takes_it_when_its_holder_lets_go() {
     })
     .unwrap();
     lab.api().merge_patch(lease, &json!({"spec": {"holderIdentity": null}})).unwrap();
-    Ran::of(waiting.wait_with_output().unwrap()).exits(0);
+    Ran::end_of(waiting).exits(0);
 }
 
 #[test]
@@ -75,9 +74,7 @@ fn a_killed_run_goes_on_from_another_machine_with_the_record_alone() {
         run.wait().unwrap();
         lab.nodes().repair("node-2").unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
-        Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume")).output().unwrap())
-            .exits(0)
-            .says("done before: back-up");
+        Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume"))).exits(0).says("done before: back-up");
         lab.tool(&["plan", "--allow-untested", "--detailed-exitcode"]).exits(0);
     }
 }
@@ -94,7 +91,7 @@ fn the_cordon_of_a_run_that_is_lost_whole_is_named_and_left() {
         lab.api().delete(&format!("{secrets}/{}", secret["metadata"]["name"].as_str().unwrap())).unwrap();
     }
     let elsewhere = tempfile::tempdir().unwrap();
-    let anew = Ran::of(lab.command_in(elsewhere.path(), &upgrade("run")).output().unwrap()).exits(0);
+    let anew = Ran::of(lab.command_in(elsewhere.path(), &upgrade("run"))).exits(0);
     let end = anew.words.split("runs on every node").nth(1).unwrap();
     assert!(end.contains("CU-C019") && end.contains("kubectl uncordon NODE"), "{end}");
     lab.tool(&["check", "CU-C019"]).exits(0).says("node-2 by run");
@@ -107,7 +104,7 @@ fn a_paused_run_stops_before_its_next_change_and_goes_on() {
     let run = hang_at_a_node(&lab);
     lab.tool(&["pause"]).exits(0).says("exits with 11");
     lab.nodes().repair("node-2").unwrap();
-    Ran::of(run.wait_with_output().unwrap()).exits(11).says("calico-upgrader resume");
+    Ran::end_of(run).exits(11).says("calico-upgrader resume");
     lab.tool(&["status"]).exits(0).says("stopped with exit 11");
     lab.tool(&upgrade("resume")).exits(0);
 }
@@ -118,7 +115,7 @@ fn a_terminated_run_leaves_the_lock_free_and_goes_on() {
     let run = hang_at_a_node(&lab);
     let kill = std::process::Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
     assert!(kill.success());
-    Ran::of(run.wait_with_output().unwrap()).exits(143).says("calico-upgrader resume");
+    Ran::end_of(run).exits(143).says("calico-upgrader resume");
     lab.nodes().repair("node-2").unwrap();
     lab.tool(&upgrade("resume")).exits(0);
 }
@@ -191,10 +188,10 @@ fn a_run_record_that_people_deleted_stops_the_run_and_is_put_back_by_the_machine
         let run = lab.run_directory().file_name().unwrap().to_str().unwrap().to_owned();
         delete_records(&lab, deleted);
         lab.nodes().repair("node-2").unwrap();
-        Ran::of(hung.wait_with_output().unwrap()).exits(13).says("no record of run").says(&run);
+        Ran::end_of(hung).exits(13).says("no record of run").says(&run);
         let elsewhere = tempfile::tempdir().unwrap();
         let resume = ["resume", &run, "--yes"];
-        Ran::of(lab.command_in(elsewhere.path(), &resume).output().unwrap()).exits(65).says("no record of run");
+        Ran::of(lab.command_in(elsewhere.path(), &resume)).exits(65).says("no record of run");
         lab.tool(&upgrade("resume")).exits(0).says("whose record is gone").says(&run);
         lab.tool(&resume).exits(0).says("put back from the files").says("done before: back-up");
         lab.tool(&["verify"]).exits(0);
@@ -210,7 +207,7 @@ fn a_namespace_of_records_that_people_deleted_stops_the_run_and_is_made_again_by
     let namespace = "/api/v1/namespaces/calico-upgrader";
     lab.api().delete(namespace).unwrap();
     // The lock is gone with it, so the run does not wait for its node.
-    Ran::of(hung.wait_with_output().unwrap()).exits(13).says("no record of run").says(&run);
+    Ran::end_of(hung).exits(13).says("no record of run").says(&run);
     wait_until("the namespace to be gone", || match lab.api().get(namespace) {
         Ok(_) => Ok(Seen::NotYet("it is there".to_owned())),
         Err(_) => Ok(Seen::Yes(())),
@@ -231,7 +228,7 @@ fn a_run_that_another_one_took_the_place_of_is_not_put_back() {
     let name = lab.run_directory().file_name().unwrap().to_str().unwrap().to_owned();
     lab.api().delete(&format!("/api/v1/namespaces/calico-upgrader/secrets/calico-upgrader-run-{name}")).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
-    let other = |arguments: &[&str]| Ran::of(lab.command_in(elsewhere.path(), arguments).output().unwrap());
+    let other = |arguments: &[&str]| Ran::of(lab.command_in(elsewhere.path(), arguments));
     other(&[upgrade("run"), vec!["--until", "pull images"]].concat()).exits(0);
     lab.tool(&["resume", &name, "--yes"]).exits(3).says("CU-E009");
     other(&upgrade("resume")).exits(0);

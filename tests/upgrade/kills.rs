@@ -1,6 +1,6 @@
 //! Kills at write boundaries: which there are, which of them a test takes, and the kill itself.
 
-use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt};
+use std::{collections::BTreeSet, fs};
 
 use crate::lab::{Lab, Ran};
 
@@ -31,6 +31,5 @@ pub fn sample(boundaries: &BTreeSet<String>, every: usize) -> Vec<&str> {
 /// Calls the program and expects it to die at the boundary.
 #[track_caller]
 pub fn kill_at(lab: &Lab, arguments: &[&str], boundary: &str) {
-    let killed = lab.command(&[arguments, &["--fault", boundary]].concat()).output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9), "not killed at {boundary}: {:?}", Ran::of(killed));
+    Ran::of(lab.command(&[arguments, &["--fault", boundary]].concat())).was_killed();
 }

@@ -18,6 +18,9 @@ use crate::{
 
 const PODS: &str = "/api/v1/namespaces/calico-upgrader/pods";
 
+/// The exit code that a container runtime gives to a container that was killed.
+const AFTER_A_KILL: i32 = 128 + 9;
+
 /// Runs the programs of pods, and keeps what they said.
 pub struct Kubelet<'a> {
     lab: &'a Lab,
@@ -47,7 +50,7 @@ impl<'a> Kubelet<'a> {
             Ok(ended.map_or(Seen::NotYet(format!("pods ended: {:?}", self.ended)), |_| Seen::Yes(())))
         })
         .unwrap();
-        Ran::of(outside.wait_with_output().unwrap())
+        Ran::end_of(outside)
     }
 
     /// Works until something is so.
@@ -99,10 +102,8 @@ impl<'a> Kubelet<'a> {
     }
 
     fn tell_end(&mut self, name: String, program: Child) {
-        use std::os::unix::process::ExitStatusExt;
-        let output = program.wait_with_output().unwrap();
-        let exit = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap());
-        let ran = Ran::of(output);
+        let ran = Ran::end_of(program);
+        let exit = ran.exit.unwrap_or(AFTER_A_KILL);
         let (phase, reason) = if exit == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
         // The last of its words, where a kubelet keeps them.
         let words: String = ran.words.chars().rev().take(2048).collect::<Vec<_>>().into_iter().rev().collect();

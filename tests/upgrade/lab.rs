@@ -1,18 +1,22 @@
 //! What a case works with: a worn-in cluster taken back to its start, the program, and a state directory of its own.
 
 use std::{
+    borrow::BorrowMut,
     collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt,
     ops::Deref,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
 };
 
 use harness::{
-    CalicoEtcd, ControlPlane, EtcdSetup, Flavour, Kubernetes, Release, Size, Snapshot, User, WornIn, worn_in,
+    CalicoEtcd, ControlPlane, EtcdSetup, Flavour, Kubernetes, LIMIT, Release, Size, Snapshot, User, WornIn, worn_in,
     worn_in_keys, worn_in_v3,
 };
 use serde_json::Value;
@@ -198,12 +202,12 @@ impl Lab {
 
     /// Runs the program to its end.
     pub fn tool(&self, arguments: &[&str]) -> Ran {
-        Ran::of(self.command(arguments).output().unwrap())
+        Ran::of(self.command(arguments))
     }
 
     /// Runs the program as another user of the cluster.
     pub fn tool_as(&self, user: User, arguments: &[&str]) -> Ran {
-        Ran::of(self.command(arguments).env("KUBECONFIG", self.kubeconfig_for(user)).output().unwrap())
+        Ran::of(self.command(arguments).env("KUBECONFIG", self.kubeconfig_for(user)))
     }
 
     /// Starts the program and goes on beside it.
@@ -258,38 +262,68 @@ pub fn upgrade(verb: &str) -> Vec<&str> {
 /// What a call of the program gave.
 #[derive(Debug)]
 pub struct Ran {
+    /// What it was called with, where that is known.
+    call: Vec<OsString>,
+    /// None if it was killed.
     pub exit: Option<i32>,
     pub data: String,
     pub words: String,
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    /// Calls the program.
+    pub fn of(mut command: impl BorrowMut<Command>) -> Self {
+        let command = command.borrow_mut();
+        let call = command.get_args().map(OsStr::to_owned).collect();
+        Self { call, ..Self::end_of(command.spawn().unwrap()) }
+    }
+
+    /// Waits for the end of a program. One that hangs is killed and fails the case, with what it said.
+    pub fn end_of(program: Child) -> Self {
+        let pid = program.id().to_string();
+        let (over, is_over) = mpsc::channel::<()>();
+        let watch = std::thread::spawn(move || {
+            let hangs = is_over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+            hangs.then(|| Command::new("kill").args(["-KILL", &pid]).status())
+        });
+        let output = program.wait_with_output().unwrap();
+        drop(over);
+        let hung = watch.join().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { exit: output.status.code(), data: text(output.stdout), words: text(output.stderr) }
+        let (data, words) = (text(output.stdout), text(output.stderr));
+        let ran = Self { call: Vec::new(), exit: output.status.code(), data, words };
+        assert!(hung.is_none(), "it hung: {ran}");
+        ran
     }
 
     /// Holds the exit code against the expected one, and shows what was said if it differs.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.exit, Some(code), "stdout:\n{}\nstderr:\n{}", self.data, self.words);
+        assert_eq!(self.exit, Some(code), "{self}");
         self
+    }
+
+    /// Holds that it was killed before its end.
+    #[track_caller]
+    pub fn was_killed(&self) {
+        assert_eq!(self.exit, None, "it was not killed: {self}");
     }
 
     /// Holds that the words name something.
     #[track_caller]
     pub fn says(self, what: &str) -> Self {
-        assert!(
-            self.words.contains(what) || self.data.contains(what),
-            "`{what}` is not in\n{}\n{}",
-            self.data,
-            self.words
-        );
+        assert!(self.words.contains(what) || self.data.contains(what), "`{what}` is not in {self}");
         self
     }
 
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap()
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{:?}\nstdout:\n{}\nstderr:\n{}", self.call, self.data, self.words)
     }
 }
 

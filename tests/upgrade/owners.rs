@@ -55,7 +55,7 @@ fn an_object_that_somebody_puts_back_midway_stops_the_run_and_is_taken_up_again_
         let old = lab.api().get(path).unwrap();
         let run = hang_at_a_node(&lab);
         put_back(&lab, path, &old);
-        Ran::of(run.wait_with_output().unwrap()).exits(13).says(name).says("was changed by someone else");
+        Ran::end_of(run).exits(13).says(name).says("was changed by someone else");
         goes_on(&lab);
     }
 }
@@ -95,7 +95,7 @@ fn an_object_of_ours_that_somebody_deletes_midway_stops_the_run_and_comes_again_
         // keep the controllers from it as well.
         let run = at_a_node(&lab, "node-2", lab.command(&[upgrade("run"), vec!["--stable-for", "5s"]].concat()));
         lab.api().delete(&path).unwrap();
-        let stopped = Ran::of(run.wait_with_output().unwrap()).exits(13);
+        let stopped = Ran::end_of(run).exits(13);
         stopped.says(path.rsplit('/').next().unwrap()).says("was deleted by someone else");
         goes_on(&lab);
         assert!(lab.api().get(&path).is_ok(), "{path} is still gone");
@@ -113,7 +113,7 @@ fn an_object_that_the_run_deleted_and_somebody_makes_again_stops_it() {
         assert_eq!(lab.api().list(&dormant).unwrap(), Vec::<Value>::new());
         let again = json!({"metadata": {"name": name, "labels": old["metadata"]["labels"]}, "spec": old["spec"]});
         lab.api().create(&dormant, &again).unwrap();
-        let stopped = Ran::of(run.wait_with_output().unwrap()).exits(13);
+        let stopped = Ran::end_of(run).exits(13);
         stopped.says(&format!("shop/{name}")).says("was made by someone else");
         lab.api().delete(&format!("{dormant}/{name}")).unwrap();
         goes_on(&lab);

@@ -105,7 +105,7 @@ impl<'a> InCluster<'a> {
     pub fn tool(&self, arguments: &[&str]) -> Ran {
         let elsewhere = tempfile::tempdir().unwrap();
         let mut command = self.lab.command_in(elsewhere.path(), arguments);
-        Ran::of(command.env("KUBECONFIG", &self.kubeconfig).output().unwrap())
+        Ran::of(command.env("KUBECONFIG", &self.kubeconfig))
     }
 
     /// What the account asked for since it was made, in the words of rules.

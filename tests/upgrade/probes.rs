@@ -5,7 +5,7 @@ use harness::{Kubernetes, Release, Seen, wait_until};
 
 use crate::{
     kills::kill_at,
-    lab::{Lab, lab, small, upgrade},
+    lab::{Lab, Ran, lab, small, upgrade},
     probe_pods::ProbePods,
 };
 
@@ -78,7 +78,7 @@ fn what_is_lost_while_a_node_is_replaced_stops_the_run_where_it_is_more_than_may
         let run = lab.spawn(&[watched(), vec!["--gate-loss", "1500ms"]].concat());
         wait_until_watched(&lab);
         pods.interrupt("node-2", 10);
-        let stopped = crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(4).says("CU-R030").says("to node-2 (");
+        let stopped = Ran::end_of(run).exits(4).says("CU-R030").says("to node-2 (");
         assert!(stopped.words.contains("probes watch 24 pairs"), "{}", stopped.words);
         let replaced =
             |lab: &Lab| lab.journalled_changes().iter().filter(|one| one.starts_with("delete Pod on ")).count();

@@ -1,10 +1,10 @@
 //! Bad input gets a clear error and changes nothing.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio};
 
 use harness::{Kubernetes, Release, User, differences, variation};
 
-use crate::lab::{Lab, lab, small, upgrade};
+use crate::lab::{Lab, Ran, lab, small, upgrade};
 
 /// Makes the cluster odd, runs the upgrade, and holds the exit code, the words, and that nothing changed.
 #[track_caller]
@@ -164,7 +164,7 @@ fn a_damaged_journal_is_not_believed_and_the_record_goes_on_elsewhere() {
     fs::write(&journal, text.replacen("back-up", "back-op", 1)).unwrap();
     lab.tool(&upgrade("resume")).exits(65).says("line 2").says("--state-dir");
     let elsewhere = tempfile::tempdir().unwrap();
-    crate::lab::Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume")).output().unwrap()).exits(0);
+    Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume"))).exits(0);
 }
 
 #[test]
@@ -174,19 +174,20 @@ fn a_state_directory_that_cannot_be_written_is_refused_before_anything_changes()
     fs::write(&taken, "").unwrap();
     fs::set_permissions(&taken, fs::Permissions::from_mode(0o400)).unwrap();
     let before = lab.cluster_state().unwrap();
-    let ran = crate::lab::Ran::of(lab.command_in(&taken, &upgrade("run")).output().unwrap());
+    let ran = Ran::of(lab.command_in(&taken, &upgrade("run")));
     ran.exits(3).says("--state-dir");
     assert_eq!(lab.cluster_state().unwrap(), before);
 }
 
 /// Runs the program with a state directory on a disk of that size, as far as this machine lets us make one.
-fn run_on_a_small_disk(lab: &Lab, kilobytes: u32) -> Option<std::process::Output> {
+fn run_on_a_small_disk(lab: &Lab, kilobytes: u32) -> Option<Ran> {
     let tool = lab.command(&upgrade("run"));
     let script = r#"mount -t tmpfs -o size="$0k" none "$CALICO_UPGRADER_STATE_DIR" || exit 99; exec "$@""#;
     let mut command = std::process::Command::new("unshare");
     command.args(["-rm", "sh", "-c", script, &kilobytes.to_string()]).arg(tool.get_program()).args(tool.get_args());
     command.envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.output().ok().filter(|output| output.status.code() != Some(99))
+    let ran = Ran::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    (ran.exit != Some(99)).then_some(ran)
 }
 
 #[test]
@@ -194,11 +195,10 @@ fn a_full_disk_stops_a_run_cleanly_wherever_it_fills_up() {
     let mut lab = lab(Kubernetes::V1_8, small(Release::V2_2_1));
     for kilobytes in [4, 64, 128, 192, 256, 320, 384] {
         lab.again();
-        let Some(output) = run_on_a_small_disk(&lab, kilobytes) else {
+        let Some(ran) = run_on_a_small_disk(&lab, kilobytes) else {
             crate::lab::skipped("this machine lets us make no small disk");
             return;
         };
-        let ran = crate::lab::Ran::of(output);
         let has_run = ran.words.contains("stopped:");
         assert!(matches!(ran.exit, Some(0 | 1 | 3)), "{kilobytes} kB: {ran:?}");
         assert!(ran.exit == Some(0) || ran.words.contains("No space left on device"), "{kilobytes} kB: {ran:?}");
@@ -236,11 +236,11 @@ fn a_state_directory_that_becomes_read_only_midway_stops_the_run_and_another_one
         return crate::lab::skipped("this machine lets us make no file read-only for root");
     };
     lab.nodes().repair("node-2").unwrap();
-    let stopped = crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(1).says("cannot write the journal");
+    let stopped = Ran::end_of(run).exits(1).says("cannot write the journal");
     stopped.says("calico-upgrader resume").says("The report could not be written");
     lab.tool(&["status"]).exits(0).says("stopped with exit 1: cannot write the journal");
     lab.tool(&upgrade("resume")).exits(3).says("CU-E005").says("--state-dir");
     let elsewhere = tempfile::tempdir().unwrap();
-    crate::lab::Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume")).output().unwrap()).exits(0);
+    Ran::of(lab.command_in(elsewhere.path(), &upgrade("resume"))).exits(0);
     drop(read_only);
 }

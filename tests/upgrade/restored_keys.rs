@@ -1,6 +1,6 @@
 //! Restores of keys: what was lost or changed in Calico's own etcd is again what the backup says, key by key.
 
-use std::{collections::BTreeMap, fs, os::unix::process::ExitStatusExt, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use harness::{CalicoEtcd, EtcdSetup, Flavour, Kubernetes, Release, Size, WornIn};
 use serde_json::{Value, json};
@@ -110,8 +110,7 @@ fn a_key_that_is_changed_after_the_preview_stops_the_restore_and_what_is_named_a
     expected.insert(odd.clone(), before[&odd].clone());
     assert_eq!(values(lab.etcd()), expected);
 
-    let killed = lab.command(&["restore", &backup, "--yes", "--fault", "back-up/done:acked"]).output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9), "{:?}", Ran::of(killed));
+    Ran::of(lab.command(&["restore", &backup, "--yes", "--fault", "back-up/done:acked"])).was_killed();
     lab.etcd().put(CHANGED, b"warning").unwrap();
     lab.tool(&["resume", "--yes"]).exits(13).says("value: \"debug\" is now \"warning\"");
     assert_eq!(values(lab.etcd())[CHANGED], "warning");
@@ -121,8 +120,7 @@ fn a_key_that_is_changed_after_the_preview_stops_the_restore_and_what_is_named_a
     // Midway, after the change was meant and before it was sent.
     harm(lab.etcd());
     let boundary = format!("restore-objects/replace EtcdKey {CHANGED}:pre");
-    let killed = lab.command(&["restore", &backup, "--yes", "--fault", &boundary]).output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9), "{:?}", Ran::of(killed));
+    Ran::of(lab.command(&["restore", &backup, "--yes", "--fault", &boundary])).was_killed();
     lab.etcd().put(CHANGED, b"error").unwrap();
     lab.tool(&["resume", "--yes"]).exits(13).says("value: \"debug\" is now \"error\"");
     assert_eq!(values(lab.etcd())[CHANGED], "error");
@@ -140,8 +138,7 @@ fn killed_while_keys_are_written_a_restore_goes_on_to_the_same_end() {
         "restore-objects/create EtcdKey /calico/v1/Ready:sent".to_owned(),
     ] {
         harm(lab.etcd());
-        let killed = lab.command(&["restore", &backup, "--yes", "--fault", &boundary]).output().unwrap();
-        assert_eq!(killed.status.signal(), Some(9), "{boundary}: {:?}", Ran::of(killed));
+        Ran::of(lab.command(&["restore", &backup, "--yes", "--fault", &boundary])).was_killed();
         lab.tool(&["resume", "--yes"]).exits(0);
         assert_eq!(values(lab.etcd()), before, "{boundary}");
     }
@@ -155,8 +152,7 @@ fn a_restore_goes_on_from_the_record_alone_where_neither_its_files_nor_its_backu
     let boundary = format!("restore-objects/create EtcdKey {HIDDEN}:sent");
     let harm_and_kill = || {
         harm(lab.etcd());
-        let killed = lab.command(&["restore", &backup, "--yes", "--fault", &boundary]).output().unwrap();
-        assert_eq!(killed.status.signal(), Some(9), "{:?}", Ran::of(killed));
+        Ran::of(lab.command(&["restore", &backup, "--yes", "--fault", &boundary])).was_killed();
     };
     harm_and_kill();
     fs::write(lab.run_directory().join("lines.ndjson.zst"), b"torn").unwrap();
@@ -166,8 +162,7 @@ fn a_restore_goes_on_from_the_record_alone_where_neither_its_files_nor_its_backu
     fs::remove_dir_all(&backup).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     lab.etcd().put(CHANGED, b"warning").unwrap();
-    let on_another_machine =
-        |arguments: &[&str]| Ran::of(lab.command_in(elsewhere.path(), arguments).output().unwrap());
+    let on_another_machine = |arguments: &[&str]| Ran::of(lab.command_in(elsewhere.path(), arguments));
     on_another_machine(&["resume", "--yes"]).exits(13).says("the plan wants: value: \"info\" is now \"warning\"");
     lab.etcd().put(CHANGED, b"info").unwrap();
     on_another_machine(&["resume", "--yes"]).exits(0);
@@ -205,7 +200,7 @@ fn an_etcd_that_was_rebuilt_is_said_and_filled_and_another_cluster_is_refused() 
     rebuilt.put("/outside", b"").unwrap();
     let with_rebuilt = |arguments: &[&str]| {
         let mut command = lab.command(arguments);
-        Ran::of(command.env("CALICO_UPGRADER_ETCD_ENDPOINTS", rebuilt.endpoints().join(",")).output().unwrap())
+        Ran::of(command.env("CALICO_UPGRADER_ETCD_ENDPOINTS", rebuilt.endpoints().join(",")))
     };
     let manifest = Path::new(&backup).join("manifest.json");
     let whole = fs::read_to_string(&manifest).unwrap();

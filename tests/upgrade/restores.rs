@@ -1,6 +1,6 @@
 //! Restores: what is gone or changed becomes again what the backup says, whatever stops the run on its way; and nothing else.
 
-use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use harness::{
     Flavour, Kubernetes, Release, Seen, Size, Snapshot, State, User, WornIn, differences,
@@ -208,8 +208,7 @@ fn what_somebody_changed_after_the_preview_stops_the_restore_with_the_three_ways
     let backup = back_up(&lab, place.path());
     let select = |app: &str| json!({"spec": {"podSelector": {"matchLabels": {"app": app}}}});
     lab.api().merge_patch(&path, &select("changed-before")).unwrap();
-    let killed = lab.command(&["restore", &backup, "--yes", "--fault", "back-up/done:acked"]).output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9), "{:?}", Ran::of(killed));
+    Ran::of(lab.command(&["restore", &backup, "--yes", "--fault", "back-up/done:acked"])).was_killed();
     lab.api().merge_patch(&path, &select("changed-after")).unwrap();
     let stopped = lab.tool(&["resume", "--yes"]).exits(13).says("NetworkPolicy shop/allow-web");
     stopped
@@ -252,12 +251,11 @@ fn record(lab: &Lab, backup: &str, expected: &State) -> BTreeSet<String> {
 fn kill_and_go_on(lab: &Lab, harmed: &Snapshot, backup: &str, boundary: &str) {
     lab.restore(harmed).unwrap();
     let state = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| lab.command_in(state.path(), arguments).output().unwrap();
-    let killed = run(&["restore", backup, "--yes", "--fault", boundary]);
-    assert_eq!(killed.status.signal(), Some(9), "not killed at {boundary}: {:?}", Ran::of(killed));
-    let resumed = Ran::of(run(&["resume", "--yes"])).exits(0);
+    let run = |arguments: &[&str]| Ran::of(lab.command_in(state.path(), arguments));
+    run(&["restore", backup, "--yes", "--fault", boundary]).was_killed();
+    let resumed = run(&["resume", "--yes"]).exits(0);
     if resumed.words.contains("nothing to resume") {
-        Ran::of(run(&["restore", backup, "--yes"])).exits(0);
+        run(&["restore", backup, "--yes"]).exits(0);
     }
 }
 

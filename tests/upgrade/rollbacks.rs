@@ -168,7 +168,7 @@ fn a_rollback_is_paused_like_a_run() {
     let hung = hang_at_node_2(&lab, &BACK);
     lab.tool(&["pause"]).exits(0).says("exits with 11");
     lab.nodes().repair("node-2").unwrap();
-    Ran::of(hung.wait_with_output().unwrap()).exits(11).says("calico-upgrader resume");
+    Ran::end_of(hung).exits(11).says("calico-upgrader resume");
     lab.tool(&["status"]).exits(0).says("stopped with exit 11");
     lab.tool(&["resume", "--yes"]).exits(0);
     is_as_at_the_start(&lab, "a pause");
@@ -184,9 +184,9 @@ fn a_runner_that_wakes_up_after_its_run_was_taken_back_cannot_write() {
     signal("-STOP");
     lab.nodes().repair("node-2").unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
-    Ran::of(lab.command_in(elsewhere.path(), &BACK).output().unwrap()).exits(0);
+    Ran::of(lab.command_in(elsewhere.path(), &BACK)).exits(0);
     signal("-CONT");
-    Ran::of(sleeper.wait_with_output().unwrap()).exits(8);
+    Ran::end_of(sleeper).exits(8);
     is_as_at_the_start(&lab, "a runner that woke up");
 }
 

@@ -1,11 +1,9 @@
 //! Rolling nodes while the world goes on: nodes that fail, come, go, or were cordoned by others.
 
-use std::os::unix::process::ExitStatusExt;
-
 use harness::{Fault, Kubernetes, Release};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, lab, small, upgrade};
+use crate::lab::{Lab, Ran, lab, small, upgrade};
 
 const NODE: &str = "/api/v1/nodes/node-2";
 
@@ -57,7 +55,7 @@ fn a_pause_waits_for_the_node_in_hand_and_leaves_no_cordon() {
     wait_until_stuck(&lab, "node-2").unwrap();
     lab.tool(&["pause"]).exits(0);
     lab.nodes().repair("node-2").unwrap();
-    crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(11);
+    Ran::end_of(run).exits(11);
     assert_eq!(replaced(&lab), 1);
     for node in lab.api().list("/api/v1/nodes").unwrap() {
         assert!(node["spec"]["unschedulable"].is_null(), "{} is cordoned", node["metadata"]["name"]);
@@ -86,8 +84,7 @@ fn is_stuck(pods: &[Value]) -> bool {
 fn a_pod_that_was_on_its_way_out_at_a_kill_is_waited_for_and_its_node_is_freed() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let before_deletion = ["--ready-within", "5s", "--fault", "roll-nodes/delete Pod on node-2:pre"];
-    let killed = lab.command(&[upgrade("run"), before_deletion.to_vec()].concat()).output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9));
+    Ran::of(lab.command(&[upgrade("run"), before_deletion.to_vec()].concat())).was_killed();
     // As if it had been sent just before, to a node that takes its time.
     lab.nodes().fail("node-2", Fault::KubeletLost).unwrap();
     let name = lab.calico_pods().unwrap()["node-2"][0]["metadata"]["name"].as_str().unwrap().to_owned();
@@ -119,7 +116,7 @@ fn a_node_that_goes_midway_is_left_out_and_one_that_comes_is_new_already() {
     wait_until_stuck(&lab, "node-2").unwrap();
     lab.add_nodes(&["node-9"]).unwrap();
     lab.remove_node("node-2").unwrap();
-    crate::lab::Ran::of(run.wait_with_output().unwrap()).exits(0).says("node-2: the node is gone");
+    Ran::end_of(run).exits(0).says("node-2: the node is gone");
     let pods = lab.calico_pods().unwrap();
     assert!(!pods.contains_key("node-2") && pods.contains_key("node-9"));
 }

@@ -65,7 +65,7 @@ fn a_schedule_does_not_repeat_what_people_paused_or_took_back() {
     let run = hang_at_a_node(&lab);
     lab.tool(&["pause"]).exits(0);
     lab.nodes().repair("node-2").unwrap();
-    Ran::of(run.wait_with_output().unwrap()).exits(11);
+    Ran::end_of(run).exits(11);
     lab.tool(&scheduled(&[])).exits(11).says("CU-E032").says("calico-upgrader resume");
     lab.tool(&["rollback", "--yes"]).exits(0);
     lab.tool(&scheduled(&[])).exits(6).says("a schedule does not repeat what was taken back");

@@ -33,10 +33,6 @@ fn traced(lab: &Lab, arguments: &[&str], address: &str) -> Command {
     command
 }
 
-fn ran(mut command: Command) -> Ran {
-    Ran::of(command.output().unwrap())
-}
-
 fn decoded(asked: &Asked) -> ExportTraceServiceRequest {
     assert_eq!(asked.line.trim(), "POST /v1/traces HTTP/1.1");
     assert!(asked.headers.contains("content-type: application/x-protobuf"), "{}", asked.headers);
@@ -133,7 +129,7 @@ fn a_run_is_one_trace_with_its_steps_and_their_nodes_and_holds_no_secret() {
     let mut run = lab.command(&[upgrade("run"), vec!["--otlp-endpoint", &collector.address, "-vvv"]].concat());
     run.env(ENDPOINT, "http://127.0.0.1:1").env("OTEL_EXPORTER_OTLP_HEADERS", format!("x-token=word%20{SECRET}"));
     run.env("OTEL_SERVICE_NAME", "upgrades").env("OTEL_RESOURCE_ATTRIBUTES", "team=net%20ops,service.name=other");
-    let ran = ran(run).exits(0).says("Trace      ");
+    let ran = Ran::of(run).exits(0).says("Trace      ");
 
     let asked = collector.asked();
     assert_eq!(asked[0].bytes, asked[1].bytes, "what was not taken is sent again");
@@ -200,7 +196,7 @@ fn a_run_that_was_killed_and_taken_up_is_one_trace_with_one_root() {
     assert!(first.iter().all(|span| !span.parent_span_id.is_empty()), "the root was told before its end");
 
     lab.nodes().repair("node-3").unwrap();
-    ran(traced(&lab, &upgrade("resume"), &collector.address)).exits(0);
+    Ran::of(traced(&lab, &upgrade("resume"), &collector.address)).exits(0);
     let spans = spans(&collector.asked());
     is_whole(&spans, &trace_of(&lab, &run_of(&lab)));
     let run = root(&spans);
@@ -221,7 +217,7 @@ fn a_run_that_stops_says_why_by_its_code_and_what_follows_is_told_below_it_or_li
     let collector = Stand::start(&[(200, "")]);
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
     let run = [upgrade("run"), vec!["--ready-within", "3s"]].concat();
-    let stopped = ran(traced(&lab, &run, &collector.address)).exits(4);
+    let stopped = Ran::of(traced(&lab, &run, &collector.address)).exits(4);
     let word = stopped.words.split("error[").nth(1).unwrap().split(']').next().unwrap().to_owned();
     let (first, trace) = (spans(&collector.asked()), trace_of(&lab, &run_of(&lab)));
     is_whole(&first, &trace);
@@ -232,14 +228,14 @@ fn a_run_that_stops_says_why_by_its_code_and_what_follows_is_told_below_it_or_li
     assert_eq!(code(named(&first, "apply-manifests")).0, StatusCode::Ok);
 
     lab.nodes().repair("node-2").unwrap();
-    ran(traced(&lab, &upgrade("resume"), &collector.address)).exits(0);
+    Ran::of(traced(&lab, &upgrade("resume"), &collector.address)).exits(0);
     let (both, name) = (spans(&collector.asked()), run_of(&lab));
     let resume = named(&both, "resume");
     assert_eq!((&resume.trace_id, &resume.parent_span_id), (&trace, &root(&both).span_id));
     assert_eq!((code(resume).0, of(resume, "calico_upgrader.run")), (StatusCode::Ok, name));
     assert_eq!(below(&both, resume).last().unwrap().name, "verify");
 
-    ran(traced(&lab, &["rollback", "--yes"], &collector.address)).exits(0);
+    Ran::of(traced(&lab, &["rollback", "--yes"], &collector.address)).exits(0);
     let all = spans(&collector.asked());
     let back: Vec<Span> = all.into_iter().filter(|span| span.trace_id != trace).collect();
     let linked: Vec<_> = root(&back).links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
@@ -272,7 +268,7 @@ fn whoever_collects_traces_changes_nothing_of_a_run_by_being_away_failing_or_han
         ("not an address", "OTEL_EXPORTER_OTLP_ENDPOINT: it is no address"),
     ] {
         lab.again();
-        let ran = ran(traced(&lab, &upgrade("run"), address)).exits(0).says(why);
+        let ran = Ran::of(traced(&lab, &upgrade("run"), address)).exits(0).says(why);
         assert_eq!(ran.words.matches("Traces     skipped (").count(), 1, "{}", ran.words);
         let found = differences(&expected, &upgraded(&lab));
         assert!(found.is_empty(), "{why}: {found:#?}");
@@ -285,11 +281,11 @@ fn a_collector_behind_tls_gets_a_trace_only_where_its_authority_is_known() {
     let collector = Stand::start_with_tls(&[(200, "")], lab.certificate());
     let mut stranger = traced(&lab, &upgrade("run"), &collector.address);
     stranger.env_remove("SSL_CERT_FILE");
-    ran(stranger).exits(0).says("Traces     skipped (");
+    Ran::of(stranger).exits(0).says("Traces     skipped (");
     assert!(collector.asked().is_empty(), "something was sent to a stranger");
     lab.again();
     let mut known = traced(&lab, &upgrade("run"), &collector.address);
     known.env("SSL_CERT_FILE", lab.authority());
-    ran(known).exits(0);
+    Ran::of(known).exits(0);
     is_whole(&spans(&collector.asked()), &trace_of(&lab, &run_of(&lab)));
 }

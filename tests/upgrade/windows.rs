@@ -59,14 +59,11 @@ fn a_run_whose_window_ends_finishes_its_node_and_goes_on_in_the_next_window() {
         let run = hang(&lab, "node-2", command);
         set_clock(&lab, 2 * 3600);
         lab.nodes().repair("node-2").unwrap();
-        Ran::of(run.wait_with_output().unwrap())
-            .exits(9)
-            .says("CU-R009")
-            .says("in the next window: calico-upgrader resume");
+        Ran::end_of(run).exits(9).says("CU-R009").says("in the next window: calico-upgrader resume");
         assert!(replaced(&lab) == 1 && no_node_is_cordoned(&lab));
         lab.tool(&["status"]).exits(0).says("stopped with exit 9: no window is open");
-        let mut outside = lab.command(&[upgrade("resume"), vec!["--window", &window(2, 3)]].concat());
-        Ran::of(outside.output().unwrap()).exits(9).says("the next one opens");
+        let outside = lab.command(&[upgrade("resume"), vec!["--window", &window(2, 3)]].concat());
+        Ran::of(outside).exits(9).says("the next one opens");
         assert_eq!(replaced(&lab), 1);
         lab.tool(&[upgrade("resume"), vec!["--window", &open]].concat()).exits(0).says("from 1 done");
     }
@@ -97,10 +94,10 @@ fn a_clock_that_is_wrong_by_a_day_is_named_with_that_of_the_server_and_no_window
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let mut wrong = lab.command(&[upgrade("run"), vec!["--window", &window(-1, 1)]].concat());
         with_clock(&lab, &mut wrong, 86_400);
-        Ran::of(wrong.output().unwrap()).exits(3).says("CU-C030").says("1440 min ahead").says("API server: 20");
+        Ran::of(wrong).exits(3).says("CU-C030").says("1440 min ahead").says("API server: 20");
         let mut check = lab.command(&["check", "CU-C030"]);
         with_clock(&lab, &mut check, -86_400);
-        Ran::of(check.output().unwrap()).exits(0).says("warning[CU-C030]").says("min behind");
+        Ran::of(check).exits(0).says("warning[CU-C030]").says("min behind");
         lab.tool(&["check", "CU-C030"]).exits(0).says("1 checks hold, 0 findings");
     }
 }

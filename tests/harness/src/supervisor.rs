@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::error::{HarnessError, Result, Trying};
+use crate::failures;
 use crate::servers::Server;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/supervise.sh");
@@ -20,6 +21,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     pub fn start() -> Result<Self> {
+        failures::tell_at_once();
         let mut child = Command::new("/bin/sh")
             .arg(SCRIPT)
             // Its own process group: Ctrl-C in a terminal reaches us, and then it, in that order.

@@ -5,7 +5,7 @@ use crate::error::{HarnessError, Result};
 const BETWEEN_LOOKS: Duration = Duration::from_millis(15);
 
 /// How long anything may take. It only ends what hangs, so that no test rests on how fast the machine is.
-pub(crate) const LIMIT: Duration = Duration::from_secs(300);
+pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// What a look at the world found: what was waited for, or what is still missing.
 pub enum Seen<T> {

@@ -1,0 +1,30 @@
+//! Tells each failure when it happens. A test runner keeps what its tests print until all of them are over, so a call that
+//! is cut short, or a log of which only some lines are kept, would not say why one failed.
+
+use std::io::Write;
+use std::panic::{self, PanicHookInfo};
+use std::sync::Once;
+use std::thread;
+
+/// As many characters of a message as one line shows. The runner shows all of it in the end.
+const SHOWN: usize = 2000;
+
+/// From here on, for the whole process.
+pub(crate) fn tell_at_once() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |failure| {
+            // The runner keeps what the printing macros print, and nothing else.
+            let _ = writeln!(std::io::stderr(), "{}", line(failure));
+            usual(failure);
+        }));
+    });
+}
+
+fn line(failure: &PanicHookInfo<'_>) -> String {
+    let message = failure.payload_as_str().unwrap_or("it did not say why");
+    let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
+    let place = failure.location().map(|place| format!(" ({place})")).unwrap_or_default();
+    format!("error: {}{place}: {message}", thread::current().name().unwrap_or("a thread"))
+}
