@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use etcd::EtcdFacts;
 
 use crate::{
-    resource::{Digest, Document, Kind, ObjectRef},
+    resource::{Digest, Document, Kind, ObjectRef, Taint},
     version::{Minor, Version},
 };
 
@@ -131,6 +131,9 @@ pub struct NodeFacts {
     /// The run of ours that cordoned it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cordoned_by: Option<String>,
+    /// Those that keep new pods away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Taint>,
     pub pod: Option<PodFacts>,
 }
 

@@ -82,7 +82,7 @@ fn cordoned(inventory: &Inventory) -> Option<Finding> {
     (!ours.is_empty()).then(|| finding.evidence(shorten(ours)).why(why).now(now))
 }
 
-pub(super) fn shorten(mut names: Vec<String>) -> Vec<String> {
+pub fn shorten(mut names: Vec<String>) -> Vec<String> {
     let hidden = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
     if hidden > 0 {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use clock::clocks;
+pub use cluster::shorten;
 pub use owners::{owners_of_changed, signs};
 
 use crate::inventory::Inventory;

@@ -281,19 +281,20 @@ impl From<RunError> for Failure {
             "run {} stopped in step {}; what was done is recorded, nothing else was touched. {hint}",
             error.run, error.step
         );
-        let code = stores::code(&error.source).or(probe_code(&error.source)).unwrap_or(code_of(error.exit));
+        let code = stores::code(&error.source).or(own_code(&error.source)).unwrap_or(code_of(error.exit));
         Self::new(error.exit, code, what).evidence(evidence).why(why.trim_end()).now(now)
     }
 }
 
-/// What probes saw has codes of its own.
-fn probe_code(error: &StepError) -> Option<&'static str> {
-    let StepError::Probe(error) = error else { return None };
-    Some(match error {
-        ProbeError::OverBudget { .. } => "CU-R030",
-        ProbeError::Blind { .. } => "CU-R031",
-        ProbeError::NewPod { .. } => "CU-R032",
-    })
+/// What a person has to see to at a node has codes of its own.
+fn own_code(error: &StepError) -> Option<&'static str> {
+    match error {
+        StepError::Probe(ProbeError::OverBudget { .. }) => Some("CU-R030"),
+        StepError::Probe(ProbeError::Blind { .. }) => Some("CU-R031"),
+        StepError::Probe(ProbeError::NewPod { .. }) => Some("CU-R032"),
+        StepError::Roll(RollError::KeptAway { .. }) => Some("CU-R033"),
+        _ => None,
+    }
 }
 
 fn code_of(exit: u8) -> &'static str {
@@ -338,6 +339,11 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
         StepError::Roll(RollError::NotReady { .. }) => {
             (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well.")
         }
+        StepError::Roll(RollError::KeptAway { node, taint, .. }) => (
+            error.to_string(),
+            vec![format!("for the time of the run: kubectl taint nodes {node} {taint}-")],
+            "Its pod runs and was not touched: once it is deleted, no new one comes. Take the taint away until the run is done, or take the node out of the cluster.",
+        ),
         StepError::Probe(ProbeError::OverBudget { pairs, .. }) => (
             error.to_string(),
             pairs.iter().take(12).cloned().collect(),

@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use crate::{
     inventory::{CORDONED_BY, Datastore, Fact, Install, NodeFacts},
-    resource::{Kind, Live, ObjectRef, selector_of},
+    resource::{Kind, Live, ObjectRef, Taint, selector_of},
     runbook::{Catalogue, environment, flavour_of, is_supplied, split_image},
 };
 
@@ -119,6 +119,7 @@ pub(super) fn node_facts(node: &Value) -> NodeFacts {
             .into_iter()
             .any(has_label),
         cordoned_by: node["metadata"]["annotations"].get(CORDONED_BY).and_then(Value::as_str).map(str::to_owned),
+        taints: Taint::all_of(node),
         pod: None,
     }
 }

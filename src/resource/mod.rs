@@ -7,6 +7,7 @@ mod difference;
 mod document;
 mod masked;
 mod selector;
+mod taint;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ pub use difference::{Difference, differences};
 pub use document::{Digest, Document, Generation, Live};
 pub use masked::{HIDDEN, masked, masked_field, masked_text};
 pub use selector::{expressions, picks, selector_of};
+pub use taint::Taint;
 
 /// The kinds of objects that the program reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,11 +4,14 @@
 //! itself (OnDelete), so whatever ends this program leaves the other nodes as they are. A cordon of ours carries our
 //! annotation in the same write, so that whoever goes on knows which nodes to uncordon; others' cordons stay.
 
+mod error;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -18,7 +21,7 @@ use super::{
     order::{Special, names_of, next_batch},
     pace::Pace,
     probe::{self, Probes, Since},
-    template::{check_frozen, newest_revision},
+    template::{check_taints, frozen, newest_revision},
 };
 use crate::{
     cluster::{Cluster, ClusterError, Followed, PodFeed},
@@ -31,22 +34,10 @@ use crate::{
     resource::{Kind, ObjectRef},
     window::shown,
 };
+pub use error::RollError;
 
 /// How often a roll looks whether its nodes are still there, and whether others undo the run.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
-/// Why the roll stopped. The nodes that were not reached run as before.
-#[derive(Debug, thiserror::Error)]
-pub enum RollError {
-    #[error("calico-node on `{node}` was not ready within {}s: {trouble}", .waited.as_secs())]
-    NotReady { node: String, waited: Duration, trouble: String },
-    #[error("the DaemonSet `{daemon_set}` has no revision of its template yet")]
-    NoRevision { daemon_set: ObjectRef },
-    #[error("the DaemonSet `{daemon_set}` would roll by itself (update strategy {strategy})")]
-    NotFrozen { daemon_set: ObjectRef, strategy: String },
-    #[error("`{node}` was made anew with an old template again and again")]
-    NoEnd { node: String },
-}
 
 /// What a roll knows while it goes on.
 struct Rolling<'a> {
@@ -54,6 +45,8 @@ struct Rolling<'a> {
     step: &'a str,
     run: String,
     roll: &'a Roll,
+    /// As it was when the roll began.
+    daemon_set: Value,
     revision: String,
     special: Special,
     feed: PodFeed,
@@ -72,13 +65,14 @@ struct Rolling<'a> {
 
 pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
     let cluster = door.cluster.clone();
-    check_frozen(&cluster, roll).await?;
+    let daemon_set = frozen(&cluster, roll).await?;
     let nodes = observe::nodes(&cluster).await?;
     let mut rolling = Rolling {
         plan: step.plan,
         step: &step.planned.name,
         run: door.state().run.clone(),
         roll,
+        daemon_set,
         revision: newest_revision(&cluster, roll).await?,
         special: Special { control_plane: names_of(&nodes, |node| node.is_control_plane), own: door.own_node.clone() },
         feed: cluster.follow_pods_of(&roll.daemon_set, &roll.selector).await?,
@@ -193,14 +187,18 @@ impl Rolling<'_> {
         });
         let (reserved, swap) = futures::join!(reserved, self.cordon_swap(&cluster, &before, &nodes));
         reserved?;
-        if let Err(hold) = self.may_begin(door, voice).await {
-            self.free(&before, door).await?;
-            return Err(DoorError::Held(hold).into());
-        }
+        let may_begin = self.may_begin(door, voice).await.map_err(|hold| DoorError::Held(hold).into());
+        let swap = match may_begin.and(swap) {
+            Ok(swap) => swap,
+            Err(stopped) => {
+                self.free(&before, door).await?;
+                return Err(stopped);
+            }
+        };
         for node in &nodes {
             voice.tell(Event::NodeStarted { node: node.clone(), done, of });
         }
-        self.apply_cordons(swap?, door).await?;
+        self.apply_cordons(swap, door).await?;
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
         self.wait_for(&nodes, door, voice).await?;
@@ -245,18 +243,14 @@ impl Rolling<'_> {
     }
 
     /// Uncordons the nodes that are done, as far as this run cordoned them, and cordons the next, as far as nobody had.
-    async fn cordon_swap(
-        &self,
-        cluster: &Cluster,
-        done: &[String],
-        next: &[String],
-    ) -> Result<Vec<Change>, ClusterError> {
+    async fn cordon_swap(&self, cluster: &Cluster, done: &[String], next: &[String]) -> Result<Vec<Change>, StepError> {
         let read = |node: &String| {
             let reference = ObjectRef::cluster(Kind::Node, node);
             async move { cluster.get(&reference).await }
         };
         let nodes = futures::future::try_join_all(done.iter().chain(next).map(read)).await?;
         let (done, next) = nodes.split_at(done.len());
+        next.iter().flatten().try_for_each(|live| check_taints(live, &self.daemon_set, self.roll))?;
         let uncordon = done.iter().flatten().filter(|live| cordoned_by(live).as_ref() == Some(&self.run)).map(uncordon);
         let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| cordon(live, &self.run));
         Ok(uncordon.chain(cordon).collect())

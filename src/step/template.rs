@@ -1,20 +1,33 @@
-//! The template of calico-node as the cluster knows it: that it does not roll by itself, and which pods were made from it.
+//! The template of calico-node as the cluster knows it: that it does not roll by itself, which pods were made from it, and which nodes would
+//! take no other.
 
 use serde_json::Value;
 
 use super::{RollError, StepError};
-use crate::{cluster::Cluster, plan::Roll, resource::Kind};
+use crate::{
+    cluster::Cluster,
+    plan::Roll,
+    resource::{Kind, Live, Taint},
+};
 
-/// Makes sure that no pod is replaced but by us.
-pub(super) async fn check_frozen(cluster: &Cluster, roll: &Roll) -> Result<(), StepError> {
+/// Reads the DaemonSet, and makes sure that no pod of it is replaced but by us.
+pub(super) async fn frozen(cluster: &Cluster, roll: &Roll) -> Result<Value, StepError> {
     let live = cluster.get(&roll.daemon_set).await?;
-    let strategy = live.map(|live| live.document.value()["spec"]["updateStrategy"]["type"].clone()).unwrap_or_default();
+    let body = live.map(|live| live.document.value()).unwrap_or_default();
+    let strategy = &body["spec"]["updateStrategy"]["type"];
     // extensions/v1beta1 has OnDelete where nothing is said.
     if strategy.is_null() || strategy == "OnDelete" {
-        return Ok(());
+        return Ok(body);
     }
     let daemon_set = roll.daemon_set.clone();
     Err(RollError::NotFrozen { daemon_set, strategy: strategy.as_str().unwrap_or_default().to_owned() }.into())
+}
+
+/// Makes sure that a node takes a new pod once its old one is deleted.
+pub(super) fn check_taints(node: &Live, daemon_set: &Value, roll: &Roll) -> Result<(), RollError> {
+    let taints = Taint::all_of(&node.document.value());
+    let Some(taint) = taints.into_iter().find(|taint| !taint.is_tolerated_by(daemon_set)) else { return Ok(()) };
+    Err(RollError::KeptAway { node: node.name.clone(), taint, daemon_set: roll.daemon_set.clone() })
 }
 
 /// The hash that pods of the newest template carry.

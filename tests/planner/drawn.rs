@@ -175,6 +175,7 @@ fn node(number: u8) -> NodeFacts {
         is_cordoned: false,
         is_control_plane: number == 0,
         cordoned_by: None,
+        taints: Vec::new(),
         pod: None,
     }
 }

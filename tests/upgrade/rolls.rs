@@ -3,7 +3,10 @@
 use harness::{Fault, Kubernetes, Release};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Ran, lab, small, upgrade};
+use crate::{
+    lab::{Lab, Ran, lab, small, upgrade},
+    refusals::refuses,
+};
 
 const NODE: &str = "/api/v1/nodes/node-2";
 
@@ -119,4 +122,37 @@ fn a_node_that_goes_midway_is_left_out_and_one_that_comes_is_new_already() {
     Ran::end_of(run).exits(0).says("node-2: the node is gone");
     let pods = lab.calico_pods().unwrap();
     assert!(!pods.contains_key("node-2") && pods.contains_key("node-9"));
+}
+
+#[test]
+fn a_node_that_would_take_no_new_pod_keeps_its_old_one_until_its_taint_is_gone() {
+    for kubernetes in Kubernetes::ALL {
+        let lab = lab(kubernetes, small(Release::V2_5_1));
+        let taint = |taints: Value| {
+            lab.api().merge_patch("/api/v1/nodes/node-3", &json!({"spec": {"taints": taints}})).unwrap();
+        };
+        let repair = json!([{"key": "repair", "value": "disk", "effect": "NoSchedule"}]);
+        taint(repair.clone());
+        refuses(&lab, 3, &["CU-P006", "kubectl taint nodes node-3 repair=disk:NoSchedule-"]);
+        taint(Value::Null);
+        lab.tool(&[upgrade("run"), vec!["--until", "Back up"]].concat()).exits(0);
+        let old = pod_on(&lab, "node-3");
+        taint(repair.clone());
+        lab.tool(&upgrade("resume")).exits(4).says("CU-R033").says("repair=disk:NoSchedule");
+        assert_eq!(pod_on(&lab, "node-3"), old);
+        assert!(lab.api().list("/api/v1/nodes").unwrap().iter().all(|node| node["spec"]["unschedulable"].is_null()));
+        taint(Value::Null);
+        lab.tool(&upgrade("resume")).exits(0);
+        let new = pod_on(&lab, "node-3");
+        assert_ne!(new, old);
+        taint(repair);
+        lab.tool(&["rollback", "--yes"]).exits(7).says("CU-R033");
+        assert_eq!(pod_on(&lab, "node-3"), new);
+        taint(Value::Null);
+        lab.tool(&upgrade("resume")).exits(0);
+    }
+}
+
+fn pod_on(lab: &Lab, node: &str) -> Value {
+    lab.calico_pods().unwrap()[node][0]["metadata"]["uid"].clone()
 }
