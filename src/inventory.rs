@@ -6,6 +6,7 @@ mod owner;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub use etcd::EtcdFacts;
 
@@ -134,6 +135,9 @@ pub struct NodeFacts {
     /// Those that keep new pods away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taints: Vec<Taint>,
+    /// For the plan alone, so they are kept nowhere.
+    #[serde(skip)]
+    pub labels: Map<String, Value>,
     pub pod: Option<PodFacts>,
 }
 

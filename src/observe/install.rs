@@ -120,6 +120,7 @@ pub(super) fn node_facts(node: &Value) -> NodeFacts {
             .any(has_label),
         cordoned_by: node["metadata"]["annotations"].get(CORDONED_BY).and_then(Value::as_str).map(str::to_owned),
         taints: Taint::all_of(node),
+        labels: labels.cloned().unwrap_or_default(),
         pod: None,
     }
 }

@@ -17,7 +17,7 @@ pub use definition::{definition, is_whole_definition};
 pub use difference::{Difference, differences};
 pub use document::{Digest, Document, Generation, Live};
 pub use masked::{HIDDEN, masked, masked_field, masked_text};
-pub use selector::{expressions, picks, selector_of};
+pub use selector::{expressions, picks, picks_node, selector_of};
 pub use taint::Taint;
 
 /// The kinds of objects that the program reads or writes.

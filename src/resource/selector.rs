@@ -1,6 +1,6 @@
-//! Label selectors: written as a query takes them, and held against labels.
+//! Selectors: those of labels as a query takes them, and what they pick; and the nodes that a template picks.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The selector of a workload, as a query takes it; servers before v1.9 took the labels of the pods where none was given.
 pub fn selector_of(workload: &Value) -> String {
@@ -16,6 +16,23 @@ pub fn picks(selector: &Value, labels: &Map<String, Value>) -> bool {
     let wanted = selector["matchLabels"].as_object().into_iter().flatten();
     wanted.into_iter().all(|(key, value)| labels.get(key) == Some(value))
         && expressions(selector).all(|one| is_met(one, labels))
+}
+
+/// Answers whether pods of a workload may be on a node: its node selector, and what its node affinity requires (terms are alternatives,
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity>).
+pub fn picks_node(workload: &Value, name: &str, labels: &Map<String, Value>) -> bool {
+    let pod = &workload["spec"]["template"]["spec"];
+    let required = &pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let fields = Map::from_iter([("metadata.name".to_owned(), Value::from(name))]);
+    let is_met_by = |term: &Value| {
+        let (of_labels, of_fields) = (&term["matchExpressions"], &term["matchFields"]);
+        let all =
+            |part: &Value, of: &Map<String, Value>| part.as_array().into_iter().flatten().all(|one| is_met(one, of));
+        // A term without any expression picks nothing.
+        (of_labels.is_array() || of_fields.is_array()) && all(of_labels, labels) && all(of_fields, &fields)
+    };
+    picks(&json!({"matchLabels": pod["nodeSelector"]}), labels)
+        && required["nodeSelectorTerms"].as_array().is_none_or(|terms| terms.iter().any(is_met_by))
 }
 
 /// The part of a selector that is more than labels.
@@ -49,14 +66,23 @@ fn is_met(expression: &Value, labels: &Map<String, Value>) -> bool {
         Some("NotIn") => !is_listed(),
         Some("Exists") => found.is_some(),
         Some("DoesNotExist") => found.is_none(),
+        Some("Gt") => {
+            number(found).zip(number(expression["values"].get(0))).is_some_and(|(found, limit)| found > limit)
+        }
+        Some("Lt") => {
+            number(found).zip(number(expression["values"].get(0))).is_some_and(|(found, limit)| found < limit)
+        }
         Some(_) | None => false,
     }
+}
+
+fn number(text: Option<&Value>) -> Option<i64> {
+    text?.as_str()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_selector_is_written_as_a_query_takes_it() {
@@ -94,5 +120,23 @@ mod tests {
             assert_eq!((is_met(operator, "k8s-app"), is_met(operator, "team")), (of_ours, of_others), "{operator}");
         }
         assert!(!picks(&json!({"matchLabels": {"k8s-app": "canal"}}), &labels));
+    }
+
+    #[test]
+    fn a_template_picks_nodes_by_its_selector_and_by_one_of_the_terms_of_its_affinity() {
+        let labels = json!({"os": "linux", "cores": "8"}).as_object().cloned().unwrap();
+        let picks = |pod: Value| picks_node(&json!({"spec": {"template": {"spec": pod}}}), "a", &labels);
+        let affine = |terms: Value| {
+            let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+            picks(json!({"affinity": {"nodeAffinity": required}}))
+        };
+        let than = |operator: &str, limit: &str| json!({"key": "cores", "operator": operator, "values": [limit]});
+        let named = |name: &str| json!({"key": "metadata.name", "operator": "In", "values": [name]});
+        assert!(picks(json!({})) && picks(json!({"nodeSelector": {"os": "linux"}})));
+        assert!(!picks(json!({"nodeSelector": {"os": "linux", "edge": "yes"}})));
+        assert!(affine(json!([{"matchExpressions": [than("Gt", "7"), than("Lt", "9")]}])));
+        assert!(!affine(json!([{"matchExpressions": [than("Gt", "8")]}, {"matchFields": [named("b")]}])));
+        assert!(affine(json!([{"matchExpressions": [than("Lt", "8")]}, {"matchFields": [named("a")]}])));
+        assert!(!affine(json!([{}])), "a term without any expression");
     }
 }

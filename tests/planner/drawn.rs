@@ -176,6 +176,7 @@ fn node(number: u8) -> NodeFacts {
         is_control_plane: number == 0,
         cordoned_by: None,
         taints: Vec::new(),
+        labels: serde_json::Map::new(),
         pod: None,
     }
 }

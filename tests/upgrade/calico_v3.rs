@@ -140,6 +140,13 @@ fn a_manifest_that_does_not_fit_is_refused_before_anything_is_read_or_changed() 
         .says("CU-P005")
         .says("installed: networking, with Typha (calico-typha)")
         .says("--manifests-before: networking, without Typha");
+    let elsewhere = new.replace("nodeSelector: {", "nodeSelector: {edge: \"yes\", ");
+    let files = ["--manifests", &file(&lab, "elsewhere", &elsewhere), "--manifests-before", &file(&lab, "old", &old)];
+    lab.tool(&[["plan"].as_slice(), &files].concat())
+        .exits(3)
+        .says("CU-P007")
+        .says("for 3 nodes")
+        .says("\"edge\":\"yes\"");
     before("some-host", 65).says("it has no kind");
     before("kind: [", 65).says("old.yaml");
     before("kind: ConfigMap\nmetadata: {name: a}\n", 65).says("no manifest of Calico");

@@ -275,7 +275,8 @@ impl Ran {
     pub fn of(mut command: impl BorrowMut<Command>) -> Self {
         let command = command.borrow_mut();
         let call = command.get_args().map(OsStr::to_owned).collect();
-        Self { call, ..Self::end_of(command.spawn().unwrap()) }
+        let program = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self { call, ..Self::end_of(program) }
     }
 
     /// Waits for the end of a program. One that hangs is killed and fails the case, with what it said.

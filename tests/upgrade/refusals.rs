@@ -1,6 +1,6 @@
 //! Bad input gets a clear error and changes nothing.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use harness::{Kubernetes, Release, User, differences, variation};
 
@@ -186,7 +186,7 @@ fn run_on_a_small_disk(lab: &Lab, kilobytes: u32) -> Option<Ran> {
     let mut command = std::process::Command::new("unshare");
     command.args(["-rm", "sh", "-c", script, &kilobytes.to_string()]).arg(tool.get_program()).args(tool.get_args());
     command.envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let ran = Ran::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let ran = Ran::of(command);
     (ran.exit != Some(99)).then_some(ran)
 }
 

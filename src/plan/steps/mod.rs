@@ -4,6 +4,7 @@ mod controllers;
 mod immutable;
 mod leftovers;
 mod manifests;
+mod nodes;
 mod policies;
 mod probe;
 mod pull;

@@ -1,7 +1,6 @@
-use super::{Draft, controllers, seconds};
+use super::{Draft, controllers, nodes, seconds};
 use crate::{
-    check::{BLOCKED, Finding, Severity, shorten},
-    inventory::{Datastore, Flavour, NodeFacts},
+    inventory::{Datastore, Flavour},
     plan::{
         Desired, ObjectChange, Order, PlanError, PlannedStep, Probe, Roll, Verify,
         make::{Installed, Materials},
@@ -52,26 +51,8 @@ pub fn roll_nodes(
     let watched = if roll.probe.is_some() { ", probes watch packets" } else { "" };
     let nodes = materials.inventory.nodes.len();
     let summary = format!("{nodes} nodes, {} at a time, canary first{watched}", roll.batch);
-    let findings = kept_away(materials, changed).into_iter().collect();
+    let findings = nodes::lost(materials.inventory, &install.daemon_set, changed);
     Ok(Draft { desired: Some(Desired::Roll(roll)), summary, findings, ..Draft::default() })
-}
-
-/// Nodes whose pod of calico-node would be lost: a taint that came after it lets no new one in.
-fn kept_away(materials: &Materials<'_>, changed: Option<&ObjectChange>) -> Option<Finding> {
-    let (inventory, daemon_set) = (materials.inventory, &materials.installed.install.daemon_set);
-    let wanted = changed.and_then(|change| change.after.as_ref()).or_else(|| inventory.object(daemon_set))?.value();
-    let nodes = inventory.nodes.iter().filter(|node| node.pod.is_some());
-    let of_node = |node: &NodeFacts| {
-        let taint = node.taints.iter().find(|taint| !taint.is_tolerated_by(&wanted))?;
-        Some(format!("{}: kubectl taint nodes {} {taint}-", node.name, node.name))
-    };
-    let lines: Vec<String> = nodes.filter_map(of_node).collect();
-    let title = format!("{} nodes have a taint that {daemon_set} does not tolerate", lines.len());
-    let finding = Finding::new("CU-P006", Severity::Final { exit: BLOCKED }, title);
-    let why =
-        "their pods were there before the taint; once one is deleted no new one comes, and the node is without Calico";
-    let now = "add the toleration to the DaemonSet, or take the taints away for the time of the run";
-    (!lines.is_empty()).then(|| finding.evidence(shorten(lines)).why(why).now(now))
 }
 
 /// What picks the pods once the DaemonSet is as wanted.
