@@ -1,5 +1,7 @@
 //! Selectors: those of labels as a query takes them, and what they pick; and the nodes that a template picks.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Value, json};
 
 /// The selector of a workload, as a query takes it; servers before v1.9 took the labels of the pods where none was given.
@@ -61,17 +63,14 @@ fn is_met(expression: &Value, labels: &Map<String, Value>) -> bool {
     let found = labels.get(expression["key"].as_str().unwrap_or_default());
     let is_listed =
         || found.is_some_and(|value| expression["values"].as_array().is_some_and(|all| all.contains(value)));
+    let compared = || Some(number(found)?.cmp(&number(expression["values"].get(0))?));
     match expression["operator"].as_str() {
         Some("In") => is_listed(),
         Some("NotIn") => !is_listed(),
         Some("Exists") => found.is_some(),
         Some("DoesNotExist") => found.is_none(),
-        Some("Gt") => {
-            number(found).zip(number(expression["values"].get(0))).is_some_and(|(found, limit)| found > limit)
-        }
-        Some("Lt") => {
-            number(found).zip(number(expression["values"].get(0))).is_some_and(|(found, limit)| found < limit)
-        }
+        Some("Gt") => compared() == Some(Ordering::Greater),
+        Some("Lt") => compared() == Some(Ordering::Less),
         Some(_) | None => false,
     }
 }

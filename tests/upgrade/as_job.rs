@@ -214,7 +214,7 @@ fn a_job_that_does_something_else_is_left_alone() {
 fn a_pod_that_cannot_start_is_given_up_with_its_reason_and_its_job_is_removed() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let _account = InCluster::new(&lab, "run");
-    let soon = [as_job(), vec!["--start-within", "3s"]].concat();
+    let soon = [as_job(), vec!["--start-within", "15s"]].concat();
     let nodes = lab.api().list("/api/v1/nodes").unwrap();
     let names: Vec<&str> = nodes.iter().map(|node| node["metadata"]["name"].as_str().unwrap()).collect();
     names.iter().for_each(|name| lab.nodes().fail(name, Fault::ImagePull).unwrap());

@@ -56,7 +56,7 @@ fn an_old_controller_that_does_not_go_stops_the_run_before_a_second_one_comes() 
     let pod = lab.pods("k8s-app=calico-policy").unwrap().remove(0);
     let node = pod["spec"]["nodeName"].as_str().unwrap().to_owned();
     lab.nodes().fail(&node, Fault::KubeletLost).unwrap();
-    let run = [upgrade("run"), vec!["--ready-within", "2s", "--ignore", "CU-C007=a lost node is the point"]].concat();
+    let run = [upgrade("run"), vec!["--ready-within", "15s", "--ignore", "CU-C007=a lost node is the point"]].concat();
     lab.tool(&run).exits(4).says("the pods with k8s-app=calico-policy to be gone").says("calico-upgrader resume");
     let new = "/apis/apps/v1/namespaces/kube-system/deployments/calico-kube-controllers";
     assert!(lab.api().get(new).is_err(), "the new controller came while the old one was there");
@@ -70,7 +70,7 @@ fn a_new_controller_that_never_gets_ready_stops_the_run_with_its_reason() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1, Flavour::Etcd));
     let nodes = ["node-2", "node-3"];
     nodes.iter().for_each(|node| lab.nodes().fail(node, Fault::ImagePull).unwrap());
-    let run = [upgrade("run"), vec!["--no-pull", "--ready-within", "5s"]].concat();
+    let run = [upgrade("run"), vec!["--no-pull", "--ready-within", "15s"]].concat();
     lab.tool(&run).exits(4).says("calico-kube-controllers").says("ImagePullBackOff");
     let is_old = |pod: &Value| pod["spec"]["containers"][0]["image"].as_str().unwrap().ends_with("node:v2.5.1");
     assert!(lab.calico_pods().unwrap().values().flatten().all(is_old), "a node was touched");

@@ -139,7 +139,7 @@ fn journalled(lab: &Lab, run: &str) -> Vec<String> {
 fn a_node_that_never_gets_ready_goes_back_first_and_a_rollback_that_cannot_go_on_calls_for_a_person() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    lab.tool(&[upgrade("run"), vec!["--ready-within", "5s"]].concat()).exits(4);
+    lab.tool(&[upgrade("run"), vec!["--ready-within", "15s"]].concat()).exits(4);
     let run = newest_run(&lab);
     lab.tool(&BACK).exits(7).says("CU-R007").says("node-2").says("calico-upgrader resume");
     lab.tool(&["status"]).exits(0).says("stopped with exit 7").says(&format!("rollback of run {run}"));

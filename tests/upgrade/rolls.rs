@@ -19,7 +19,7 @@ fn a_node_that_never_gets_ready_stops_the_roll_with_its_reason_and_the_repaired_
     ] {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.nodes().fail("node-2", fault).unwrap();
-        let run = [upgrade("run"), vec!["--ready-within", "10s"], more].concat();
+        let run = [upgrade("run"), vec!["--ready-within", "15s"], more].concat();
         lab.tool(&run).exits(4).says("node-2").says(reason).says("calico-upgrader resume");
         assert_eq!(replaced(&lab), 1, "only the canary was touched");
         lab.nodes().repair("node-2").unwrap();
@@ -40,7 +40,7 @@ fn an_image_that_a_node_cannot_pull_stops_the_run_before_any_pod_is_replaced() {
     for kubernetes in Kubernetes::ALL {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.nodes().fail("node-2", Fault::ImagePull).unwrap();
-        let run = [upgrade("run"), vec!["--pull-within", "5s"]].concat();
+        let run = [upgrade("run"), vec!["--pull-within", "15s"]].concat();
         lab.tool(&run).exits(4).says("node-2").says("ImagePullBackOff").says("No pod of calico-node was touched");
         assert_eq!(replaced(&lab), 0);
         lab.nodes().repair("node-2").unwrap();
@@ -86,7 +86,7 @@ fn is_stuck(pods: &[Value]) -> bool {
 #[test]
 fn a_pod_that_was_on_its_way_out_at_a_kill_is_waited_for_and_its_node_is_freed() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
-    let before_deletion = ["--ready-within", "5s", "--fault", "roll-nodes/delete Pod on node-2:pre"];
+    let before_deletion = ["--ready-within", "15s", "--fault", "roll-nodes/delete Pod on node-2:pre"];
     Ran::of(lab.command(&[upgrade("run"), before_deletion.to_vec()].concat())).was_killed();
     // As if it had been sent just before, to a node that takes its time.
     lab.nodes().fail("node-2", Fault::KubeletLost).unwrap();

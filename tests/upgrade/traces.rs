@@ -216,7 +216,7 @@ fn a_run_that_stops_says_why_by_its_code_and_what_follows_is_told_below_it_or_li
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let collector = Stand::start(&[(200, "")]);
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    let run = [upgrade("run"), vec!["--ready-within", "3s"]].concat();
+    let run = [upgrade("run"), vec!["--ready-within", "15s"]].concat();
     let stopped = Ran::of(traced(&lab, &run, &collector.address)).exits(4);
     let word = stopped.words.split("error[").nth(1).unwrap().split(']').next().unwrap().to_owned();
     let (first, trace) = (spans(&collector.asked()), trace_of(&lab, &run_of(&lab)));
