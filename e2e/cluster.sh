@@ -59,6 +59,7 @@ lay_out() {
   within 90 kubectl get nodes "$first" "$second" "$control_plane"
   kubectl wait --for=condition=Ready nodes --all --timeout=90s
   kubectl uncordon "$first" "$second" "$control_plane"
+  kubectl taint nodes --all repair- || echo "no case left its taint"
   worn_in 'select(.kind == "CustomResourceDefinition")' | kubectl create -f -
   kubectl wait --for=condition=Established crd --all --timeout=60s
   worn_in 'select(.kind != "CustomResourceDefinition")' | kubectl create -f -

@@ -14,10 +14,15 @@ cache=${CALICO_UPGRADER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/calico-upgrader}/
 
 say() { echo "e2e: $*"; }
 
-if [[ ${1:-} == --list ]]; then
-  sed -n 's/^case_\([a-z0-9_]*\)() { # \(.*\)/\1\t\2/p' "$here"/cases/*.sh | tr _ -
-  exit
-fi
+list_cases() { sed -n 's/^case_\([a-z0-9_]*\)() { # \(.*\)/\1\t\2/p' "$here"/cases/*.sh | tr _ -; }
+
+case ${1:-} in
+  --list) list_cases; exit ;;
+  -h | --help) sed -n '2,/^set /s/^# //p' "${BASH_SOURCE[0]}"; exit ;;
+esac
+for name; do
+  list_cases | cut -f1 | grep -qx -- "$name" || { say "no case is named \`$name\`: run.sh --list" >&2; exit 64; }
+done
 
 # needs PACKAGE=PROGRAM...
 needs() {

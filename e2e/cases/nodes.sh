@@ -56,6 +56,20 @@ case_kubelet_stopped() { # a kubelet stops midway: the run stops at its node; st
   is_upgraded "$first" "$second" "$control_plane"
 }
 
+case_node_tainted() { # a node gets a taint midway that calico-node does not tolerate: the run stops before it and its pod runs on; without the taint it goes on
+  plan_it
+  begin_upgrade 1
+  kubectl taint nodes "$control_plane" repair=disk:NoSchedule
+  ends 4
+  grep -q 'CU-R033.*repair=disk:NoSchedule' "$output"
+  runs "$new" "$first" "$second"
+  runs "$old" "$control_plane"
+  no_cordon_is_left
+  kubectl taint nodes "$control_plane" repair-
+  ends_with 0 upgrader resume --yes
+  is_upgraded "$first" "$second" "$control_plane"
+}
+
 case_node_leaves_and_comes() { # a node is removed midway and comes back as a new one; the upgrade ends with both
   plan_it
   begin_upgrade 1
