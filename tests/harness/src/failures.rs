@@ -6,7 +6,7 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
 use std::thread;
 
-/// As many characters of a message as one line shows. The runner shows all of it in the end.
+/// As many characters as one line shows of the begin of a message, and of its end. The runner shows all of it in the end.
 const SHOWN: usize = 2000;
 
 /// From here on, for the whole process.
@@ -24,7 +24,10 @@ pub(crate) fn tell_at_once() {
 
 fn line(failure: &PanicHookInfo<'_>) -> String {
     let message = failure.payload_as_str().unwrap_or("it did not say why");
-    let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
+    let message: Vec<char> = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let (begin, rest) = message.split_at(message.len().min(SHOWN));
+    let end = &rest[rest.len().saturating_sub(SHOWN)..];
+    let message: String = begin.iter().chain(end).collect();
     let place = failure.location().map(|place| format!(" ({place})")).unwrap_or_default();
     format!("error: {}{place}: {message}", thread::current().name().unwrap_or("a thread"))
 }
