@@ -246,7 +246,8 @@ fn killed_at_some_write_boundaries_here_or_in_a_pod_a_run_with_steps_as_jobs_end
             kubelet.fault = Some(boundary.to_owned());
             kubelet.serve(lab.spawn(&run)).exits(0).says("ended with 137");
         } else {
-            kubelet.serve(lab.spawn(&[run, vec!["--fault", boundary]].concat())).was_killed();
+            let killed = kubelet.serve(lab.spawn(&[run, vec!["--fault", boundary]].concat()));
+            assert_eq!(killed.signal, Some(9), "not killed at {boundary}: {killed}");
             kubelet.serve(go_on(&lab)).exits(0);
         }
         let found = differences(&expected, &without_records(&lab));

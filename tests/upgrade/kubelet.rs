@@ -18,9 +18,6 @@ use crate::{
 
 const PODS: &str = "/api/v1/namespaces/calico-upgrader/pods";
 
-/// The exit code that a container runtime gives to a container that was killed.
-const AFTER_A_KILL: i32 = 128 + 9;
-
 /// Runs the programs of pods, and keeps what they said.
 pub struct Kubelet<'a> {
     lab: &'a Lab,
@@ -103,7 +100,7 @@ impl<'a> Kubelet<'a> {
 
     fn tell_end(&mut self, name: String, program: Child) {
         let ran = Ran::end_of(program);
-        let exit = ran.exit.unwrap_or(AFTER_A_KILL);
+        let exit = ran.exit.unwrap_or_else(|| 128 + ran.signal.unwrap());
         let (phase, reason) = if exit == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
         // The last of its words, where a kubelet keeps them.
         let words: String = ran.words.chars().rev().take(2048).collect::<Vec<_>>().into_iter().rev().collect();

@@ -6,6 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     ops::Deref,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -264,8 +265,9 @@ pub fn upgrade(verb: &str) -> Vec<&str> {
 pub struct Ran {
     /// What it was called with, where that is known.
     call: Vec<OsString>,
-    /// None if it was killed.
+    /// None if a signal ended it.
     pub exit: Option<i32>,
+    pub signal: Option<i32>,
     pub data: String,
     pub words: String,
 }
@@ -275,12 +277,16 @@ impl Ran {
     pub fn of(mut command: impl BorrowMut<Command>) -> Self {
         let command = command.borrow_mut();
         let call = command.get_args().map(OsStr::to_owned).collect();
-        let program = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        Self { call, ..Self::end_of(program) }
+        Self::ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), call)
     }
 
-    /// Waits for the end of a program. One that hangs is killed and fails the case, with what it said.
+    /// Waits for the end of a program that was called before.
     pub fn end_of(program: Child) -> Self {
+        Self::ended(program, Vec::new())
+    }
+
+    /// A program that hangs is killed and fails the case, with what it said.
+    fn ended(program: Child, call: Vec<OsString>) -> Self {
         let pid = program.id().to_string();
         let (over, is_over) = mpsc::channel::<()>();
         let watch = std::thread::spawn(move || {
@@ -292,7 +298,7 @@ impl Ran {
         let hung = watch.join().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let (data, words) = (text(output.stdout), text(output.stderr));
-        let ran = Self { call: Vec::new(), exit: output.status.code(), data, words };
+        let ran = Self { call, exit: output.status.code(), signal: output.status.signal(), data, words };
         assert!(hung.is_none(), "it hung: {ran}");
         ran
     }
@@ -304,10 +310,10 @@ impl Ran {
         self
     }
 
-    /// Holds that it was killed before its end.
+    /// Holds that it was killed before its end, and did not crash.
     #[track_caller]
     pub fn was_killed(&self) {
-        assert_eq!(self.exit, None, "it was not killed: {self}");
+        assert_eq!(self.signal, Some(9), "it was not killed: {self}");
     }
 
     /// Holds that the words name something.
