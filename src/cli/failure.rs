@@ -341,7 +341,7 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
         }
         StepError::Roll(RollError::KeptAway { node, taint, .. }) => (
             error.to_string(),
-            vec![format!("for the time of the run: kubectl taint nodes {node} {taint}-")],
+            vec![format!("for the time of the run: {}", taint.removal(node))],
             "Its pod runs and was not touched: once it is deleted, no new one comes. Take the taint away until the run is done, or take the node out of the cluster.",
         ),
         StepError::Probe(ProbeError::OverBudget { pairs, .. }) => (

@@ -36,8 +36,17 @@ impl Taint {
         ["NoSchedule", "NoExecute"].contains(&self.effect.as_str()) && !is_of_condition
     }
 
-    /// Answers whether pods of this workload's template come to a node with this taint.
-    pub fn is_tolerated_by(&self, workload: &Value) -> bool {
+    /// The first of a node's taints that keeps pods of this workload's template away.
+    pub fn first_not_tolerated<'t>(taints: &'t [Self], workload: &Value) -> Option<&'t Self> {
+        taints.iter().find(|taint| !taint.is_tolerated_by(workload))
+    }
+
+    /// The command that takes it away.
+    pub fn removal(&self, node: &str) -> String {
+        format!("kubectl taint nodes {node} {self}-")
+    }
+
+    fn is_tolerated_by(&self, workload: &Value) -> bool {
         let tolerations = workload["spec"]["template"]["spec"]["tolerations"].as_array();
         tolerations.into_iter().flatten().any(|toleration| self.is_met_by(toleration))
     }

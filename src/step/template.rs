@@ -26,7 +26,7 @@ pub(super) async fn frozen(cluster: &Cluster, roll: &Roll) -> Result<Value, Step
 /// Makes sure that a node takes a new pod once its old one is deleted.
 pub(super) fn check_taints(node: &Live, daemon_set: &Value, roll: &Roll) -> Result<(), RollError> {
     let taints = Taint::all_of(&node.document.value());
-    let Some(taint) = taints.into_iter().find(|taint| !taint.is_tolerated_by(daemon_set)) else { return Ok(()) };
+    let Some(taint) = Taint::first_not_tolerated(&taints, daemon_set).cloned() else { return Ok(()) };
     Err(RollError::KeptAway { node: node.name.clone(), taint, daemon_set: roll.daemon_set.clone() })
 }
 

@@ -6,7 +6,7 @@ use crate::{
     check::{BLOCKED, Finding, Severity, shorten},
     inventory::{Inventory, NodeFacts},
     plan::ObjectChange,
-    resource::{ObjectRef, picks_node},
+    resource::{ObjectRef, Taint, picks_node},
 };
 
 /// What speaks against the wanted template of a DaemonSet: nodes to which a new pod does not come, and nodes from which the old one goes.
@@ -21,8 +21,8 @@ pub fn lost(inventory: &Inventory, daemon_set: &ObjectRef, changed: Option<&Obje
 /// A taint that came after the pod lets it run, and lets no new one in.
 fn kept_away(nodes: &[&NodeFacts], daemon_set: &ObjectRef, next: &Value) -> Option<Finding> {
     let of_node = |node: &&NodeFacts| {
-        let taint = node.taints.iter().find(|taint| !taint.is_tolerated_by(next))?;
-        Some(format!("{}: kubectl taint nodes {} {taint}-", node.name, node.name))
+        let taint = Taint::first_not_tolerated(&node.taints, next)?;
+        Some(format!("{}: {}", node.name, taint.removal(&node.name)))
     };
     let lines: Vec<String> = nodes.iter().filter_map(of_node).collect();
     let title = format!("{} nodes have a taint that {daemon_set} does not tolerate", lines.len());
