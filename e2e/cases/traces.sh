@@ -15,21 +15,59 @@ traces() {
 
 hex() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; }
 
+# with_collectors COMMAND...: ends well if the command does; each node has a collector meanwhile.
+with_collectors() {
+  local node
+  for node in "$first" "$second" "$control_plane"; do keeps_traces "$node"; done
+  "$@"
+  for node in "$first" "$second" "$control_plane"; do on_node "$node" pkill -f collector.pl; done
+}
+
+# collected WORD...: the collectors got each of these hexadecimal words.
+collected() {
+  local word
+  traces >"$E2E_WORK/traces"
+  for word in "$@"; do
+    grep -q "$word" "$E2E_WORK/traces" || { echo "no collector got $word"; return 1; }
+  done
+}
+
+need_traces() { [[ $E2E_FEATURES == *otel* ]] || skip "the image has no traces: FEATURES=otel e2e/run.sh $1"; }
+
 case_job_traced() { # a Job whose program is killed midway sends traces to its node (FEATURES=otel): what both pods did is one trace
-  local node trace word
-  [[ $E2E_FEATURES == *otel* ]] || skip "the image has no traces: FEATURES=otel e2e/run.sh job-traced"
+  need_traces job-traced
   plan_it
   apply_rights run
-  for node in "$first" "$second" "$control_plane"; do keeps_traces "$node"; done
+  with_collectors one_trace_of_two_pods
+}
+
+one_trace_of_two_pods() {
+  local trace
   begin_as_job 1 --otlp-endpoint http://127.0.0.1:4318
   kill_program_of calico-upgrader
   ends 0
   trace=$(sed -n 's/.*Trace  *\([0-9a-f]\{32\}\) to http.*/\1/p' "$output" | sort -u)
   [[ $trace =~ ^[0-9a-f]{32}$ ]]
-  traces >"$E2E_WORK/traces"
   # The span of the whole run is sent by the second pod alone. Its name is field 5.
-  for word in "$trace" "2a03$(hex run)" "$(hex back-up)" "$(hex replace-node)" "$(hex "$first")" "$(hex "$second")" "$(hex "$control_plane")"; do
-    grep -q "$word" "$E2E_WORK/traces" || { echo "no collector got $word"; return 1; }
-  done
-  for node in "$first" "$second" "$control_plane"; do on_node "$node" pkill -f collector.pl; done
+  collected "$trace" "2a03$(hex run)" "$(hex back-up)" "$(hex replace-node)" "$(hex "$first")" "$(hex "$second")" "$(hex "$control_plane")"
+}
+
+case_job_traced_header() { # a printed Job takes a header for its traces from a Secret (FEATURES=otel): the collector gets it, nothing else tells it
+  need_traces job-traced-header
+  apply_rights run
+  with_collectors header_of_a_secret
+}
+
+header_of_a_secret() {
+  local token=token-$RANDOM$RANDOM patch
+  kubectl -n calico-upgrader create secret generic traces --from-literal=headers="authorization=Bearer%20$token"
+  patch='[{"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": "OTEL_EXPORTER_OTLP_HEADERS",
+    "valueFrom": {"secretKeyRef": {"name": "traces", "key": "headers"}}}}]'
+  print_manifests job "$E2E_IMAGE" -- --to v2.6 --allow-untested --stable-for 1s --otlp-endpoint http://127.0.0.1:4318 |
+    kubectl patch --local -f - --type json -p "$patch" -o yaml | kubectl apply -f -
+  completes calico-upgrader 240
+  collected "$(hex "authorization: Bearer $token")" "2a03$(hex run)"
+  logs_of calico-upgrader >"$E2E_WORK/logs"
+  grep -q "Trace " "$E2E_WORK/logs"
+  ! grep -q "$token" "$E2E_WORK/logs" || { echo "the header is in the log"; return 1; }
 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Desired, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Verify,
     recreation::{Recreation, differs_in, stages_of},
-    steps::on_delete,
+    steps::{not_picked, on_delete},
     way::{Part, Place, Way, is_same},
 };
 use crate::{
@@ -60,7 +60,8 @@ pub enum RollbackError {
 pub fn roll_back(aftermath: &Aftermath<'_>) -> Result<Plan, RollbackError> {
     let ways = Way::all(aftermath.plan, kept_steps(aftermath)?, aftermath.live);
     let back = Back { aftermath, ways };
-    let findings: Vec<Finding> = back.foreign_finding().into_iter().chain(lost_data(aftermath)).collect();
+    let blocking = [back.foreign_finding(), lost_data(aftermath), back.lost_nodes()];
+    let findings: Vec<Finding> = blocking.into_iter().flatten().collect();
     if !findings.is_empty() {
         return Err(RollbackError::Blocked(findings));
     }
@@ -235,6 +236,13 @@ impl<'a> Back<'a> {
     fn templates(&self) -> Option<(&Way<'a>, Option<&'a Document>, &'a Document)> {
         let way = self.daemon_set()?;
         Some((way, way.live, way.wanted()?))
+    }
+
+    /// Nodes that came, or were labelled anew, since the run.
+    fn lost_nodes(&self) -> Option<Finding> {
+        let (way, _, old) = self.templates()?;
+        let now = "label the nodes as the old template wants them (kubectl label nodes), then the same command again";
+        not_picked(self.aftermath.inventory, way.object, old).map(|finding| finding.now(now))
     }
 
     fn roll(&self) -> Option<PlannedStep> {

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -31,7 +30,7 @@ use crate::{
     journal::News,
     observe,
     plan::{Plan, Roll},
-    resource::{Kind, ObjectRef},
+    resource::{Kind, Live, ObjectRef},
     window::shown,
 };
 pub use error::RollError;
@@ -46,7 +45,7 @@ struct Rolling<'a> {
     run: String,
     roll: &'a Roll,
     /// As it was when the roll began.
-    daemon_set: Value,
+    daemon_set: Live,
     revision: String,
     special: Special,
     feed: PodFeed,
@@ -72,8 +71,8 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         step: &step.planned.name,
         run: door.state().run.clone(),
         roll,
+        revision: newest_revision(&cluster, &daemon_set, roll).await?,
         daemon_set,
-        revision: newest_revision(&cluster, roll).await?,
         special: Special { control_plane: names_of(&nodes, |node| node.is_control_plane), own: door.own_node.clone() },
         feed: cluster.follow_pods_of(&roll.daemon_set, &roll.selector).await?,
         stop: door.stop.clone(),

@@ -11,32 +11,36 @@ use crate::{
 };
 
 /// Reads the DaemonSet, and makes sure that no pod of it is replaced but by us.
-pub(super) async fn frozen(cluster: &Cluster, roll: &Roll) -> Result<Value, StepError> {
+pub(super) async fn frozen(cluster: &Cluster, roll: &Roll) -> Result<Live, StepError> {
+    let daemon_set = || roll.daemon_set.clone();
     let live = cluster.get(&roll.daemon_set).await?;
-    let body = live.map(|live| live.document.value()).unwrap_or_default();
-    let strategy = &body["spec"]["updateStrategy"]["type"];
+    let live = live.ok_or_else(|| RollError::NoRevision { daemon_set: daemon_set() })?;
+    let strategy = live.document.value()["spec"]["updateStrategy"]["type"].clone();
     // extensions/v1beta1 has OnDelete where nothing is said.
     if strategy.is_null() || strategy == "OnDelete" {
-        return Ok(body);
+        return Ok(live);
     }
-    let daemon_set = roll.daemon_set.clone();
-    Err(RollError::NotFrozen { daemon_set, strategy: strategy.as_str().unwrap_or_default().to_owned() }.into())
+    let strategy = strategy.as_str().unwrap_or_default().to_owned();
+    Err(RollError::NotFrozen { daemon_set: daemon_set(), strategy }.into())
 }
 
 /// Makes sure that a node takes a new pod once its old one is deleted.
-pub(super) fn check_taints(node: &Live, daemon_set: &Value, roll: &Roll) -> Result<(), RollError> {
+pub(super) fn check_taints(node: &Live, daemon_set: &Live, roll: &Roll) -> Result<(), RollError> {
     let taints = Taint::all_of(&node.document.value());
-    let Some(taint) = Taint::first_not_tolerated(&taints, daemon_set).cloned() else { return Ok(()) };
+    let Some(taint) = Taint::first_not_tolerated(&taints, &daemon_set.document.value()).cloned() else { return Ok(()) };
     Err(RollError::KeptAway { node: node.name.clone(), taint, daemon_set: roll.daemon_set.clone() })
 }
 
 /// The hash that pods of the newest template carry.
-pub(super) async fn newest_revision(cluster: &Cluster, roll: &Roll) -> Result<String, StepError> {
+pub(super) async fn newest_revision(cluster: &Cluster, daemon_set: &Live, roll: &Roll) -> Result<String, StepError> {
     let namespace = roll.daemon_set.namespace.as_deref();
     let revisions = cluster.list_as(Kind::ControllerRevision, namespace, |revision| revision).await?;
-    let uid = cluster.get(&roll.daemon_set).await?.map(|live| live.uid).unwrap_or_default();
     let is_ours = |one: &&Value| {
-        one["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["uid"] == uid.as_str())
+        one["metadata"]["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|owner| owner["uid"] == daemon_set.uid.as_str())
     };
     let newest = revisions.iter().filter(is_ours).max_by_key(|one| one["revision"].as_i64());
     let hash = newest.and_then(|one| one["metadata"]["labels"]["controller-revision-hash"].as_str());

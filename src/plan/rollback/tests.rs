@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     check::DRIFT,
-    inventory::{ClusterFacts, NamespaceFacts, Stored},
+    inventory::{ClusterFacts, NamespaceFacts, NodeFacts, PodFacts, Stored},
     plan::{Consent, FORMAT, Request, consent},
     resource::Digest,
     version::{Minor, Version},
@@ -171,6 +171,20 @@ fn back_with(plan: &Plan, live: &World, keep: Option<&str>, inventory: &Inventor
     })
 }
 
+/// A node with a calico-node.
+fn node_of(pool: &str) -> NodeFacts {
+    NodeFacts {
+        name: "node-1".to_owned(),
+        is_ready: true,
+        is_cordoned: false,
+        is_control_plane: false,
+        cordoned_by: None,
+        taints: Vec::new(),
+        labels: serde_json::Map::from_iter([("pool".to_owned(), json!(pool))]),
+        pod: Some(PodFacts { name: "calico-node-1".to_owned(), image: "node:new".to_owned(), is_ready: true }),
+    }
+}
+
 fn names(plan: &Plan) -> Vec<&str> {
     plan.steps.iter().map(|step| step.name.as_str()).collect()
 }
@@ -273,6 +287,25 @@ fn an_old_calico_never_starts_without_its_data() {
         panic!("it must be blocked")
     };
     assert_eq!(findings[0].id, "CU-P022");
+}
+
+#[test]
+fn an_old_template_that_does_not_pick_a_node_with_a_pod_is_not_put_back() {
+    let mut plan = upgrade("OnDelete");
+    let Desired::Objects { stages } = &mut plan.steps[2].desired else { panic!("manifests are objects") };
+    let Some(Stage::Changes(template)) = stages.last_mut() else { panic!("the template goes last") };
+    let mut picky = daemon_set("node:old", "OnDelete").value();
+    picky["spec"]["template"]["spec"]["nodeSelector"] = json!({"pool": "old"});
+    template[0].before = Some(Document::new(picky));
+    let mut world = start(&plan);
+    make(&mut world, &plan, usize::MAX);
+    let mut nodes = inventory();
+    for (pool, is_blocked) in [("old", false), ("new", true)] {
+        nodes.nodes = vec![node_of(pool)];
+        let found = back_with(&plan, &world, None, &nodes);
+        let is_named = matches!(found, Err(RollbackError::Blocked(all)) if all[0].id == "CU-P007");
+        assert_eq!(is_named, is_blocked, "a node of the {pool} pool");
+    }
 }
 
 #[test]

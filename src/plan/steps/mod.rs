@@ -15,6 +15,7 @@ mod roll;
 pub(super) use controllers::{replace_controllers, replicas, stopped};
 pub(super) use leftovers::remove_leftovers;
 pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
+pub(super) use nodes::not_picked;
 pub(super) use policies::convert_policies;
 pub use probe::{
     CHECKS as NEW_PODS, DAEMON_SETS as PROBE_DAEMON_SETS, NAME as PROBE_NAME, Probing, SELECTOR as PROBES, is_of_run,
