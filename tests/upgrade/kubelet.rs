@@ -24,6 +24,8 @@ pub struct Kubelet<'a> {
     /// Of the account, with another address of the API server than the one that is used outside.
     kubeconfig: PathBuf,
     state: TempDir,
+    /// The pods as they were last seen, a line for each.
+    seen: Vec<String>,
     running: BTreeMap<String, Child>,
     pub ended: BTreeMap<String, Ran>,
     /// The write boundary, `STEP/…`, at which the next program that takes that step dies.
@@ -36,7 +38,7 @@ impl<'a> Kubelet<'a> {
         let kubeconfig = state.path().join("kubeconfig");
         let outside = std::fs::read_to_string(&account.kubeconfig).unwrap();
         std::fs::write(&kubeconfig, outside.replace("https://127.0.0.1:", "https://localhost:")).unwrap();
-        Self { lab, kubeconfig, state, running: BTreeMap::new(), ended: BTreeMap::new(), fault: None }
+        Self { lab, kubeconfig, state, seen: Vec::new(), running: BTreeMap::new(), ended: BTreeMap::new(), fault: None }
     }
 
     /// Works until the program outside has ended, and answers how.
@@ -44,7 +46,7 @@ impl<'a> Kubelet<'a> {
         wait_until("the program outside to end", || {
             self.work();
             let ended = outside.try_wait().unwrap();
-            Ok(ended.map_or(Seen::NotYet(format!("pods ended: {:?}", self.ended)), |_| Seen::Yes(())))
+            Ok(ended.map_or_else(|| Seen::NotYet(self.news()), |_| Seen::Yes(())))
         })
         .unwrap();
         Ran::end_of(outside)
@@ -54,7 +56,7 @@ impl<'a> Kubelet<'a> {
     pub fn serve_until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         wait_until(what, || {
             self.work();
-            Ok(if is_so(self) { Seen::Yes(()) } else { Seen::NotYet(format!("pods ended: {:?}", self.ended)) })
+            Ok(if is_so(self) { Seen::Yes(()) } else { Seen::NotYet(self.news()) })
         })
         .unwrap();
     }
@@ -70,8 +72,14 @@ impl<'a> Kubelet<'a> {
         self.running.values_mut().for_each(|program| program.kill().unwrap());
     }
 
+    fn news(&self) -> String {
+        format!("programs ended: {:?}; pods: {:#?}", self.ended, self.seen)
+    }
+
     fn work(&mut self) {
-        for pod in self.lab.api().list(PODS).unwrap() {
+        let pods = self.lab.api().list(PODS).unwrap();
+        self.seen = pods.iter().map(shown).collect();
+        for pod in pods {
             let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
             let is_new = !self.running.contains_key(&name) && !self.ended.contains_key(&name);
             if is_new && !pod["status"]["containerStatuses"][0]["state"]["running"].is_null() {
@@ -114,6 +122,13 @@ impl<'a> Kubelet<'a> {
         }
         self.ended.insert(name, ran);
     }
+}
+
+/// Where a pod is, and what is said of it.
+fn shown(pod: &Value) -> String {
+    let (name, node, status) = (&pod["metadata"]["name"], &pod["spec"]["nodeName"], &pod["status"]);
+    let (phase, containers) = (&status["phase"], &status["containerStatuses"]);
+    format!("{name} on {node}: {phase} {} {containers}", status["conditions"])
 }
 
 impl Drop for Kubelet<'_> {
