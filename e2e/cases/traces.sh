@@ -64,7 +64,7 @@ header_of_a_secret() {
   patch='[{"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": "OTEL_EXPORTER_OTLP_HEADERS",
     "valueFrom": {"secretKeyRef": {"name": "traces", "key": "headers"}}}}]'
   print_manifests job "$E2E_IMAGE" -- --to v2.6 --allow-untested --stable-for 1s --otlp-endpoint http://127.0.0.1:4318 |
-    kubectl patch --local -f - --type json -p "$patch" -o yaml | kubectl apply -f -
+    awk -v RS='---\n' '/kind: Job/' | kubectl patch --local -f - --type json -p "$patch" -o yaml | kubectl apply -f -
   completes calico-upgrader 240
   collected "$(hex "authorization: Bearer $token")" "2a03$(hex run)"
   logs_of calico-upgrader >"$E2E_WORK/logs"

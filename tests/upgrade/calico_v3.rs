@@ -2,8 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
-use harness::{State, differences, published};
-use serde_json::Value;
+use harness::{Seen, State, differences, published, wait_until};
+use serde_json::{Value, json};
 
 use crate::{
     kills::{kill_at, record, sample},
@@ -13,6 +13,7 @@ use crate::{
 };
 
 const DAEMON_SET: &str = "apps/daemonsets/kube-system/calico-node";
+const NODES_DAEMON_SET: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets/calico-node";
 const TYPHA: &str = "apps/deployments/kube-system/calico-typha";
 /// The tool's own records, and what a Deployment makes, which has a name of its own each time.
 const IS_OURS_OR_MADE: [&str; 3] = ["calico-upgrader", "/calico-kube-controllers-", "/calico-typha-"];
@@ -75,6 +76,33 @@ fn killed_at_some_write_boundaries_v3_goes_on_to_the_same_end_and_back_to_its_st
             assert_eq!(since_start(&lab), Vec::<String>::new(), "killed at {boundary}");
         }
     }
+}
+
+#[test]
+fn an_old_template_that_leaves_out_a_node_is_not_put_back_until_the_node_has_its_label_again() {
+    let lab = lab_of_v3();
+    let label = |node: &str, edge: Value| {
+        let patch = json!({"metadata": {"labels": {"edge": edge}}});
+        lab.api().merge_patch(&format!("/api/v1/nodes/{node}"), &patch).unwrap();
+    };
+    ["node-1", "node-2", "node-3"].iter().for_each(|node| label(node, json!("yes")));
+    let on_edge = json!({"spec": {"template": {"spec": {"nodeSelector": {"edge": "yes"}}}}});
+    lab.api().merge_patch(NODES_DAEMON_SET, &on_edge).unwrap();
+    wait_until("its controller to have made all pods anew", || {
+        let status = lab.api().get(NODES_DAEMON_SET).unwrap()["status"].clone();
+        let is_so = status["updatedNumberScheduled"] == 3 && status["numberAvailable"] == 3;
+        Ok(if is_so { Seen::Yes(()) } else { Seen::NotYet(status.to_string()) })
+    })
+    .unwrap();
+    let old = text("v3.29.7").replace("nodeSelector: {", "nodeSelector: {edge: \"yes\", ");
+    let files = ["--manifests", files()[1], "--manifests-before", &file(&lab, "old", &old)];
+    lab.tool(&[["run", "--yes"].as_slice(), &files].concat()).exits(0);
+    label("node-2", Value::Null);
+    let pods = lab.calico_pods().unwrap();
+    lab.tool(&BACK).exits(3).says("CU-P007").says("for 1 nodes").says("node-2").says("kubectl label nodes");
+    assert_eq!(lab.calico_pods().unwrap(), pods, "a pod was touched");
+    label("node-2", json!("yes"));
+    lab.tool(&BACK).exits(0).says("Calico v3.29.7 runs on every node");
 }
 
 /// The whole cluster but for what tells of more runners after a kill.
