@@ -15,12 +15,17 @@ traces() {
 
 hex() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; }
 
-# with_collectors COMMAND...: ends well if the command does; each node has a collector meanwhile.
+# with_collectors COMMAND...: each node has a collector meanwhile. The case ends with it.
 with_collectors() {
   local node
+  trap stop_collectors EXIT
   for node in "$first" "$second" "$control_plane"; do keeps_traces "$node"; done
   "$@"
-  for node in "$first" "$second" "$control_plane"; do on_node "$node" pkill -f collector.pl; done
+}
+
+stop_collectors() {
+  local node
+  for node in "$first" "$second" "$control_plane"; do on_node "$node" pkill -f collector.pl || true; done
 }
 
 # collected WORD...: the collectors got each of these hexadecimal words.
