@@ -1,8 +1,8 @@
 //! The live screen of a run: a bar on a terminal, plain lines elsewhere, and NDJSON for scripts.
 
-use std::{fs::File, io::Write, sync::OnceLock, time::Instant};
+use std::{fmt, fs::File, io::Write, sync::OnceLock, time::Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle as BarStyle};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -94,6 +94,16 @@ struct Lines {
     started: Instant,
 }
 
+/// The time that the rest takes; nothing is known of it before something was done.
+fn left(state: &ProgressState, to: &mut dyn fmt::Write) {
+    let written = match state.per_sec() {
+        0.0 => to.write_char('–'),
+        _ => write!(to, "{:#}", HumanDuration(state.eta())),
+    };
+    // A bar without its time is still a bar.
+    let _ = written;
+}
+
 impl Lines {
     fn new(style: ProgressStyle) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
@@ -102,12 +112,12 @@ impl Lines {
 
     fn show(&mut self, event: &Event) {
         match event {
-            Event::StepStarted { changes, .. } if *changes > 0 => self.open_bar(*changes as u64),
-            Event::StepProgress { done, of, .. }
-            | Event::NodeStarted { done, of, .. }
-            | Event::NodeDone { done, of, .. } => {
+            Event::StepStarted { changes, .. } if *changes > 0 => self.open_bar(*changes as u64, 0),
+            // Nodes that a runner before us had replaced are done, and took no time of this one.
+            Event::NodeStarted { done, of, .. } if !self.is_at(*done, *of) => self.open_bar(*of as u64, *done as u64),
+            Event::StepProgress { done, of, .. } | Event::NodeDone { done, of, .. } => {
                 if self.bar.length() != Some(*of as u64) {
-                    self.open_bar(*of as u64);
+                    self.open_bar(*of as u64, 0);
                 }
                 self.bar.set_position(*done as u64);
             }
@@ -124,6 +134,10 @@ impl Lines {
         }
     }
 
+    fn is_at(&self, done: usize, of: usize) -> bool {
+        self.bar.length() == Some(of as u64) && self.bar.position() == done as u64
+    }
+
     fn write(&self, line: &str) {
         let line = report::clean(line);
         match self.style {
@@ -133,17 +147,20 @@ impl Lines {
         }
     }
 
-    fn open_bar(&mut self, length: u64) {
+    /// Begins at what was done before, which says nothing of how fast the rest goes.
+    fn open_bar(&mut self, length: u64, done: u64) {
         if self.style != ProgressStyle::Bar {
             return;
         }
         self.bar.finish_and_clear();
         static STYLE: OnceLock<BarStyle> = OnceLock::new();
         let style = STYLE.get_or_init(|| {
-            BarStyle::with_template("         {bar:30} {pos}/{len}  ETA {eta}")
+            BarStyle::with_template("         {bar:30} {pos}/{len}  ETA {left}")
                 .unwrap_or_else(|_| BarStyle::default_bar())
+                .with_key("left", left)
         });
-        self.bar = ProgressBar::new(length).with_style(style.clone());
+        self.bar = ProgressBar::new(length).with_style(style.clone()).with_position(done);
+        self.bar.reset_eta();
     }
 
     fn end(&mut self) {
