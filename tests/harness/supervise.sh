@@ -5,7 +5,7 @@
 #   start NAME COUNT     then COUNT lines: the program and its arguments   started NAME PID
 #   stop NAME                                                              stopped NAME
 #   signal NAME SIGNAL                                                     signalled NAME
-#   running NAME                                                           running NAME, or: ended NAME
+#   state NAME                                                             NAME running, NAME stopped, or: NAME ended
 # At the end of its input (the parent closed the pipe, or died) it kills the servers and removes the folder.
 set -u
 umask 077
@@ -13,8 +13,8 @@ servers=
 
 # A pid may have been given to another process since; only our own children may be killed.
 is_ours() {
-  parent=
-  { read -r _ _ _ parent _ <"/proc/$1/stat"; } 2>/dev/null
+  parent='' status=''
+  { read -r _ _ status parent _ <"/proc/$1/stat"; } 2>/dev/null
   [ "$parent" = $$ ]
 }
 
@@ -51,6 +51,13 @@ stop() {
   echo "stopped $1"
 }
 
+# A child that ended stays known until it is waited for.
+state() {
+  if ! pid_of "$1"; then echo "$1 stopped"
+  elif is_ours "$pid" && [ "$status" != Z ]; then echo "$1 running"
+  else echo "$1 ended"; fi
+}
+
 folder=$(mktemp -d "${TMPDIR:-/tmp}/harness.XXXXXX") || exit
 trap finish EXIT
 trap exit HUP INT TERM
@@ -66,7 +73,7 @@ while read -r command name argument; do
     start) start "$name" "$argument" ;;
     stop) stop "$name" ;;
     signal) if pid_of "$name" && is_ours "$pid"; then kill -s "$argument" "$pid"; fi; echo "signalled $name" ;;
-    running) if pid_of "$name" && is_ours "$pid"; then echo "running $name"; else echo "ended $name"; fi ;;
+    state) state "$name" ;;
     *) exit 64 ;;
   esac
 done

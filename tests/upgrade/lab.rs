@@ -14,6 +14,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
+    thread,
 };
 
 use harness::{
@@ -81,8 +82,10 @@ fn take_laid_out(
     has_small_store: bool,
     lay_out: impl FnOnce(&ControlPlane) -> harness::Result<()>,
 ) -> Lab {
-    let mut shared = free_place(kubernetes, has_small_store);
-    let plane = shared.get_or_insert_with(|| start(kubernetes, has_small_store));
+    let shared = free_place(kubernetes, has_small_store);
+    let state = tempfile::tempdir().unwrap();
+    let mut lab = Lab { shared, name: name.to_owned(), state, has_small_store, etcd: None };
+    let plane = lab.shared.get_or_insert_with(|| start(kubernetes, has_small_store));
     if !plane.worn_in.contains_key(name) {
         plane.plane.restore(&plane.empty).unwrap();
         lay_out(&plane.plane).unwrap();
@@ -90,7 +93,7 @@ fn take_laid_out(
         plane.worn_in.insert(name.to_owned(), snapshot);
     }
     plane.plane.restore(&plane.worn_in[name]).unwrap();
-    Lab { shared, name: name.to_owned(), state: tempfile::tempdir().unwrap(), has_small_store, etcd: None }
+    lab
 }
 
 /// Waits for a place of a control plane. One that was started is taken rather than one that was not.
@@ -98,7 +101,7 @@ fn free_place(kubernetes: Kubernetes, has_small_store: bool) -> MutexGuard<'stat
     static PLACES: [[Mutex<Option<Plane>>; PLANES]; 4] = [const { [const { Mutex::new(None) }; PLANES] }; 4];
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let places = &PLACES[usize::from(kubernetes == Kubernetes::V1_8) + 2 * usize::from(has_small_store)];
-    // A case that failed leaves a cluster that the next one takes back anyway.
+    // A case that failed took its control plane along.
     let free = places.iter().find_map(|place| match place.try_lock() {
         Ok(guard) => Some(guard),
         Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -134,10 +137,15 @@ impl Deref for Lab {
     }
 }
 
-/// A full store is of no use to the next case.
+/// A full store is of no use to the next case, and what a case that failed leaves may be worse: a server that ended, a program still at work.
 impl Drop for Lab {
     fn drop(&mut self) {
-        if self.has_small_store {
+        let has_failed = thread::panicking();
+        if let (true, Some(Err(error))) = (has_failed, self.shared.as_ref().map(|shared| shared.plane.check_servers()))
+        {
+            harness::tell(&error.to_string());
+        }
+        if self.has_small_store || has_failed {
             *self.shared = None;
         }
     }

@@ -231,6 +231,11 @@ impl ControlPlane {
         self.etcd.make_room()
     }
 
+    /// Holds that no server ended by itself, and shows the end of its log if one did.
+    pub fn check_servers(&self) -> Result<()> {
+        ALL_SERVERS.into_iter().try_for_each(|server| self.supervisor().check_not_ended(server))
+    }
+
     pub(crate) fn etcd(&self) -> &Etcd {
         &self.etcd
     }

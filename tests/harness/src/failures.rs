@@ -2,7 +2,7 @@
 //! is cut short, or a log of which only some lines are kept, would not say why one failed.
 
 use std::io::Write;
-use std::panic::{self, PanicHookInfo};
+use std::panic;
 use std::sync::Once;
 use std::thread;
 
@@ -15,19 +15,24 @@ pub(crate) fn tell_at_once() {
     ONCE.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |failure| {
-            // The runner keeps what the printing macros print, and nothing else.
-            let _ = writeln!(std::io::stderr(), "{}", line(failure));
+            let place = failure.location().map(|place| format!(" ({place})")).unwrap_or_default();
+            write(&place, failure.payload_as_str().unwrap_or("it did not say why"));
             usual(failure);
         }));
     });
 }
 
-fn line(failure: &PanicHookInfo<'_>) -> String {
-    let message = failure.payload_as_str().unwrap_or("it did not say why");
+/// Tells what else is known of a failure of this thread.
+pub fn tell(message: &str) {
+    write("", message);
+}
+
+/// The runner keeps what the printing macros print, and nothing else.
+fn write(place: &str, message: &str) {
     let message: Vec<char> = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let (begin, rest) = message.split_at(message.len().min(SHOWN));
     let end = &rest[rest.len().saturating_sub(SHOWN)..];
     let message: String = begin.iter().chain(end).collect();
-    let place = failure.location().map(|place| format!(" ({place})")).unwrap_or_default();
-    format!("error: {}{place}: {message}", thread::current().name().unwrap_or("a thread"))
+    let name = thread::current().name().unwrap_or("a thread").to_owned();
+    let _ = writeln!(std::io::stderr(), "error: {name}{place}: {message}");
 }

@@ -39,6 +39,7 @@ pub use calico_v3::{published, worn_in_v3};
 pub use control_plane::{ControlPlane, Kubernetes};
 pub use error::{HarnessError, Result};
 pub use etcd_certificates::{CLIENT_NAME, Fault as CertificateFault};
+pub use failures::tell;
 pub use nodes::{Fault, Nodes};
 pub use oracle::{State, differences};
 pub use servers::Server;

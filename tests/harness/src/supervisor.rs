@@ -64,19 +64,26 @@ impl Supervisor {
         self.answer(&format!("signalled {name}")).map(drop)
     }
 
-    fn is_running(&mut self, server: Server) -> Result<bool> {
-        self.send(&format!("running {}\n", server.name()))?;
-        Ok(self.answer("")?.starts_with("running "))
+    /// Holds that a server runs, and shows the end of its log if it does not.
+    pub fn check_running(&mut self, server: Server) -> Result<()> {
+        if self.state(server)? == "running" { Ok(()) } else { Err(self.ended(server)) }
     }
 
-    /// Holds that a server was not ended by itself, and shows the end of its log if it was.
-    pub fn check_running(&mut self, server: Server) -> Result<()> {
-        if self.is_running(server)? {
-            return Ok(());
-        }
+    /// Holds that a server did not end by itself; one that was stopped did not.
+    pub fn check_not_ended(&mut self, server: Server) -> Result<()> {
+        if self.state(server)? == "ended" { Err(self.ended(server)) } else { Ok(()) }
+    }
+
+    /// `running`, `stopped` or `ended`.
+    fn state(&mut self, server: Server) -> Result<String> {
+        self.send(&format!("state {}\n", server.name()))?;
+        self.answer(&format!("{} ", server.name()))
+    }
+
+    fn ended(&self, server: Server) -> HarnessError {
         let log = std::fs::read(self.folder.join(format!("{}.log", server.name()))).unwrap_or_default();
         let log = String::from_utf8_lossy(&log[log.len().saturating_sub(2000)..]).into_owned();
-        Err(HarnessError::ServerEnded { server: server.name(), log })
+        HarnessError::ServerEnded { server: server.name(), log }
     }
 
     fn send(&mut self, text: &str) -> Result<()> {
