@@ -96,12 +96,11 @@ struct Lines {
 
 /// The time that the rest takes; nothing is known of it before something was done.
 fn left(state: &ProgressState, to: &mut dyn fmt::Write) {
-    let written = match state.per_sec() {
+    // A bar without its time is still a bar.
+    let _ = match state.per_sec() {
         0.0 => to.write_char('–'),
         _ => write!(to, "{:#}", HumanDuration(state.eta())),
     };
-    // A bar without its time is still a bar.
-    let _ = written;
 }
 
 impl Lines {

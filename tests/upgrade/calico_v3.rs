@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use harness::{Seen, State, differences, published, wait_until};
+use harness::{Seen, State, differences, published, variation::calico_node_path, wait_until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,7 +13,6 @@ use crate::{
 };
 
 const DAEMON_SET: &str = "apps/daemonsets/kube-system/calico-node";
-const NODES_DAEMON_SET: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets/calico-node";
 const TYPHA: &str = "apps/deployments/kube-system/calico-typha";
 /// The tool's own records, and what a Deployment makes, which has a name of its own each time.
 const IS_OURS_OR_MADE: [&str; 3] = ["calico-upgrader", "/calico-kube-controllers-", "/calico-typha-"];
@@ -87,10 +86,13 @@ fn an_old_template_that_leaves_out_a_node_is_not_put_back_until_the_node_has_its
     };
     ["node-1", "node-2", "node-3"].iter().for_each(|node| label(node, json!("yes")));
     let on_edge = json!({"spec": {"template": {"spec": {"nodeSelector": {"edge": "yes"}}}}});
-    lab.api().merge_patch(NODES_DAEMON_SET, &on_edge).unwrap();
+    let daemon_set = calico_node_path(&lab);
+    lab.api().merge_patch(daemon_set, &on_edge).unwrap();
     wait_until("its controller to have made all pods anew", || {
-        let status = lab.api().get(NODES_DAEMON_SET).unwrap()["status"].clone();
-        let is_so = status["updatedNumberScheduled"] == 3 && status["numberAvailable"] == 3;
+        let live = lab.api().get(daemon_set).unwrap();
+        let (status, generation) = (&live["status"], &live["metadata"]["generation"]);
+        let are_all = status["updatedNumberScheduled"] == 3 && status["numberAvailable"] == 3;
+        let is_so = status["observedGeneration"] == *generation && are_all;
         Ok(if is_so { Seen::Yes(()) } else { Seen::NotYet(status.to_string()) })
     })
     .unwrap();

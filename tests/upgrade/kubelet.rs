@@ -73,7 +73,7 @@ impl<'a> Kubelet<'a> {
     }
 
     fn news(&self) -> String {
-        format!("programs ended: {:?}; pods: {:#?}", self.ended, self.seen)
+        format!("programs ended: {:?}; pods: {}", self.ended, self.seen.join("; "))
     }
 
     fn work(&mut self) {

@@ -141,8 +141,7 @@ impl Deref for Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let has_failed = thread::panicking();
-        if let (true, Some(Err(error))) = (has_failed, self.shared.as_ref().map(|shared| shared.plane.check_servers()))
-        {
+        if has_failed && let Some(Err(error)) = self.shared.as_ref().map(|shared| shared.plane.check_servers()) {
             harness::tell(&error.to_string());
         }
         if self.has_small_store || has_failed {
@@ -297,7 +296,7 @@ impl Ran {
     fn ended(program: Child, call: Vec<OsString>) -> Self {
         let pid = program.id().to_string();
         let (over, is_over) = mpsc::channel::<()>();
-        let watch = std::thread::spawn(move || {
+        let watch = thread::spawn(move || {
             let hangs = is_over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
             hangs.then(|| Command::new("kill").args(["-KILL", &pid]).status())
         });
