@@ -86,6 +86,8 @@ fn the_cordon_of_a_run_that_is_lost_whole_is_named_and_left() {
     lost.kill().unwrap();
     lost.wait().unwrap();
     lab.nodes().repair("node-2").unwrap();
+    // A new run begins on a healthy Calico alone.
+    lab.wait_for_calico().unwrap();
     let secrets = "/api/v1/namespaces/calico-upgrader/secrets";
     for secret in lab.api().list(secrets).unwrap() {
         lab.api().delete(&format!("{secrets}/{}", secret["metadata"]["name"].as_str().unwrap())).unwrap();
