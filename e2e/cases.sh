@@ -7,6 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${E2E_WORK:?run.sh sets it}" "${E2E_IMAGE:?}" "${E2E_FEATURES?}" "${E2E_PROGRAM:?}" "${E2E_WORN_IN:?}" "${E2E_LOGS:?}" "${KIND_IMAGE:?}"
 cluster=calico-upgrader-e2e
 control_plane=$cluster-control-plane first=$cluster-worker second=$cluster-worker2
+nodes=("$first" "$second" "$control_plane")
 old=registry.corp.example:5000/calico/node:v2.5.1 new=registry.corp.example:5000/calico/node:v2.6.12
 pod_check=registry.corp.example:5000/pod-check:1
 export KUBECONFIG=$E2E_WORK/kubeconfig NO_COLOR=1

@@ -49,16 +49,16 @@ lay_out() {
   worn_in 'select(.apiVersion | startswith("crd.") | not)' | kubectl delete -f - --ignore-not-found --timeout=120s
   kubectl -n kube-system delete daemonset calico-upgrader-pull --ignore-not-found
   kubectl wait --for=delete pod -n kube-system -l k8s-app=calico-node --timeout=60s
-  for node in "$first" "$second" "$control_plane"; do
+  for node in "${nodes[@]}"; do
     make_writable "$node"
     on_node "$node" rm -f /var/run/calico/stand-in-not-ready /etc/cni/net.d/calico.stand-in
     # A kubelet makes its node when it starts, and never again.
     kubectl get node "$node" || on_node "$node" systemctl stop kubelet
     on_node "$node" systemctl start kubelet
   done
-  within 90 kubectl get nodes "$first" "$second" "$control_plane"
+  within 90 kubectl get nodes "${nodes[@]}"
   kubectl wait --for=condition=Ready nodes --all --timeout=90s
-  kubectl uncordon "$first" "$second" "$control_plane"
+  kubectl uncordon "${nodes[@]}"
   kubectl taint nodes --all repair- || echo "no case left its taint"
   worn_in 'select(.kind == "CustomResourceDefinition")' | kubectl create -f -
   kubectl wait --for=condition=Established crd --all --timeout=60s
@@ -66,5 +66,5 @@ lay_out() {
   pod_check | kubectl apply -f -
   kubectl -n kube-system rollout status daemonset/calico-node --timeout=120s
   kubectl -n default rollout status daemonset/pod-check --timeout=120s
-  runs "$old" "$first" "$second" "$control_plane"
+  runs "$old" "${nodes[@]}"
 }

@@ -33,7 +33,7 @@ case_as_job() { # a sealed plan runs as a Job that is followed by its log; the f
   grep -q "goes on (epoch" "$output"
   grep -q "(3 of 3 done)" "$output"
   ! grep -q "skipped" "$output"
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
   # Nothing is left of the plan that went along.
   [[ -z $(kubectl -n calico-upgrader get secrets -l "calico-upgrader/run=$(jq -r .digest "$plan" | cut -c1-12)" -o name) ]]
 }
@@ -52,7 +52,7 @@ case_as_job_exits() { # an image that no node can pull, then a cluster that chan
   ends_with 13 as_job "$plan" >"$output" 2>&1 || { cat "$output"; return 1; }
   cat "$output"
   grep -q CU-E011 "$output"
-  runs "$old" "$first" "$second" "$control_plane"
+  runs "$old" "${nodes[@]}"
 }
 
 # What is laid out becomes a Calico v2.2.1, whose data and policies have a way to go. No node runs another program for that.
@@ -62,14 +62,14 @@ lay_out_v2_2() {
   kubectl delete -f "$E2E_WORK/worn-in.json" --ignore-not-found --timeout=120s
   kubectl wait --for=delete pod -n kube-system -l k8s-app=calico-node --timeout=60s
   images=$(jq -r '.items[] | select(.kind == "DaemonSet") | .spec.template.spec.containers[].image' "$E2E_WORK/worn-in-v2.2.json" | sort -u)
-  for node in "$first" "$second" "$control_plane"; do
+  for node in "${nodes[@]}"; do
     for image in $images; do on_node "$node" ctr -n k8s.io images tag --force "$old" "$image"; done
   done
   jq '.items |= map(select(.kind == "CustomResourceDefinition"))' "$E2E_WORK/worn-in-v2.2.json" | kubectl create -f -
   kubectl wait --for=condition=Established crd --all --timeout=60s
   jq '.items |= map(select(.kind != "CustomResourceDefinition"))' "$E2E_WORK/worn-in-v2.2.json" | kubectl create -f -
   # Its pods are replaced by hand, of which no rollout tells.
-  within 120 runs registry.corp.example:5000/calico/node:v1.2.1 "$first" "$second" "$control_plane"
+  within 120 runs registry.corp.example:5000/calico/node:v1.2.1 "${nodes[@]}"
 }
 
 case_job_steps() { # from v2.2.1: conversion and copy each run as a Job; the program of one is killed, the runner is, and resume goes on with Jobs
@@ -86,7 +86,7 @@ case_job_steps() { # from v2.2.1: conversion and copy each run as a Job; the pro
   ends 137
   upgrader status
   ends_with 0 upgrader resume --yes --job-steps --image "$E2E_IMAGE" --api-server "$(api_server)"
-  runs "$new" "$first" "$second" "$control_plane"
+  runs "$new" "${nodes[@]}"
   no_cordon_is_left
   ends_with 0 upgrader verify
   [[ -z $(kubectl -n calico-upgrader get jobs -o name) ]]
@@ -103,8 +103,8 @@ case_rollback_job() { # a finished upgrade is taken back as a Job, whose program
   completes calico-upgrader-rollback 180
   logs_of calico-upgrader-rollback
   says_in calico-upgrader-rollback "goes on"
-  runs "$old" "$first" "$second" "$control_plane"
-  is_installed v2.5.1 "$first" "$second" "$control_plane"
+  runs "$old" "${nodes[@]}"
+  is_installed v2.5.1 "${nodes[@]}"
   no_cordon_is_left
   new_pods_start
   contents | diff "$E2E_WORK/before" -

@@ -15,8 +15,8 @@ plan_v3() { upgrader plan --manifests "$v3_after" --manifests-before "$v3_before
 # is_v3 REGISTRY RELEASE: all nodes, and the controllers, run it.
 is_v3() {
   local found
-  runs "$1/calico/node:$2" "$first" "$second" "$control_plane"
-  is_installed "$2" "$first" "$second" "$control_plane"
+  runs "$1/calico/node:$2" "${nodes[@]}"
+  is_installed "$2" "${nodes[@]}"
   found=$(kubectl -n kube-system get pods -l k8s-app=calico-kube-controllers -o jsonpath='{.items[*].spec.containers[0].image}')
   [[ $found == "$1/calico/kube-controllers:$2" ]] || { echo "controllers: \`$found\` instead of $2"; return 1; }
   no_cordon_is_left

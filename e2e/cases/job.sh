@@ -59,9 +59,9 @@ case_job_killed_midway() { # the same as a Job: its program is killed when one n
   logs_of calico-upgrader
   kubectl -n calico-upgrader get pods -o wide
   [[ $(kubectl -n calico-upgrader get job calico-upgrader -o jsonpath='{.status.failed}') == 1 ]]
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
   ends_with 0 upgrader rollback --yes
-  runs "$old" "$first" "$second" "$control_plane"
+  runs "$old" "${nodes[@]}"
   no_cordon_is_left
   contents | diff "$E2E_WORK/before" -
 }
@@ -74,7 +74,7 @@ case_job_drained() { # the pod of the Job is deleted midway, as a drain does: it
   logs_of calico-upgrader
   says_in calico-upgrader "stopped with exit 143"
   says_in calico-upgrader "goes on"
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 # What the containers of the Job wait for.
@@ -93,10 +93,10 @@ case_image_not_pullable() { # the image of the Job cannot be pulled: the pod say
   kubectl -n calico-upgrader get events --field-selector type=Warning
   upgrader status
   contents | diff "$E2E_WORK/before" -
-  for node in "$first" "$second" "$control_plane"; do on_node "$node" ctr -n k8s.io images tag "docker.io/library/$E2E_IMAGE" "$absent"; done
+  for node in "${nodes[@]}"; do on_node "$node" ctr -n k8s.io images tag "docker.io/library/$E2E_IMAGE" "$absent"; done
   completes calico-upgrader 240
   logs_of calico-upgrader
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 # NODE POD of the one pod of the Job whose program runs now; nothing while there is none.
@@ -128,9 +128,9 @@ put_job_in_anew() {
 
 # The Job has upgraded every node: held against the plan, and taken back from outside. No Job repeats what was taken back, so its records go.
 upgraded_and_back() {
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
   ends_with 0 upgrader rollback --yes
-  runs "$old" "$first" "$second" "$control_plane"
+  runs "$old" "${nodes[@]}"
   no_cordon_is_left
   contents | diff "$E2E_WORK/before" -
   # The run and its rollback: a run that was killed is gone on with, and no second one is begun for it.

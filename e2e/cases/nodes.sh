@@ -4,7 +4,7 @@
 case_upgrade() { # v2.5.1 becomes v2.6.12 on every node, and new pods start
   plan_it
   ends_with 0 upgrader run "$plan" --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 case_killed_midway() { # kill -9 when one node of three is done; resume goes on
@@ -14,7 +14,7 @@ case_killed_midway() { # kill -9 when one node of three is done; resume goes on
   ends 137
   runs "$old" "$control_plane"
   ends_with 0 upgrader resume --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 case_image_missing() { # one node cannot pull: the run stops before any node is touched; loaded there, it goes on
@@ -23,10 +23,10 @@ case_image_missing() { # one node cannot pull: the run stops before any node is 
   ends_with 4 upgrader run "$plan" --yes >"$output" 2>&1 || { cat "$output"; return 1; }
   cat "$output"
   grep -q "$second" "$output"
-  runs "$old" "$first" "$second" "$control_plane"
+  runs "$old" "${nodes[@]}"
   load_images --nodes "$second"
   ends_with 0 upgrader resume --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 case_never_ready() { # calico-node is told not to get ready on one node: the run stops there; healed, it goes on
@@ -40,7 +40,7 @@ case_never_ready() { # calico-node is told not to get ready on one node: the run
   on_node "$second" rm /var/run/calico/stand-in-not-ready
   within 60 runs "$new" "$second"
   ends_with 0 upgrader resume --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 case_kubelet_stopped() { # a kubelet stops midway: the run stops at its node; started again, it goes on
@@ -53,7 +53,7 @@ case_kubelet_stopped() { # a kubelet stops midway: the run stops at its node; st
   on_node "$second" systemctl start kubelet
   kubectl wait --for=condition=Ready "node/$second" --timeout=90s
   ends_with 0 upgrader resume --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 case_node_tainted() { # a node gets a taint midway that calico-node does not tolerate: the run stops before it and its pod runs on; without the taint it goes on
@@ -67,7 +67,7 @@ case_node_tainted() { # a node gets a taint midway that calico-node does not tol
   no_cordon_is_left
   kubectl taint nodes "$control_plane" repair-
   ends_with 0 upgrader resume --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 case_node_leaves_and_comes() { # a node is removed midway and comes back as a new one; the upgrade ends with both
@@ -81,7 +81,7 @@ case_node_leaves_and_comes() { # a node is removed midway and comes back as a ne
   within 90 kubectl get node "$second"
   kubectl wait --for=condition=Ready "node/$second" --timeout=90s
   within 60 runs "$new" "$second"
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 case_rollback() { # a finished upgrade is taken back, killed once on its way; every object is as it was
@@ -94,8 +94,8 @@ case_rollback() { # a finished upgrade is taken back, killed once on its way; ev
   kill -KILL "$runner"
   ends 137
   ends_with 0 upgrader resume --yes
-  runs "$old" "$first" "$second" "$control_plane"
-  is_installed v2.5.1 "$first" "$second" "$control_plane"
+  runs "$old" "${nodes[@]}"
+  is_installed v2.5.1 "${nodes[@]}"
   no_cordon_is_left
   new_pods_start
   contents | diff "$E2E_WORK/before" -

@@ -24,7 +24,7 @@ case_probes_count() { # probes count what a node does not get for 3 s and the re
   ends 137
   [[ $(probes | grep -c daemonset) == 2 ]]
   ends_with 0 upgrader resume --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
   no_probe_is_left
   losses | tee "$E2E_WORK/losses"
   jq -e 'any(.longest_ms >= 2000 and .longest_ms <= 6000 and .lost >= 10)' "$E2E_WORK/losses"
@@ -50,7 +50,7 @@ case_probes_gate() { # a budget is exceeded: the run stops after that node with 
   unset CALICO_UPGRADER_GATE_LOSS
   ends_with 0 upgrader resume --yes
   no_probe_is_left
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 # counts_a_gap NAME: keeps packets from a node while the Job replaces the next one, and the log of the Job tells of it.
@@ -68,11 +68,11 @@ case_probes_job() { # Jobs watch packets there and back: the log of each tells w
   apply_rights run --probes
   apply_manifests job "$E2E_IMAGE" --probes -- --to v2.6 --allow-untested --stable-for 1s
   counts_a_gap calico-upgrader
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
   apply_rights rollback --probes
   apply_manifests rollback "$E2E_IMAGE" --probes
   counts_a_gap calico-upgrader-rollback
-  runs "$old" "$first" "$second" "$control_plane"
+  runs "$old" "${nodes[@]}"
   no_cordon_is_left
   contents | diff "$E2E_WORK/before" -
 }

@@ -41,5 +41,5 @@ case_schedule_window() { # a CronJob each minute, and two windows: one node in t
   cat "$E2E_WORK/first"
   echo "---- all that is kept"
   screen
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }

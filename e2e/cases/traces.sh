@@ -10,7 +10,7 @@ keeps_traces() {
 # What the collectors of all nodes got, as hexadecimal digits.
 traces() {
   local node
-  for node in "$first" "$second" "$control_plane"; do on_node "$node" sh -c 'cat /root/traces 2>/dev/null || true'; done | od -An -v -tx1 | tr -d ' \n'
+  for node in "${nodes[@]}"; do on_node "$node" sh -c 'cat /root/traces 2>/dev/null || true'; done | od -An -v -tx1 | tr -d ' \n'
 }
 
 hex() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; }
@@ -19,13 +19,13 @@ hex() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; }
 with_collectors() {
   local node
   trap stop_collectors EXIT
-  for node in "$first" "$second" "$control_plane"; do keeps_traces "$node"; done
+  for node in "${nodes[@]}"; do keeps_traces "$node"; done
   "$@"
 }
 
 stop_collectors() {
   local node
-  for node in "$first" "$second" "$control_plane"; do on_node "$node" pkill -f collector.pl || true; done
+  for node in "${nodes[@]}"; do on_node "$node" pkill -f collector.pl || true; done
 }
 
 # collected WORD...: the collectors got each of these hexadecimal words.

@@ -23,7 +23,7 @@ case_read_only_disk() { # the disk of one node takes no writes, so that install-
   make_writable "$second"
   within 120 runs "$new" "$second"
   ends_with 0 upgrader resume --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 run_record() { kubectl -n calico-upgrader get secrets -l calico-upgrader/part=record -o name; }
@@ -36,7 +36,7 @@ case_record_deleted() { # a person deletes the run record and the plan midway: t
   grep -q "record" "$output"
   runs "$old" "$control_plane"
   ends_with 0 upgrader resume "$(run_on_disk)" --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }
 
 run_on_disk() { ls "$CALICO_UPGRADER_STATE_DIR/runs"; }
@@ -50,7 +50,7 @@ case_clock_wrong() { # our clock is a day ahead: no window is trusted, and a run
   ends_with 3 "${by_clock[@]}" FAKETIME=+1d "$E2E_PROGRAM" run "$plan" --yes --window "Mon-Sun 00:00-24:00 UTC" >"$output" 2>&1 || { cat "$output"; return 1; }
   cat "$output"
   grep -q "1440 min ahead" "$output"
-  runs "$old" "$first" "$second" "$control_plane"
+  runs "$old" "${nodes[@]}"
   # Certificates of the cluster are not valid yet, a day before they were made.
   ends_with 15 "${by_clock[@]}" FAKETIME=-1d "$E2E_PROGRAM" discover
   "${by_clock[@]}" FAKETIME=+1d "$E2E_PROGRAM" run "$plan" --yes >"$output" 2>&1 &
@@ -59,5 +59,5 @@ case_clock_wrong() { # our clock is a day ahead: no window is trusted, and a run
   kill -KILL "$runner"
   ends 137
   ends_with 0 upgrader resume --yes
-  is_upgraded "$first" "$second" "$control_plane"
+  is_upgraded "${nodes[@]}"
 }

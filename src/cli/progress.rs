@@ -113,13 +113,12 @@ impl Lines {
         match event {
             Event::StepStarted { changes, .. } if *changes > 0 => self.open_bar(*changes as u64, 0),
             // Nodes that a runner before us had replaced are done, and took no time of this one.
-            Event::NodeStarted { done, of, .. } if !self.is_at(*done, *of) => self.open_bar(*of as u64, *done as u64),
-            Event::StepProgress { done, of, .. } | Event::NodeDone { done, of, .. } => {
-                if self.bar.length() != Some(*of as u64) {
-                    self.open_bar(*of as u64, 0);
-                }
-                self.bar.set_position(*done as u64);
+            Event::NodeStarted { done, of, .. } if self.bar.position() != *done as u64 => {
+                self.open_bar(*of as u64, *done as u64);
             }
+            Event::NodeStarted { done, of, .. }
+            | Event::StepProgress { done, of, .. }
+            | Event::NodeDone { done, of, .. } => self.move_bar(*of as u64, *done as u64),
             _ => {}
         }
         let elapsed = || report::duration(self.started.elapsed().as_secs());
@@ -133,8 +132,13 @@ impl Lines {
         }
     }
 
-    fn is_at(&self, done: usize, of: usize) -> bool {
-        self.bar.length() == Some(of as u64) && self.bar.position() == done as u64
+    /// Nodes come and go midway, so the length may change; what is known of the pace stays.
+    fn move_bar(&mut self, length: u64, done: u64) {
+        if self.bar.length().is_none() {
+            self.open_bar(length, 0);
+        }
+        self.bar.set_length(length);
+        self.bar.set_position(done);
     }
 
     fn write(&self, line: &str) {
