@@ -80,6 +80,8 @@ pub enum Event {
     },
     NodeGone {
         node: String,
+        done: usize,
+        of: usize,
     },
     /// Something that the run would have looked at, and could not.
     Skipped {

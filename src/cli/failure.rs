@@ -77,14 +77,23 @@ impl Failure {
 
     /// Prints the failure and answers the exit code.
     pub fn tell(&self, global: &Global) -> u8 {
+        self.print(global, "error");
+        self.exit
+    }
+
+    /// Prints why nothing was done, where that is as it should be.
+    pub fn note(&self, global: &Global) {
+        self.print(global, "note");
+    }
+
+    fn print(&self, global: &Global, word: &str) {
         if global.output == super::arguments::Output::Json {
-            terminal::chatter_line(&self.to_json().to_string());
-            return self.exit;
+            return terminal::chatter_line(&serde_json::json!({word: self.to_json()}).to_string());
         }
         if !self.findings.is_empty() {
             terminal::chatter(&report::findings(&self.findings));
         }
-        let mut text = format!("error[{}]: {}\n", self.code, report::clean(&self.what));
+        let mut text = format!("{word}[{}]: {}\n", self.code, report::clean(&self.what));
         for (index, line) in self.evidence.iter().enumerate() {
             text.push_str(&format!("  {:<8}  {}\n", if index == 0 { "evidence" } else { "" }, report::clean(line)));
         }
@@ -97,12 +106,11 @@ impl Failure {
             text.push_str(&format!("  {:<8}  calico-upgrader explain {}\n", "more", self.code));
         }
         terminal::chatter(&text);
-        self.exit
     }
 
     fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({"error": {"code": self.code, "exit": self.exit, "what": self.what, "evidence": self.evidence,
-            "why": self.why, "now": self.now, "findings": self.findings}})
+        serde_json::json!({"code": self.code, "exit": self.exit, "what": self.what, "evidence": self.evidence,
+            "why": self.why, "now": self.now, "findings": self.findings})
     }
 }
 

@@ -118,7 +118,8 @@ impl Lines {
             }
             Event::NodeStarted { done, of, .. }
             | Event::StepProgress { done, of, .. }
-            | Event::NodeDone { done, of, .. } => self.move_bar(*of as u64, *done as u64),
+            | Event::NodeDone { done, of, .. }
+            | Event::NodeGone { done, of, .. } => self.move_bar(*of as u64, *done as u64),
             _ => {}
         }
         let elapsed = || report::duration(self.started.elapsed().as_secs());
@@ -202,7 +203,9 @@ impl Lines {
                 format!("  {node}: ready after {} ({done} of {of} done)", report::duration(*seconds))
             }
             Event::NodeFound { node } => format!("  {node}: replaced before the stop; looked at again, it is ready"),
-            Event::NodeGone { node } => format!("  {node}: the node is gone, and left out"),
+            Event::NodeGone { node, done, of } => {
+                format!("  {node}: the node is gone, and left out ({done} of {of} done)")
+            }
             Event::Skipped { what, why } => format!("  skipped {what} ({why})"),
             Event::Watching { pairs, left_out } => format!("  {}", report::watching_words(*pairs, left_out)),
             Event::Lost { node, loss } => format!("  {node}: {}", report::loss_words(loss)),

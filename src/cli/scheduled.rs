@@ -52,7 +52,7 @@ pub async fn run(session: &Session, arguments: &Run) -> Ended {
     };
     match ended {
         Err(failure) if arguments.scheduled && [8, 9].contains(&failure.exit) => {
-            failure.tell(&session.global);
+            failure.note(&session.global);
             tell(&cluster, runs.last(), &failure).await;
             Ok(0)
         }

@@ -57,6 +57,11 @@ pub enum News {
         node: String,
         seen: String,
     },
+    /// A node that was begun went away, and nothing more is done for it.
+    Gone {
+        step: String,
+        node: String,
+    },
     /// Something that the run would have looked at, and could not.
     Skipped {
         step: String,

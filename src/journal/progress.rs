@@ -72,6 +72,7 @@ impl Progress {
             }
             News::Waited { .. }
             | News::Ready { .. }
+            | News::Gone { .. }
             | News::Skipped { .. }
             | News::Watching { .. }
             | News::Lost { .. }

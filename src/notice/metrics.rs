@@ -143,12 +143,9 @@ impl Figures {
                 let longest = loss.longest_ms as f64 / 1000.0;
                 self.packet_gap.get_or_create(&Node { node: node.clone() }).set(longest);
             }
-            Event::NodeDone { node, done, of, .. } => {
+            Event::NodeDone { node, done, of, .. } | Event::NodeGone { node, done, of } => {
                 lock(&self.started).remove(node);
                 self.set_nodes(*done, *of);
-            }
-            Event::NodeGone { node } => {
-                lock(&self.started).remove(node);
             }
             Event::RunStopped { .. } => {
                 self.stopped.set(1);

@@ -76,6 +76,7 @@ pub(super) fn node_words(node: &NodeSpan) -> String {
     let mut words = match node.state {
         NodeState::Replaced => "replaced".to_owned(),
         NodeState::Begun => "deleted, and no new pod was seen ready".to_owned(),
+        NodeState::Gone => "went away meanwhile".to_owned(),
         NodeState::Untouched => "not replaced".to_owned(),
     };
     if node.is_cordoned {

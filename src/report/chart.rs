@@ -127,6 +127,7 @@ fn node_row(node: &NodeSpan, scale: &Scale, top: usize, row: usize, end: i64) ->
     let pad = if row > 8 { 3 } else { 0 };
     let (high, thin) = (row.saturating_sub(2 * pad).max(2), (row / 4).max(1));
     let middle = top + (row - thin) / 2;
+    let end = node.last(What::Gone).unwrap_or(end);
     let first = node.moments.first().map_or(0, |first| first.at_ms);
     let last = node.last(What::Uncordoned).filter(|_| !node.is_cordoned);
     let last = last
@@ -174,7 +175,7 @@ fn gaps(node: &NodeSpan, end: i64) -> Vec<(i64, Option<i64>)> {
         match moment.what {
             What::Deleted => open = open.or(Some(moment.at_ms)),
             What::Ready => gaps.extend(open.take().map(|from| (from, Some(moment.at_ms)))),
-            What::Cordoned | What::Uncordoned => {}
+            What::Cordoned | What::Uncordoned | What::Gone => {}
         }
     }
     gaps.extend(open.map(|from| (from.min(end), None)));

@@ -195,6 +195,7 @@ fn runners(entries: &[Entry], record: Option<&RunState>) -> Vec<String> {
         | News::Settled { .. }
         | News::Waited { .. }
         | News::Ready { .. }
+        | News::Gone { .. }
         | News::Skipped { .. }
         | News::Watching { .. }
         | News::Lost { .. }
@@ -288,6 +289,7 @@ fn told(news: &News) -> String {
         News::Settled { batch, .. } => format!("batch {batch} settled"),
         News::Waited { what, seconds, .. } => format!("{what} done in {seconds}s"),
         News::Ready { node, seen, .. } => format!("calico-node on {node} was seen ready at {seen}"),
+        News::Gone { node, .. } => format!("{node} went away, and was left out"),
         News::Skipped { what, why, .. } => format!("skipped {what} ({why})"),
         News::Watching { pairs, left_out, .. } => watching_words(*pairs, left_out),
         News::Lost { node, loss, .. } => format!("while {node} was replaced: {}", loss_words(loss)),

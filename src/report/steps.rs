@@ -105,6 +105,7 @@ fn taken(name: &str, entries: &[Entry]) -> Taken {
             | News::Settled { .. }
             | News::Waited { .. }
             | News::Ready { .. }
+            | News::Gone { .. }
             | News::Skipped { .. }
             | News::Watching { .. }
             | News::Lost { .. }

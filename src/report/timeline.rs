@@ -50,6 +50,8 @@ pub enum NodeState {
     Untouched,
     Begun,
     Replaced,
+    /// It went away while its pod was replaced.
+    Gone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +67,7 @@ pub enum What {
     Deleted,
     Ready,
     Uncordoned,
+    Gone,
 }
 
 impl NodeSpan {
@@ -104,6 +107,7 @@ pub fn of_nodes(mut entry: Entry) -> Entry {
         | News::StepStarted { .. }
         | News::Waited { .. }
         | News::Ready { .. }
+        | News::Gone { .. }
         | News::Skipped { .. }
         | News::Watching { .. }
         | News::Lost { .. }
@@ -198,6 +202,7 @@ impl Fold {
                     self.ready(node, self.now - self.stable_ms, false);
                 }
             }
+            News::Gone { node, .. } => self.gone(node),
             News::Resumed { .. } => self.resumed(),
             News::Lost { node, loss, .. } => self.node(node).span.loss = Some(loss.clone()),
             News::Started { .. }
@@ -253,6 +258,15 @@ impl Fold {
         node.span.gap_ms = Some(node.span.gap_ms.unwrap_or_default() + at - since);
         node.has_guess |= !(is_seen && node.is_watched);
         node.span.is_gap_measured = !node.has_guess;
+    }
+
+    /// Nobody waits for a node that is not there, and its cordon went with it.
+    fn gone(&mut self, node: &str) {
+        let now = self.now;
+        let node = self.node(node);
+        node.note(What::Gone, now);
+        node.open_since = None;
+        (node.span.state, node.span.is_cordoned) = (NodeState::Gone, false);
     }
 
     fn node(&mut self, name: &str) -> &mut Watched {

@@ -5,6 +5,7 @@
 //! annotation in the same write, so that whoever goes on knows which nodes to uncordon; others' cordons stay.
 
 mod error;
+mod pods;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,7 @@ use super::{
     template::{check_taints, frozen, newest_revision},
 };
 use crate::{
-    cluster::{Cluster, ClusterError, Followed, PodFeed},
+    cluster::{Cluster, Followed, PodFeed},
     door::{Action, Beginning, Change, Door, DoorError, Hold, Stop},
     event::{Event, Voice},
     inventory::NodeFacts,
@@ -50,7 +51,8 @@ struct Rolling<'a> {
     special: Special,
     feed: PodFeed,
     stop: Stop,
-    done: usize,
+    /// The pods of nodes that went away, by name: they are listed for a while, and no longer count.
+    gone: BTreeSet<String>,
     pace: Pace,
     /// How long nodes may take, as it was last told.
     told: Option<Duration>,
@@ -76,7 +78,7 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         special: Special { control_plane: names_of(&nodes, |node| node.is_control_plane), own: door.own_node.clone() },
         feed: cluster.follow_pods_of(&roll.daemon_set, &roll.selector).await?,
         stop: door.stop.clone(),
-        done: 0,
+        gone: BTreeSet::new(),
         pace: Pace::of(&door.state().node_seconds),
         told: None,
         held_at: Instant::now(),
@@ -108,16 +110,15 @@ impl Rolling<'_> {
             self.feed.pods().values().filter(|pod| self.is_new(pod) && !pod.is_ready).map(|pod| pod.node.clone());
         let started: BTreeSet<String> = cordoned.into_iter().chain(unready).collect();
         let (rolled, waiting): (Vec<_>, Vec<_>) = started.into_iter().partition(|node| !self.has_old_pod(node));
-        self.done = self.feed.pods().values().filter(|pod| self.is_new(pod)).count();
-        if !rolled.is_empty() {
-            self.wait_for(&rolled, door, voice).await?;
-            self.note_ready(door, voice)?;
-            self.free(&rolled, door).await?;
-            rolled.iter().cloned().for_each(|node| voice.tell(Event::NodeFound { node }));
-        }
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
         tracing::debug!(?waiting, "cordoned by us, not replaced yet");
-        Ok(rolled)
+        if rolled.is_empty() {
+            return Ok(rolled);
+        }
+        let found = self.wait_for(rolled, door, voice).await?;
+        self.free(&found, door).await?;
+        found.iter().cloned().for_each(|node| voice.tell(Event::NodeFound { node }));
+        Ok(found)
     }
 
     /// Asks the probes what was lost meanwhile.
@@ -136,7 +137,7 @@ impl Rolling<'_> {
 
     /// Takes batch after batch. The cordons of one batch go in the same write as those of the next come.
     async fn roll_all(&mut self, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
-        let (mut is_canary, mut done) = (self.done == 0, Vec::new());
+        let (mut is_canary, mut done) = (self.done() == 0, Vec::new());
         let mut tried: BTreeMap<String, u32> = BTreeMap::new();
         loop {
             let size = if is_canary { 1 } else { self.roll.batch.max(1) };
@@ -161,13 +162,15 @@ impl Rolling<'_> {
                 self.free(&done, door).await?;
                 return Err(loss);
             }
-            is_canary = false;
+            // Where the canary went away, another node is the first.
+            is_canary &= done.is_empty();
         }
         door.hold_pause(false);
         Ok(())
     }
 
-    /// Replaces the pods of a batch after those of the batch before; its nodes stay cordoned until the next one.
+    /// Replaces the pods of a batch after those of the batch before; its nodes stay cordoned until the next one. Answers
+    /// those that are still there.
     async fn replace(
         &mut self,
         batch: Vec<(String, Followed)>,
@@ -175,7 +178,7 @@ impl Rolling<'_> {
         door: &mut Door,
         voice: &Voice,
     ) -> Result<Vec<String>, StepError> {
-        let (started, done, of) = (Instant::now(), self.done, self.nodes());
+        let (started, done, of) = (Instant::now(), self.done(), self.nodes());
         let nodes: Vec<String> = batch.iter().map(|(node, _)| node.clone()).collect();
         let cluster = door.cluster.clone();
         // One reservation for the cordons and the deletions that follow at once.
@@ -200,16 +203,19 @@ impl Rolling<'_> {
         self.apply_cordons(swap, door).await?;
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
-        self.wait_for(&nodes, door, voice).await?;
-        self.note_ready(door, voice)?;
-        self.done += nodes.len();
-        let seconds = started.elapsed().as_secs();
-        self.pace.note(seconds);
-        for node in &nodes {
-            door.note(News::Waited { step: self.step.to_owned(), what: format!("calico-node on {node}"), seconds })?;
-            voice.tell(Event::NodeDone { node: node.clone(), seconds, done: self.done, of: self.nodes() });
+        let ready = self.wait_for(nodes, door, voice).await?;
+        let (seconds, done, of) = (started.elapsed().as_secs(), self.done(), self.nodes());
+        if ready.is_empty() {
+            // No cordon is left to take away, a write that would tell how far the roll is.
+            door.reserve(self.step, 0, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
+            return Ok(ready);
         }
-        Ok(nodes)
+        self.pace.note(seconds);
+        for node in &ready {
+            door.note(News::Waited { step: self.step.to_owned(), what: format!("calico-node on {node}"), seconds })?;
+            voice.tell(Event::NodeDone { node: node.clone(), seconds, done, of });
+        }
+        Ok(ready)
     }
 
     /// Asks whether there is time for the next nodes, and says so whenever that changes.
@@ -222,17 +228,6 @@ impl Rolling<'_> {
             voice.tell(Event::NodesTimed { seconds: within.as_secs(), known, until: shown(&until) });
         }
         Ok(())
-    }
-
-    /// How many nodes there are to replace; one whose old pod is still ending has two pods for a while.
-    fn nodes(&self) -> usize {
-        self.feed
-            .pods()
-            .values()
-            .map(|pod| pod.node.as_str())
-            .filter(|node| !node.is_empty())
-            .collect::<BTreeSet<_>>()
-            .len()
     }
 
     fn deletion(&self, node: &str, pod: &Followed) -> Change {
@@ -273,17 +268,22 @@ impl Rolling<'_> {
         if changes.is_empty() {
             return Ok(());
         }
-        let (done, of) = (self.done, self.nodes());
+        let (done, of) = (self.done(), self.nodes());
         door.apply(self.step, changes, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
         Ok(())
     }
 
-    /// Waits until every node of a batch has a new pod that is ready and stays so. Nodes that go away are left out.
-    async fn wait_for(&mut self, nodes: &[String], door: &Door, voice: &Voice) -> Result<(), StepError> {
+    /// Waits until every node of a batch has a new pod that is ready and stays so. Nodes that go away are left out; the
+    /// others are answered.
+    async fn wait_for(
+        &mut self,
+        mut nodes: Vec<String>,
+        door: &mut Door,
+        voice: &Voice,
+    ) -> Result<Vec<String>, StepError> {
         let limit = Duration::from_secs(self.roll.ready_within_seconds);
         let stable = Duration::from_secs(self.roll.stable_for_seconds);
         let started = Instant::now();
-        let mut nodes: BTreeSet<String> = nodes.iter().cloned().collect();
         let (mut ready_since, mut looked, mut told) = (None, started, BTreeMap::new());
         loop {
             let unready: Vec<String> = nodes.iter().filter(|node| !self.is_done(node)).cloned().collect();
@@ -293,8 +293,9 @@ impl Rolling<'_> {
             }
             if unready.is_empty() {
                 let since = *ready_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= stable {
-                    return Ok(());
+                if nodes.is_empty() || since.elapsed() >= stable {
+                    self.note_ready(door, voice)?;
+                    return Ok(nodes);
                 }
                 self.news(since + stable, door).await?;
                 continue;
@@ -309,7 +310,7 @@ impl Rolling<'_> {
             if looked.elapsed() >= LOOK_AGAIN {
                 looked = Instant::now();
                 self.check_held(&door.cluster).await?;
-                self.drop_gone(&mut nodes, &unready, &door.cluster, voice).await?;
+                self.drop_gone(&mut nodes, &unready, door, voice).await?;
                 continue;
             }
             self.news((started + limit).min(looked + LOOK_AGAIN), door).await?;
@@ -334,17 +335,21 @@ impl Rolling<'_> {
     }
 
     async fn drop_gone(
-        &self,
-        nodes: &mut BTreeSet<String>,
+        &mut self,
+        nodes: &mut Vec<String>,
         unready: &[String],
-        cluster: &Cluster,
+        door: &mut Door,
         voice: &Voice,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<(), StepError> {
         for node in unready {
-            if cluster.get(&ObjectRef::cluster(Kind::Node, node)).await?.is_none() {
-                nodes.remove(node);
-                voice.tell(Event::NodeGone { node: node.clone() });
+            if door.cluster.get(&ObjectRef::cluster(Kind::Node, node)).await?.is_some() {
+                continue;
             }
+            nodes.retain(|other| other != node);
+            let pods = self.feed.pods().values().filter(|pod| pod.node == *node);
+            self.gone.extend(pods.map(|pod| pod.name.clone()));
+            door.note(News::Gone { step: self.step.to_owned(), node: node.clone() })?;
+            voice.tell(Event::NodeGone { node: node.clone(), done: self.done(), of: self.nodes() });
         }
         Ok(())
     }
@@ -357,34 +362,5 @@ impl Rolling<'_> {
                 voice.tell(Event::NodeWaiting { node: node.clone(), why });
             }
         }
-    }
-
-    fn trouble(&self, node: &str) -> String {
-        match self.pod_on(node) {
-            None => "it has no new pod yet".to_owned(),
-            Some(pod) => pod.trouble.clone().unwrap_or_else(|| format!("pod {} is not ready yet", pod.name)),
-        }
-    }
-
-    fn pod_on(&self, node: &str) -> Option<&Followed> {
-        self.feed.pods().values().find(|pod| pod.node == node && !pod.is_terminating)
-    }
-
-    fn is_new(&self, pod: &Followed) -> bool {
-        pod.revision.as_deref() == Some(&self.revision)
-    }
-
-    fn is_any_old(&self) -> bool {
-        self.feed.pods().values().any(|pod| !self.is_new(pod) && !pod.is_terminating && !pod.node.is_empty())
-    }
-
-    /// Whether there is a pod that was not replaced yet; one that is about to go was.
-    fn has_old_pod(&self, node: &str) -> bool {
-        self.feed.pods().values().any(|pod| pod.node == node && !self.is_new(pod) && !pod.is_terminating)
-    }
-
-    fn is_done(&self, node: &str) -> bool {
-        let mut pods = self.feed.pods().values().filter(|pod| pod.node == node);
-        pods.any(|pod| self.is_new(pod) && pod.is_ready && !pod.is_terminating)
     }
 }

@@ -119,9 +119,23 @@ fn a_node_that_goes_midway_is_left_out_and_one_that_comes_is_new_already() {
     wait_until_stuck(&lab, "node-2").unwrap();
     lab.add_nodes(&["node-9"]).unwrap();
     lab.remove_node("node-2").unwrap();
-    Ran::end_of(run).exits(0).says("node-2: the node is gone");
+    let ran = Ran::end_of(run).exits(0).says("node-2: the node is gone, and left out (1 of 3 done)").says("(3 of 3 done)");
+    assert!(!ran.words.contains("node-2: ready"), "{}", ran.words);
+    lab.tool(&["status"]).exits(0).says("3 of 3 replaced");
+    lab.tool(&["report"]).exits(0).says("node-2: went away meanwhile");
     let pods = lab.calico_pods().unwrap();
     assert!(!pods.contains_key("node-2") && pods.contains_key("node-9"));
+}
+
+#[test]
+fn a_last_node_that_goes_midway_leaves_none_to_do() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    lab.nodes().fail("node-1", Fault::NeverReady).unwrap();
+    let run = lab.spawn(&upgrade("run"));
+    wait_until_stuck(&lab, "node-1").unwrap();
+    lab.remove_node("node-1").unwrap();
+    Ran::end_of(run).exits(0).says("node-1: the node is gone, and left out (2 of 2 done)");
+    lab.tool(&["status"]).exits(0).says("2 of 2 replaced");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn a_schedule_waits_for_its_window_goes_on_with_what_was_killed_and_then_has_not
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let (later, now) = (window(2, 3), window(-1, 1));
         let outside = [scheduled(&[]), vec!["--window", &later]].concat();
-        lab.tool(&outside).exits(0).says("no window is open: the next one opens");
+        lab.tool(&outside).exits(0).says("note[CU-E031]: no window is open: the next one opens");
         let before = told(&lab, "default", "Namespace", "kube-system");
         assert!(before.contains(&"RunOutsideWindow".to_owned()), "{before:?}");
         let mut run = hang_at_a_node(&lab);
@@ -53,7 +53,7 @@ fn a_schedule_waits_for_its_window_goes_on_with_what_was_killed_and_then_has_not
 fn a_schedule_leaves_a_runner_that_works_alone_and_says_so_in_the_cluster() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     let mut first = hang_at_a_node(&lab);
-    lab.tool(&scheduled(&[])).exits(0).says("CU-E008").says(&format!("pid {}", first.id()));
+    lab.tool(&scheduled(&[])).exits(0).says("note[CU-E008]").says(&format!("pid {}", first.id()));
     assert!(told(&lab, "calico-upgrader", "Secret", &record_of(&lab)).contains(&"RunLocked".to_owned()));
     first.kill().unwrap();
     first.wait().unwrap();

@@ -69,7 +69,7 @@ impl Recorder {
             Event::NodeWaiting { node, .. } => self.note(node, "not-ready", at, Vec::new()),
             Event::NodeReady { node, seen } => self.note(node, "ready", nanoseconds(*seen), Vec::new()),
             Event::NodeDone { node, .. } => return self.end_below(node, "done", at),
-            Event::NodeGone { node } => return self.end_below(node, "gone", at),
+            Event::NodeGone { node, .. } => return self.end_below(node, "gone", at),
             Event::NodeFound { node } => self.note("", "node-found-ready", at, vec![text("k8s.node.name", node)]),
             Event::Changed { verb, object, .. } => {
                 self.note("", verb, at, vec![text("calico_upgrader.object", object)]);
