@@ -57,7 +57,7 @@ pub enum News {
         node: String,
         seen: String,
     },
-    /// A node that was begun went away, and nothing more is done for it.
+    /// A node that was cordoned went away, and nothing more is done for it.
     Gone {
         step: String,
         node: String,

@@ -265,8 +265,10 @@ impl Fold {
         let now = self.now;
         let node = self.node(node);
         node.note(What::Gone, now);
-        node.open_since = None;
-        (node.span.state, node.span.is_cordoned) = (NodeState::Gone, false);
+        node.span.is_cordoned = false;
+        if node.open_since.take().is_some() {
+            node.span.state = NodeState::Gone;
+        }
     }
 
     fn node(&mut self, name: &str) -> &mut Watched {

@@ -39,6 +39,13 @@ pub use error::RollError;
 /// How often a roll looks whether its nodes are still there, and whether others undo the run.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// The cordons that go and come in one write.
+struct Swap {
+    changes: Vec<Change>,
+    /// Nodes that were done, and went away with their cordons.
+    gone: Vec<String>,
+}
+
 /// What a roll knows while it goes on.
 struct Rolling<'a> {
     plan: &'a Plan,
@@ -116,7 +123,7 @@ impl Rolling<'_> {
             return Ok(rolled);
         }
         let found = self.wait_for(rolled, door, voice).await?;
-        self.free(&found, door).await?;
+        self.free(&found, door, voice).await?;
         found.iter().cloned().for_each(|node| voice.tell(Event::NodeFound { node }));
         Ok(found)
     }
@@ -144,10 +151,10 @@ impl Rolling<'_> {
             let (revision, order) = (&self.revision, self.roll.order);
             let batch = next_batch(self.feed.pods().values(), revision, &self.special, order, size);
             if batch.is_empty() {
-                break self.free(&done, door).await?;
+                break self.free(&done, door, voice).await?;
             }
             if let Err(put_back) = self.check_held(&door.cluster).await {
-                self.free(&done, door).await?;
+                self.free(&done, door, voice).await?;
                 return Err(put_back);
             }
             for (node, _) in &batch {
@@ -159,7 +166,7 @@ impl Rolling<'_> {
             }
             done = self.replace(batch, done, door, voice).await?;
             if let Err(loss) = self.look_at_loss(&done, Since::LastLook, door, voice).await {
-                self.free(&done, door).await?;
+                self.free(&done, door, voice).await?;
                 return Err(loss);
             }
             // Where the canary went away, another node is the first.
@@ -193,14 +200,14 @@ impl Rolling<'_> {
         let swap = match may_begin.and(swap) {
             Ok(swap) => swap,
             Err(stopped) => {
-                self.free(&before, door).await?;
+                self.free(&before, door, voice).await?;
                 return Err(stopped);
             }
         };
         for node in &nodes {
             voice.tell(Event::NodeStarted { node: node.clone(), done, of });
         }
-        self.apply_cordons(swap, door).await?;
+        self.apply_cordons(swap, door, voice).await?;
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
         let ready = self.wait_for(nodes, door, voice).await?;
@@ -237,22 +244,23 @@ impl Rolling<'_> {
     }
 
     /// Uncordons the nodes that are done, as far as this run cordoned them, and cordons the next, as far as nobody had.
-    async fn cordon_swap(&self, cluster: &Cluster, done: &[String], next: &[String]) -> Result<Vec<Change>, StepError> {
+    async fn cordon_swap(&self, cluster: &Cluster, done: &[String], next: &[String]) -> Result<Swap, StepError> {
         let read = |node: &String| {
             let reference = ObjectRef::cluster(Kind::Node, node);
             async move { cluster.get(&reference).await }
         };
         let nodes = futures::future::try_join_all(done.iter().chain(next).map(read)).await?;
+        let gone = done.iter().zip(&nodes).filter(|(_, live)| live.is_none()).map(|(node, _)| node.clone()).collect();
         let (done, next) = nodes.split_at(done.len());
         next.iter().flatten().try_for_each(|live| check_taints(live, &self.daemon_set, self.roll))?;
         let uncordon = done.iter().flatten().filter(|live| cordoned_by(live).as_ref() == Some(&self.run)).map(uncordon);
         let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| cordon(live, &self.run));
-        Ok(uncordon.chain(cordon).collect())
+        Ok(Swap { changes: uncordon.chain(cordon).collect(), gone })
     }
 
-    async fn free(&self, done: &[String], door: &mut Door) -> Result<(), StepError> {
+    async fn free(&mut self, done: &[String], door: &mut Door, voice: &Voice) -> Result<(), StepError> {
         let uncordon = self.cordon_swap(&door.cluster.clone(), done, &[]).await?;
-        self.apply_cordons(uncordon, door).await
+        self.apply_cordons(uncordon, door, voice).await
     }
 
     /// Makes sure, now and then, that nobody puts back what the steps before this one made.
@@ -264,12 +272,13 @@ impl Rolling<'_> {
         held::check(cluster, self.plan, self.step).await
     }
 
-    async fn apply_cordons(&self, changes: Vec<Change>, door: &mut Door) -> Result<(), StepError> {
-        if changes.is_empty() {
+    async fn apply_cordons(&mut self, swap: Swap, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        swap.gone.iter().try_for_each(|node| self.leave_out(node, door, voice))?;
+        if swap.changes.is_empty() {
             return Ok(());
         }
         let (done, of) = (self.done(), self.nodes());
-        door.apply(self.step, changes, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
+        door.apply(self.step, swap.changes, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
         Ok(())
     }
 
@@ -346,11 +355,16 @@ impl Rolling<'_> {
                 continue;
             }
             nodes.retain(|other| other != node);
-            let pods = self.feed.pods().values().filter(|pod| pod.node == *node);
-            self.gone.extend(pods.map(|pod| pod.name.clone()));
-            door.note(News::Gone { step: self.step.to_owned(), node: node.clone() })?;
-            voice.tell(Event::NodeGone { node: node.clone(), done: self.done(), of: self.nodes() });
+            self.leave_out(node, door, voice)?;
         }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, node: &str, door: &mut Door, voice: &Voice) -> Result<(), DoorError> {
+        let pods = self.feed.pods().values().filter(|pod| pod.node == node);
+        self.gone.extend(pods.map(|pod| pod.name.clone()));
+        door.note(News::Gone { step: self.step.to_owned(), node: node.to_owned() })?;
+        voice.tell(Event::NodeGone { node: node.to_owned(), done: self.done(), of: self.nodes() });
         Ok(())
     }
 

@@ -42,9 +42,13 @@ pub async fn claims(cluster: &Cluster, plan: &Plan, verify: &Verify) -> Result<V
 pub async fn nodes_run_the_release(cluster: &Cluster, verify: &Verify) -> Result<Claim, ClusterError> {
     let feed = cluster.follow_pods_of(&verify.daemon_set, &verify.selector).await?;
     let is_new = |pod: &&Followed| pod.is_ready && !pod.is_terminating && pod.images.contains(&verify.image);
-    let (new, old): (Vec<_>, Vec<_>) = feed.pods().values().partition(is_new);
-    let old = on_nodes_that_are_there(cluster, old).await?;
+    let (mut new, mut old): (Vec<_>, Vec<_>) = feed.pods().values().partition(is_new);
     let wanted = wanted_pods(cluster, &verify.daemon_set).await?;
+    if !old.is_empty() || wanted != Some(new.len()) {
+        let is_there = are_there(cluster).await?;
+        new.retain(&is_there);
+        old.retain(&is_there);
+    }
     let mut facts = vec![match wanted {
         Some(wanted) => format!("{} of {wanted} wanted pods are ready and run {}", new.len(), verify.image),
         None => format!("the controller has not seen the newest form of {} yet", verify.daemon_set),
@@ -57,16 +61,11 @@ pub async fn nodes_run_the_release(cluster: &Cluster, verify: &Verify) -> Result
     Ok(Claim { text: format!("calico-node runs {} on every node", verify.image), holds, facts })
 }
 
-/// Leaves out the pods of nodes that were removed: they stay until the garbage collector of pods comes, most of a minute.
-async fn on_nodes_that_are_there<'p>(
-    cluster: &Cluster,
-    mut pods: Vec<&'p Followed>,
-) -> Result<Vec<&'p Followed>, ClusterError> {
-    if !pods.is_empty() {
-        let there = names_of(&nodes(cluster).await?, |_| true);
-        pods.retain(|pod| pod.node.is_empty() || there.contains(&pod.node));
-    }
-    Ok(pods)
+/// Tells the pods of nodes that were removed from the others: they stay until the garbage collector of pods comes, most of
+/// a minute.
+async fn are_there(cluster: &Cluster) -> Result<impl Fn(&&Followed) -> bool, ClusterError> {
+    let there = names_of(&nodes(cluster).await?, |_| true);
+    Ok(move |pod: &&Followed| pod.node.is_empty() || there.contains(&pod.node))
 }
 
 fn readiness(pod: &Followed) -> String {

@@ -59,23 +59,9 @@ impl ControlPlane {
         self.create_nodes(&[node(self.kubernetes(), name, present, true)])
     }
 
-    /// Takes a node away, as if its machine were gone for good; its pods go with it.
+    /// Takes a node away. Its pods stay until the garbage collector of pods comes, most of a minute.
     pub fn remove_node(&self, name: &str) -> Result<()> {
-        let api = self.api();
-        api.delete(&format!("{NODES}/{name}")).trying(|| format!("delete node `{name}`"))?;
-        wait_until(&format!("the pods of `{name}` to be gone"), || {
-            let pods = api.list("/api/v1/pods").trying(|| "list the pods".to_owned())?;
-            let left: Vec<&Value> = pods.iter().filter(|pod| pod["spec"]["nodeName"] == name).collect();
-            for pod in &left {
-                // The garbage collector of pods takes most of a minute.
-                let path = format!("/api/v1/namespaces/{}/pods/{}", text(pod, "namespace"), text(pod, "name"));
-                match api.delete_at_once(&path) {
-                    Err(error) if !error.is_not_found() => return Err(error).trying(|| format!("delete `{path}`")),
-                    Ok(_) | Err(_) => {}
-                }
-            }
-            Ok(if left.is_empty() { Seen::Yes(()) } else { Seen::NotYet(format!("{} left", left.len())) })
-        })
+        self.api().delete(&format!("{NODES}/{name}")).trying(|| format!("delete node `{name}`")).map(drop)
     }
 
     /// The nodes, to break and to repair.
