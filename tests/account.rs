@@ -112,6 +112,28 @@ fn lost_packets_are_told_with_the_node_that_was_replaced_in_every_format() {
 }
 
 #[test]
+fn a_node_that_went_while_no_runner_looked_is_neither_replaced_nor_cordoned() {
+    let is_of_it = |label: &str| ["uncordon Node node-2", "calico-node on node-2"].contains(&label);
+    let account = account_after("finished", |news| {
+        news.retain(|one| match one {
+            News::Ready { node, .. } => node != "node-2",
+            News::Waited { what, .. } => !is_of_it(what),
+            _ => true,
+        });
+        for one in news {
+            match one {
+                News::Intended { changes, .. } => changes.retain(|change| !is_of_it(&change.label)),
+                News::Settled { changes, .. } => changes.retain(|change| !is_of_it(&change.label)),
+                _ => {}
+            }
+        }
+    });
+    let text = report::run_text(&account);
+    assert!(text.contains("node-2: went away meanwhile\n"), "{text}");
+    assert!(report::run_html(&account).contains("All is well"));
+}
+
+#[test]
 fn a_page_needs_nothing_but_itself() {
     let page = report::run_html(&account("finished"));
     for word in ["<script", "src=", "<link", "url(", "@import", "http-equiv=\"refresh", "<iframe"] {

@@ -204,6 +204,7 @@ impl Fold {
             }
             News::Gone { node, .. } => self.gone(node),
             News::Resumed { .. } => self.resumed(),
+            News::StepDone { .. } => self.rolled(),
             News::Lost { node, loss, .. } => self.node(node).span.loss = Some(loss.clone()),
             News::Started { .. }
             | News::Skipped { .. }
@@ -212,7 +213,6 @@ impl Fold {
             | News::StepStarted { .. }
             | News::Proven { .. }
             | News::Broken { .. }
-            | News::StepDone { .. }
             | News::Stopped { .. }
             | News::Finished { .. } => {}
         }
@@ -265,10 +265,17 @@ impl Fold {
         let now = self.now;
         let node = self.node(node);
         node.note(What::Gone, now);
-        node.span.is_cordoned = false;
-        if node.open_since.take().is_some() {
+        (node.open_since, node.span.is_cordoned) = (None, false);
+        if node.span.state != NodeState::Replaced {
             node.span.state = NodeState::Gone;
         }
+    }
+
+    /// A roll is done once each node that is there has its new pod and is free: others went while nobody looked.
+    fn rolled(&mut self) {
+        let is_open = |node: &&Watched| node.open_since.is_some() || node.span.is_cordoned;
+        let open: Vec<String> = self.nodes.values().filter(is_open).map(|node| node.span.node.clone()).collect();
+        open.iter().for_each(|node| self.gone(node));
     }
 
     fn node(&mut self, name: &str) -> &mut Watched {
