@@ -113,7 +113,7 @@ impl Lines {
         match event {
             Event::StepStarted { changes, .. } if *changes > 0 => self.open_bar(*changes as u64, 0),
             // Nodes that a runner before us had replaced are done, and took no time of this one.
-            Event::NodeStarted { done, of, .. } if self.bar.position() != *done as u64 => {
+            Event::NodeStarted { done, of, .. } if self.bar.position() == 0 && *done > 0 => {
                 self.open_bar(*of as u64, *done as u64);
             }
             Event::NodeStarted { done, of, .. }

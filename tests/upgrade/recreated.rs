@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use harness::{Flavour, Kubernetes, Release, Seen, Snapshot, WornIn, differences, wait_until};
+use harness::{Flavour, Kubernetes, Release, Seen, Snapshot, WornIn, differences, ready_condition, wait_until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -33,10 +33,7 @@ pub fn customized(kubernetes: Kubernetes) -> (Lab, Snapshot) {
     anew(&lab, BINDING, |binding| binding["roleRef"]["name"] = json!("corp-network"));
     wait_until("the pods of the other DaemonSet", || {
         let pods = pods(&lab);
-        let is_ready = |pod: &Value| {
-            let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-            conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
-        };
+        let is_ready = |pod: &Value| ready_condition(pod) == Some("True");
         let ready = pods.iter().filter(|pod| pod["metadata"]["labels"]["team"] == "net" && is_ready(pod)).count();
         let is_there = ready == NODES && pods.len() == NODES;
         Ok(if is_there { Seen::Yes(()) } else { Seen::NotYet(format!("{ready} of {}", pods.len())) })

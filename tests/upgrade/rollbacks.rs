@@ -6,11 +6,12 @@ use std::{
     process::{Child, Command},
 };
 
-use harness::{Fault, Flavour, Kubernetes, Release, Seen, Size, State, WornIn, differences, wait_until};
+use harness::{Fault, Flavour, Kubernetes, Release, Size, State, WornIn, differences};
 use serde_json::{Value, json};
 
 use crate::{
     etcd::values,
+    interruptions::at_a_node,
     kills::kill_at,
     lab::{Lab, Ran, lab, small, upgrade},
 };
@@ -151,14 +152,7 @@ fn a_node_that_never_gets_ready_goes_back_first_and_a_rollback_that_cannot_go_on
 /// Starts the program with a node that does not get ready, and waits until it is at that node.
 fn hang_at_node_2(lab: &Lab, arguments: &[&str]) -> Child {
     lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    let hung = lab.spawn(arguments);
-    wait_until("node-2 to be cordoned", || {
-        let node = lab.api().get("/api/v1/nodes/node-2").unwrap();
-        let is_reached = node["spec"]["unschedulable"] == true;
-        Ok(if is_reached { Seen::Yes(()) } else { Seen::NotYet("not cordoned".to_owned()) })
-    })
-    .unwrap();
-    hung
+    at_a_node(lab, "node-2", lab.command(arguments))
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Rolling nodes while the world goes on: nodes that fail, come, go, or were cordoned by others.
 
-use harness::{Fault, Kubernetes, Release};
+use harness::{Fault, Kubernetes, Release, ready_condition};
 use serde_json::{Value, json};
 
 use crate::{
+    interruptions::{hang, hang_at_a_node},
     lab::{Lab, Ran, lab, small, upgrade},
     refusals::refuses,
 };
@@ -30,9 +31,7 @@ fn a_node_that_never_gets_ready_stops_the_roll_with_its_reason_and_the_repaired_
 
 /// How many nodes run the new calico-node.
 fn replaced(lab: &Lab) -> usize {
-    let pods = lab.calico_pods().unwrap().into_values().flatten();
-    let images = pods.map(|pod| pod["spec"]["containers"][0]["image"].clone());
-    images.filter(|image| image.as_str().unwrap().ends_with(":v2.6.12")).count()
+    lab.calico_pods().unwrap().values().flatten().filter(|pod| is_new(pod)).count()
 }
 
 #[test]
@@ -53,9 +52,7 @@ fn an_image_that_a_node_cannot_pull_stops_the_run_before_any_pod_is_replaced() {
 #[test]
 fn a_pause_waits_for_the_node_in_hand_and_leaves_no_cordon() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
-    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    let run = lab.spawn(&upgrade("run"));
-    wait_until_stuck(&lab, "node-2").unwrap();
+    let run = hang_at_a_node(&lab);
     lab.tool(&["pause"]).exits(0);
     lab.nodes().repair("node-2").unwrap();
     Ran::end_of(run).exits(11);
@@ -87,12 +84,11 @@ fn is_stuck(pod: &Value) -> bool {
 }
 
 fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+    ready_condition(pod) == Some("True")
 }
 
 fn is_new(pod: &Value) -> bool {
-    pod["spec"]["containers"][0]["image"].as_str().unwrap().ends_with("v2.6.12")
+    pod["spec"]["containers"][0]["image"].as_str().unwrap().ends_with(":v2.6.12")
 }
 
 #[test]
@@ -126,11 +122,9 @@ fn a_cordon_of_others_stays_and_ours_goes() {
 #[test]
 fn a_node_that_goes_midway_is_left_out_and_one_that_comes_is_new_already() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
-    lab.nodes().fail("node-2", Fault::NeverReady).unwrap();
-    let run = lab.spawn(&upgrade("run"));
-    wait_until_stuck(&lab, "node-2").unwrap();
+    let run = hang_at_a_node(&lab);
     lab.add_nodes(&["node-9"]).unwrap();
-    wait_for_pod(&lab, "node-9", is_ready).unwrap();
+    wait_for_pod(&lab, "node-9", |pod| is_ready(pod) && is_new(pod)).unwrap();
     lab.remove_node("node-2").unwrap();
     let ran = Ran::end_of(run).exits(0).says("node-2: the node is gone, and left out").says("(3 of 3 done)");
     assert!(!ran.words.contains("node-2: ready"), "{}", ran.words);
@@ -141,9 +135,7 @@ fn a_node_that_goes_midway_is_left_out_and_one_that_comes_is_new_already() {
 #[test]
 fn a_last_node_that_goes_midway_leaves_none_to_do() {
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
-    lab.nodes().fail("node-1", Fault::NeverReady).unwrap();
-    let run = lab.spawn(&upgrade("run"));
-    wait_until_stuck(&lab, "node-1").unwrap();
+    let run = hang(&lab, "node-1", lab.command(&upgrade("run")));
     lab.remove_node("node-1").unwrap();
     Ran::end_of(run).exits(0).says("node-1: the node is gone, and left out (2 of 2 done)");
     lab.tool(&["status"]).exits(0).says("2 of 2 replaced");
@@ -154,9 +146,7 @@ fn a_node_that_goes_after_its_pod_was_replaced_takes_its_cordon_along_and_fails_
     let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
     lab.add_nodes(&["node-4"]).unwrap();
     lab.wait_for_calico().unwrap();
-    lab.nodes().fail("node-4", Fault::NeverReady).unwrap();
-    let run = lab.spawn(&[upgrade("run"), vec!["--batch", "2"]].concat());
-    wait_until_stuck(&lab, "node-4").unwrap();
+    let run = hang(&lab, "node-4", lab.command(&[upgrade("run"), vec!["--batch", "2"]].concat()));
     wait_for_pod(&lab, "node-3", |pod| is_ready(pod) && is_new(pod)).unwrap();
     lab.remove_node("node-3").unwrap();
     lab.nodes().repair("node-4").unwrap();

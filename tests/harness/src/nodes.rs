@@ -142,7 +142,7 @@ impl Nodes<'_> {
 }
 
 /// The status of the condition Ready of a node or a pod.
-pub(crate) fn ready_condition(object: &Value) -> Option<&str> {
+pub fn ready_condition(object: &Value) -> Option<&str> {
     let conditions = object["status"]["conditions"].as_array()?;
     conditions.iter().find(|condition| condition["type"] == "Ready")?["status"].as_str()
 }
