@@ -39,8 +39,8 @@ const FILES: &str = "calico.yaml, calico-vxlan.yaml, calico-policy-only.yaml, ca
 pub(super) fn of_another_kind(materials: &Materials<'_>) -> Option<Finding> {
     let Materials { inventory, installed, request, base, target, .. } = materials;
     request.supplied.as_ref()?;
-    let of_manifest = |manifest: &Manifest| wiring(materials, |object| manifest.get(object));
-    let live = wiring(materials, |object| inventory.object(object))?;
+    let of_manifest = |manifest: &Manifest| materials.wiring(|object| manifest.get(object));
+    let live = materials.wiring(|object| inventory.object(object))?;
     let given = [("--manifests-before", of_manifest(base)?), ("--manifests", of_manifest(target)?)];
     let others: Vec<_> = given.into_iter().filter(|(_, wiring)| *wiring != live).collect();
     let (flag, _) = others.first()?;
@@ -57,8 +57,11 @@ pub(super) fn of_another_kind(materials: &Materials<'_>) -> Option<Finding> {
     )
 }
 
-fn wiring<'a>(materials: &Materials<'_>, get: impl Fn(&ObjectRef) -> Option<&'a Document>) -> Option<Wiring> {
-    let install = materials.installed.install;
-    let config = install.config_map.as_ref().and_then(&get).map(Document::value).unwrap_or_default();
-    Wiring::of(&get(&install.daemon_set)?.value(), &config)
+impl Materials<'_> {
+    /// How the nodes are wired by the objects that `get` finds.
+    pub(super) fn wiring<'a>(&self, get: impl Fn(&ObjectRef) -> Option<&'a Document>) -> Option<Wiring> {
+        let install = self.installed.install;
+        let config = install.config_map.as_ref().and_then(&get).map(Document::value).unwrap_or_default();
+        Wiring::of(&get(&install.daemon_set)?.value(), &config)
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Desired, FORMAT, Omitted, Plan, PlannedStep, Purpose,
+    Desired, FORMAT, Omitted, Plan, PlannedStep, Purpose, crossing,
     customize::{Decision, Preferences},
     given,
     steps::{self, Draft},
@@ -107,6 +107,7 @@ pub fn make(
     };
     findings.extend(untested(inventory, installed, runbook, request));
     let materials = gather(inventory, catalogue, runbook, request, installed, to);
+    findings.extend(crossing::findings(&materials));
     if let Some(finding) = given::of_another_kind(&materials) {
         findings.push(finding);
         // Questions about the fields of another kind of manifest would hide it.

@@ -5,6 +5,7 @@
 
 mod cni;
 mod completion;
+mod crossing;
 mod customize;
 pub mod decisions;
 mod desired;

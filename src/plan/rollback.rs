@@ -14,7 +14,7 @@ mod controllers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Desired, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Verify,
+    Desired, ObjectChange, Order, Plan, PlannedStep, Purpose, Roll, Stage, Verify, crossing,
     recreation::{Recreation, differs_in, stages_of},
     steps::{not_picked, on_delete},
     way::{Part, Place, Way, is_same},
@@ -60,7 +60,8 @@ pub enum RollbackError {
 pub fn roll_back(aftermath: &Aftermath<'_>) -> Result<Plan, RollbackError> {
     let ways = Way::all(aftermath.plan, kept_steps(aftermath)?, aftermath.live);
     let back = Back { aftermath, ways };
-    let blocking = [back.foreign_finding(), lost_data(aftermath), back.lost_nodes()];
+    let unsafe_back = crossing::no_way_back(aftermath, &back.ways);
+    let blocking = [unsafe_back, back.foreign_finding(), lost_data(aftermath), back.lost_nodes()];
     let findings: Vec<Finding> = blocking.into_iter().flatten().collect();
     if !findings.is_empty() {
         return Err(RollbackError::Blocked(findings));

@@ -87,6 +87,11 @@ impl<'p> Way<'p> {
         nearest.map(|(_, fields)| fields).unwrap_or_default()
     }
 
+    /// Answers whether the object is where it shall be.
+    pub fn is_there(&self) -> bool {
+        self.place == Place::There
+    }
+
     fn find_place(&self) -> Place {
         if is_same(self.wanted(), self.live) {
             return Place::There;

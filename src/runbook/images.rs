@@ -24,6 +24,13 @@ pub fn runs_controllers(workload: &Document) -> bool {
     containers(&workload.value()).iter().filter_map(|container| container["image"].as_str()).any(is_controllers_image)
 }
 
+/// Answers whether a workload runs Typha.
+pub fn runs_typha(workload: &Document) -> bool {
+    let body = workload.value();
+    let mut images = containers(&body).iter().filter_map(|container| container["image"].as_str());
+    images.any(|image| name_of(image) == "typha")
+}
+
 pub(super) fn containers(workload: &Value) -> &[Value] {
     workload.pointer("/spec/template/spec/containers").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
@@ -34,8 +41,12 @@ pub(super) fn calico_node(containers: &[Value]) -> Option<&Value> {
 
 /// Answers whether an image is Calico's controllers, of today's name or of that before v2.6.
 fn is_controllers_image(image: &str) -> bool {
-    let name = split_image(image).0.rsplit('/').next().unwrap_or_default();
-    ["kube-policy-controller", "kube-controllers"].contains(&name)
+    ["kube-policy-controller", "kube-controllers"].contains(&name_of(image))
+}
+
+/// The last part of an image's repository.
+fn name_of(image: &str) -> &str {
+    split_image(image).0.rsplit('/').next().unwrap_or_default()
 }
 
 #[cfg(test)]

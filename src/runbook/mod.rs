@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Catalogue, Data, Line, Release};
 pub use embedded::{catalogue, find, names, text};
-pub use images::{node_image_of, runs_controllers, split_image};
+pub use images::{node_image_of, runs_controllers, runs_typha, split_image};
 pub use manifest::{Manifest, Published, base, target};
 pub use read::{ReadError, parse, read};
 pub use supplied::{Shipped, ShippedError, Supplied, is_supplied, read_shipped};

@@ -197,6 +197,24 @@ fn a_manifest_that_does_not_fit_is_refused_before_anything_is_read_or_changed() 
     assert!(lab.resource_versions().unwrap() == versions, "something was changed");
 }
 
+#[test]
+fn the_step_over_v3_32_is_refused_with_typha_and_with_pools_that_v2_wrote() {
+    let lab = lab_of_v3();
+    let pool = "/apis/crd.projectcalico.org/v1/ippools/default-ipv4-ippool";
+    let old = json!({"spec": {"ipip": {"enabled": true, "mode": "cross-subnet"}, "nat-outgoing": true}});
+    lab.api().merge_patch(pool, &old).unwrap();
+    let new = file(&lab, "new", &text("v3.31.7").replace("v3.31.7", "v3.32.1"));
+    let plan = ["plan", "--manifests", &new, "--manifests-before", files()[3], "--allow-untested"];
+    let fields = r#"{"ipipMode":"CrossSubnet","natOutgoing":true,"vxlanMode":"Never"}"#;
+    lab.tool(&plan).exits(16).says("CU-P008").says("stop at v3.31").says("CU-P009").says(&format!(
+        "kubectl patch ippools.crd.projectcalico.org default-ipv4-ippool --type=merge -p '{{\"spec\":{fields}}}'"
+    ));
+    let fields: Value = serde_json::from_str(fields).unwrap();
+    lab.api().merge_patch(pool, &json!({"spec": fields})).unwrap();
+    let left = lab.tool(&plan).exits(16).says("CU-P008");
+    assert!(!left.words.contains("CU-P009"), "{left}");
+}
+
 fn text(release: &str) -> String {
     fs::read_to_string(published(release)).unwrap()
 }

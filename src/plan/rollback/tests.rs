@@ -185,6 +185,24 @@ fn node_of(pool: &str) -> NodeFacts {
     }
 }
 
+#[test]
+fn a_run_over_v3_32_goes_back_only_as_long_as_it_changed_neither_typha_nor_the_nodes() {
+    let mut plan = upgrade("OnDelete");
+    (plan.from, plan.to) = (Version::new(3, 31, 7), Version::new(3, 32, 1));
+    let image = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"image": image}]}}}});
+    let typha = |tag: &str| Some(Document::new(image(&format!("calico/typha:{tag}"))));
+    let first = change(system(Kind::Deployment, "calico-typha"), typha("v3.31.7"), typha("v3.32.1"));
+    let (Desired::Objects { stages }, at) = (&mut plan.steps[2].desired, 0) else { panic!("it has the manifests") };
+    stages.insert(at, Stage::Changes(vec![first]));
+    let typha_at = plan.changes().position(|change| change.object.kind == Kind::Deployment).unwrap();
+    for done in 0..=plan.changes().count() {
+        let mut world = start(&plan);
+        make(&mut world, &plan, done);
+        let refused = matches!(back(&plan, &world, None), Err(RollbackError::Blocked(all)) if all[0].id == "CU-P008");
+        assert_eq!(refused, done > typha_at, "{done} changes were made");
+    }
+}
+
 fn names(plan: &Plan) -> Vec<&str> {
     plan.steps.iter().map(|step| step.name.as_str()).collect()
 }
