@@ -219,7 +219,7 @@ fn nothing_of_a_cluster_becomes_markup_and_no_control_character_passes() {
             News::Proven { claim, facts, .. } => (*claim, facts[0]) = (evil.to_owned(), evil.to_owned()),
             News::Intended { changes, .. } => changes.iter_mut().for_each(|one| one.label.push_str(evil)),
             News::Settled { changes, .. } => changes.iter_mut().for_each(|one| one.label.push_str(evil)),
-            News::Resumed { holder } => *holder = evil.to_owned(),
+            News::Resumed { holder, .. } => *holder = evil.to_owned(),
             _ => {}
         }
     }

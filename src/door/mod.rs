@@ -150,9 +150,9 @@ impl Door {
         self.batch += 1;
         let batch = self.batch;
         let intents = changes.iter().map(Change::intent).collect();
-        self.journal.append(vec![News::Intended { step: step.to_owned(), batch, changes: intents }])?;
+        self.journal.append(News::Intended { step: step.to_owned(), batch, changes: intents })?;
         let (settled, failure) = self.send_all(step, changes).await;
-        self.journal.append_unsynced(vec![News::Settled { batch, changes: settled.clone() }])?;
+        self.journal.append_unsynced(News::Settled { batch, changes: settled.clone() })?;
         self.die_unsynced(&format!("{step}/batch-{batch}"));
         self.faults.at(&format!("{step}/batch-{batch}"), Phase::Logged);
         failure.map_or(Ok(settled), |error| Err(error.into()))
@@ -230,7 +230,7 @@ impl Door {
 
     /// Writes down what happened without changing the cluster.
     pub fn note(&mut self, news: News) -> Result<(), DoorError> {
-        Ok(self.journal.append_unsynced(vec![news])?)
+        Ok(self.journal.append_unsynced(news)?)
     }
 
     /// Writes a file of the run.
@@ -240,7 +240,7 @@ impl Door {
 
     /// Records that a step is done, here and in the cluster.
     pub async fn finish_step(&mut self, step: &str, backup: Option<BackupPlace>) -> Result<(), DoorError> {
-        self.journal.append(vec![News::StepDone { step: step.to_owned() }])?;
+        self.journal.append(News::StepDone { step: step.to_owned() })?;
         self.faults.at(&format!("{step}/done"), Phase::Logged);
         let (chain, batch) = (self.journal.chain().to_owned(), self.batch);
         self.record
@@ -262,7 +262,7 @@ impl Door {
     /// # Errors
     /// What could not be recorded; of a run that another runner has by now that is all that matters.
     pub async fn stop(mut self, exit: u8, why: &str) -> Result<(), DoorError> {
-        let noted = self.journal.append(vec![News::Stopped { exit, why: why.to_owned() }]);
+        let noted = self.journal.append(News::Stopped { exit, why: why.to_owned() });
         let phase = RunPhase::Stopped { exit, why: why.to_owned() };
         let recorded = self.record_phase(phase).await;
         let released = self.release().await;
@@ -274,7 +274,7 @@ impl Door {
     /// The cluster's record comes first: it decides what can be resumed.
     pub async fn finish(mut self, exit: u8) -> Result<(), DoorError> {
         self.record_phase(RunPhase::Finished { exit }).await?;
-        self.journal.append(vec![News::Finished { exit }])?;
+        self.journal.append(News::Finished { exit })?;
         self.faults.at("run/finished", Phase::Logged);
         self.release().await
     }

@@ -102,7 +102,7 @@ fn kept(home: &Home, run: &str) -> Result<Option<(RunState, Sealed)>, StartError
     Ok(Some((RunState { backup: backup_in(&directory), taken_down, ..state }, sealed)))
 }
 
-fn backup_in(directory: &Path) -> Option<BackupPlace> {
+pub(super) fn backup_in(directory: &Path) -> Option<BackupPlace> {
     let place = backup_directory(directory);
     let digest = read_manifest(&place).ok()?.digest();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

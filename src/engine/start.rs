@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    found::{Found, check_plan},
+    found::{Found, backup_in, check_plan},
     guard::{LocalGuard, new_run_name},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     },
     event::{Event, Voice},
     inventory::Inventory,
-    journal::{History, Journal, JournalError, News, Progress},
+    journal::{History, Journal, JournalError, News},
     observe::ObserveError,
     plan::{Purpose, Sealed},
 };
@@ -136,7 +136,7 @@ fn first_files(
     let mut journal = Journal::create(&files.path("journal.jsonl"), 1)?;
     let (plan, cluster) = (sealed.digest.clone(), sealed.plan.cluster.uid.clone());
     let holder = home.holder.clone();
-    journal.append(vec![News::Started { run: run.to_owned(), plan, cluster, holder }])?;
+    journal.append(News::Started { run: run.to_owned(), plan, cluster, holder })?;
     Ok((journal, lines))
 }
 
@@ -221,14 +221,19 @@ async fn take_up(home: &Home, cluster: &Cluster, found: &Found) -> Result<(Recor
     make_sure_of_lines(home, &record, &files, sealed).await?;
     let epoch = record.state.epoch + 1;
     let mut journal = take_up_journal(home, &files, &record.state, epoch, sealed)?;
-    let holder = home.holder.clone();
+    // The runner before us may have died after a step was in its journal and before the record had it.
+    let after = journal.progress().done_with(&record.state.steps_done);
+    let is_behind = after != record.state.steps_done;
+    let (holder, backup) = (home.holder.clone(), is_behind.then(|| backup_in(files.directory())).flatten());
     record
         .update(|state| {
             (state.epoch, state.holder, state.phase, state.is_pause_wanted) =
                 (epoch, holder.clone(), RunPhase::Running, false);
+            state.steps_done.clone_from(&after);
+            state.backup = state.backup.take().or_else(|| backup.clone());
         })
         .await?;
-    journal.append(vec![News::Resumed { holder: home.holder.clone() }])?;
+    journal.append(News::Resumed { holder: home.holder.clone(), after })?;
     Ok((record, journal, files))
 }
 
@@ -331,7 +336,7 @@ fn take_up_journal(
             let mut journal = Journal::create(&path, epoch)?;
             let (plan, cluster) = (state.plan.clone(), state.cluster.clone());
             let holder = home.holder.clone();
-            journal.append(vec![News::Started { run: run(), plan, cluster, holder }])?;
+            journal.append(News::Started { run: run(), plan, cluster, holder })?;
             journal
         }
     };
@@ -343,18 +348,15 @@ fn continued_journal(path: &Path, state: &RunState, epoch: u64) -> Result<Option
     if !path.exists() {
         return Ok(None);
     }
-    let (mut progress, mut history, mut knows) = (Progress::default(), Ok(()), state.chain.is_empty());
-    let mut is_empty = true;
-    crate::journal::read_each(path, |entry| {
-        history = history.clone().and_then(|()| progress.take(&entry));
+    let (mut knows, mut is_empty) = (state.chain.is_empty(), true);
+    let journal = Journal::go_on(path, epoch, |entry| {
         knows |= entry.prev == state.chain;
         is_empty = false;
     })?;
-    history.map_err(|source| StartError::History { run: state.run.clone(), source })?;
+    let progress = journal.progress();
     if progress.plan.as_ref().is_some_and(|plan| *plan != state.plan) || progress.finished.is_some() {
         return Err(StartError::OtherPlan { run: state.run.clone() });
     }
-    let journal = Journal::go_on(path, epoch)?;
     Ok((!is_empty && (knows || journal.chain() == state.chain)).then_some(journal))
 }
 

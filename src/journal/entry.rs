@@ -33,6 +33,9 @@ pub enum News {
     /// A runner took up the run; intents without an outcome are open questions that it answers by looking again.
     Resumed {
         holder: String,
+        /// The steps that were done by then, as this journal and the run record know together.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        after: Vec<String>,
     },
     StepStarted {
         step: String,

@@ -6,7 +6,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{Entry, News};
+use super::{Entry, History, News, Progress};
 use crate::resource::Digest;
 
 /// Room kept on the disk so that a full one cannot keep us from recording that we stopped.
@@ -23,6 +23,8 @@ pub struct Journal {
     end: u64,
     /// How far it is known to be on the disk, and the newest entry there.
     durable: (u64, String),
+    /// What the entries add up to. It is asked before each entry is written.
+    progress: Progress,
     is_poisoned: bool,
 }
 
@@ -45,6 +47,10 @@ pub enum JournalError {
     Poisoned { path: PathBuf },
     #[error("the journal `{path}` is damaged at line {line}: {what}, and good lines follow it")]
     Damaged { path: PathBuf, line: usize, what: String },
+    #[error("the journal `{path}` contradicts itself")]
+    History { path: PathBuf, source: History },
+    #[error("what happened cannot follow what the journal `{path}` says, so it was not written")]
+    Refused { path: PathBuf, source: History },
 }
 
 impl Journal {
@@ -54,13 +60,18 @@ impl Journal {
         let wrong = |source| JournalError::Write { path: path.to_owned(), source };
         let file = open(path, flags).map_err(wrong)?;
         write_reserve(path).map_err(wrong)?;
-        let (path, durable) = (path.to_owned(), (0, String::new()));
-        Ok(Self { file, path, epoch, next: 0, chain: String::new(), end: 0, durable, is_poisoned: false })
+        let (path, durable, progress) = (path.to_owned(), (0, String::new()), Progress::default());
+        Ok(Self { file, path, epoch, next: 0, chain: String::new(), end: 0, durable, progress, is_poisoned: false })
     }
 
-    /// Opens a journal to go on with it. A torn tail is cut off and kept beside the journal.
-    pub fn go_on(path: &Path, epoch: u64) -> Result<Self, JournalError> {
-        let Scanned { entries, chain, tail } = scan(path, drop)?;
+    /// Opens a journal to go on with it, and shows each entry. A torn tail is cut off and kept beside the journal.
+    pub fn go_on(path: &Path, epoch: u64, mut show: impl FnMut(&Entry)) -> Result<Self, JournalError> {
+        let (mut progress, mut history) = (Progress::default(), Ok(()));
+        let Scanned { entries, chain, tail } = scan(path, |entry| {
+            show(&entry);
+            history = history.clone().and_then(|()| progress.take(&entry));
+        })?;
+        history.map_err(|source| JournalError::History { path: path.to_owned(), source })?;
         let wrong = |source| JournalError::Write { path: path.to_owned(), source };
         let mut file = open(path, OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC).map_err(wrong)?;
         let mut end = file.metadata().map_err(wrong)?.len();
@@ -71,34 +82,30 @@ impl Journal {
         file.seek(SeekFrom::Start(end)).map_err(wrong)?;
         write_reserve(path).map_err(wrong)?;
         let (path, durable) = (path.to_owned(), (end, chain.clone()));
-        Ok(Self { file, path, epoch, next: entries, chain, end, durable, is_poisoned: false })
+        Ok(Self { file, path, epoch, next: entries, chain, end, durable, progress, is_poisoned: false })
     }
 
     /// Appends news and makes them durable; they are in the file before this returns.
     ///
     /// # Errors
-    /// After a failed write or sync nothing more is accepted: what the disk holds is unknown then.
-    pub fn append(&mut self, news: Vec<News>) -> Result<(), JournalError> {
+    /// After a failed write or sync nothing more is accepted: what the disk holds is unknown then. News that cannot follow what
+    /// the journal says are not written.
+    pub fn append(&mut self, news: News) -> Result<(), JournalError> {
         self.append_unsynced(news)?;
         self.sync()
     }
 
     /// Appends news that may be lost with the power: the next `append` makes them durable with its own.
-    pub fn append_unsynced(&mut self, news: Vec<News>) -> Result<(), JournalError> {
+    pub fn append_unsynced(&mut self, news: News) -> Result<(), JournalError> {
         if self.is_poisoned {
             return Err(JournalError::Poisoned { path: self.path.clone() });
         }
-        let mut text = String::new();
-        for news in news {
-            let at = jiff::Timestamp::now().to_string();
-            let entry = Entry { seq: self.next, epoch: self.epoch, at, prev: self.chain.clone(), news };
-            let line = line_of(&entry);
-            self.chain = digest_of(&line);
-            self.next += 1;
-            text.push_str(&line);
-            text.push('\n');
-        }
-        self.write(text.as_bytes())
+        let at = jiff::Timestamp::now().to_string();
+        let entry = Entry { seq: self.next, epoch: self.epoch, at, prev: self.chain.clone(), news };
+        self.progress.take(&entry).map_err(|source| JournalError::Refused { path: self.path.clone(), source })?;
+        let line = line_of(&entry);
+        (self.chain, self.next) = (digest_of(&line), self.next + 1);
+        self.write(format!("{line}\n").as_bytes())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
@@ -128,6 +135,11 @@ impl Journal {
         })?;
         self.durable = (self.end, self.chain.clone());
         Ok(())
+    }
+
+    /// What the entries add up to.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// The hash of the newest entry that no loss of power takes away.
@@ -260,7 +272,7 @@ mod tests {
         let path = directory.join("journal.jsonl");
         let mut journal = Journal::create(&path, 1).unwrap();
         for step in ["back-up", "convert-policies", "verify"] {
-            journal.append(vec![News::StepStarted { step: step.to_owned() }]).unwrap();
+            journal.append(News::StepStarted { step: step.to_owned() }).unwrap();
         }
         path
     }
@@ -275,10 +287,23 @@ mod tests {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let entries = read(&path).unwrap().0.len();
             assert_eq!(entries, ends.iter().filter(|end| **end < cut).count());
-            let mut journal = Journal::go_on(&path, 2).unwrap();
-            journal.append(vec![News::Resumed { holder: "b".to_owned() }]).unwrap();
+            let mut journal = Journal::go_on(&path, 2, |_| ()).unwrap();
+            journal.append(News::Resumed { holder: "b".to_owned(), after: Vec::new() }).unwrap();
             assert_eq!(read(&path).unwrap().0.len(), entries + 1);
         }
+    }
+
+    #[test]
+    fn what_cannot_follow_is_not_written_and_the_journal_goes_on() {
+        let home = tempfile::tempdir().unwrap();
+        let path = journal_of_three(home.path());
+        let before = std::fs::read(&path).unwrap();
+        let mut journal = Journal::go_on(&path, 2, |_| ()).unwrap();
+        let not_begun = News::StepDone { step: "back-up".to_owned() };
+        assert!(matches!(journal.append(not_begun), Err(JournalError::Refused { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        journal.append(News::Resumed { holder: "b".to_owned(), after: Vec::new() }).unwrap();
+        assert_eq!(read(&path).unwrap().0.len(), 4);
     }
 
     #[test]

@@ -62,7 +62,10 @@ impl Progress {
                 self.plan = Some(plan.clone());
                 self.cluster.clone_from(cluster);
             }
-            News::Resumed { .. } => self.forget_open_questions(),
+            News::Resumed { after, .. } => {
+                self.forget_open_questions();
+                self.steps_done = self.done_with(after);
+            }
             News::StepStarted { step } => self.start(step)?,
             News::Intended { batch, changes, .. } => self.intend(*batch, changes)?,
             News::Settled { batch, changes } => {
@@ -84,6 +87,13 @@ impl Progress {
             News::Finished { exit } => self.finished = Some(*exit),
         }
         Ok(())
+    }
+
+    /// Every step that is done: those of this journal, and those that the run record knows from runners on other machines.
+    pub fn done_with(&self, recorded: &[String]) -> Vec<String> {
+        let mut done = recorded.to_vec();
+        done.extend(self.steps_done.iter().filter(|step| !recorded.contains(step)).cloned());
+        done
     }
 
     fn forget_open_questions(&mut self) {
@@ -137,6 +147,10 @@ mod tests {
         Entry { seq, epoch, at: String::new(), prev: String::new(), news }
     }
 
+    fn resumed(after: &[&str]) -> News {
+        News::Resumed { holder: "b".to_owned(), after: after.iter().copied().map(str::to_owned).collect() }
+    }
+
     fn step(name: &str) -> News {
         News::StepStarted { step: name.to_owned() }
     }
@@ -150,9 +164,19 @@ mod tests {
 
     #[test]
     fn a_runner_that_lost_the_run_cannot_write_on() {
-        let resumed = News::Resumed { holder: "b".to_owned() };
-        let history = [entry(0, 1, step("back-up")), entry(1, 2, resumed), entry(2, 1, step("verify"))];
+        let history = [entry(0, 1, step("back-up")), entry(1, 2, resumed(&[])), entry(2, 1, step("verify"))];
         assert_eq!(Progress::of(&history).unwrap_err().seq, 2);
+    }
+
+    #[test]
+    fn a_step_is_done_if_the_journal_or_the_record_says_so_and_then_cannot_begin_again() {
+        let done = News::StepDone { step: "pull-images".to_owned() };
+        let history = [entry(0, 1, step("pull-images")), entry(1, 1, done), entry(2, 2, resumed(&["back-up"]))];
+        let progress = Progress::of(&history).unwrap();
+        assert_eq!(progress.steps_done, ["back-up", "pull-images"]);
+        for again in ["back-up", "pull-images"] {
+            assert!(progress.clone().take(&entry(3, 2, step(again))).is_err(), "{again}");
+        }
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn unseen(entries: &[Entry]) -> Option<String> {
 fn runners(entries: &[Entry], record: Option<&RunState>) -> Vec<String> {
     let mut runners: Vec<String> = Vec::new();
     let named = entries.iter().filter_map(|entry| match &entry.news {
-        News::Started { holder, .. } | News::Resumed { holder } => Some(holder.clone()),
+        News::Started { holder, .. } | News::Resumed { holder, .. } => Some(holder.clone()),
         News::StepStarted { .. }
         | News::Intended { .. }
         | News::Settled { .. }
@@ -275,7 +275,7 @@ pub fn journal_line(entry: &Entry) -> String {
 fn told(news: &News) -> String {
     match news {
         News::Started { run, .. } => format!("run {run} started"),
-        News::Resumed { holder } => format!("resumed by {holder}"),
+        News::Resumed { holder, .. } => format!("resumed by {holder}"),
         News::StepStarted { step } => format!("{step} started"),
         News::Intended { changes, batch, .. } => {
             let labels: Vec<&str> = changes.iter().take(3).map(|change| change.label.as_str()).collect();
