@@ -1,20 +1,18 @@
 //! Runs and steps as Jobs: started here, done in pods, told here.
 
-use std::{
-    collections::BTreeSet,
-    process::{Child, Command},
-};
+use std::process::{Child, Command};
 
 use harness::{Fault, Flavour, Kubernetes, Release, Seen, Server, Size, State, WornIn, differences, wait_until};
 use serde_json::{Value, json};
 
 use crate::{
     interruptions::at_a_node,
-    kills::{record, sample},
+    kills::record,
     kubelet::Kubelet,
     lab::{Lab, Ran, lab, small, upgrade},
     printed::{InCluster, apply, printed, uses_all_but},
     rolls::wait_until_stuck,
+    tier::slice,
 };
 
 const JOBS: &str = "/apis/batch/v1/namespaces/calico-upgrader/jobs";
@@ -234,19 +232,20 @@ fn killed_at_some_write_boundaries_here_or_in_a_pod_a_run_with_steps_as_jobs_end
     let boundaries = record(&lab, &upgrade("run"));
     let expected = without_records(&lab);
     let is_of_pods = |boundary: &&String| STEPS.iter().any(|step| boundary.starts_with(&format!("{step}/")));
-    let (of_pods, here): (BTreeSet<String>, BTreeSet<String>) =
+    let (of_pods, here): (Vec<String>, Vec<String>) =
         boundaries.into_iter().partition(|boundary| is_of_pods(&boundary));
-    let sampled = sample(&of_pods, 24).into_iter().map(|boundary| (true, boundary));
-    for (is_of_pod, boundary) in sampled.chain(sample(&here, 24).into_iter().map(|boundary| (false, boundary))) {
+    let in_pods = slice("kills in pods", &of_pods, 2).into_iter().map(|boundary| (true, boundary));
+    let outside = slice("kills here", &here, 2).into_iter().map(|boundary| (false, boundary));
+    for (is_of_pod, boundary) in in_pods.chain(outside) {
         lab.again();
         let account = InCluster::new(&lab, "run");
         let mut kubelet = Kubelet::new(&lab, &account);
         let run = [upgrade("run"), JOB_STEPS.to_vec()].concat();
         if is_of_pod {
-            kubelet.fault = Some(boundary.to_owned());
+            kubelet.fault = Some(boundary.clone());
             kubelet.serve(lab.spawn(&run)).exits(0).says("ended with 137");
         } else {
-            let killed = kubelet.serve(lab.spawn(&[run, vec!["--fault", boundary]].concat()));
+            let killed = kubelet.serve(lab.spawn(&[run, vec!["--fault", &boundary]].concat()));
             assert_eq!(killed.signal, Some(9), "not killed at {boundary}: {killed}");
             kubelet.serve(go_on(&lab)).exits(0);
         }

@@ -6,7 +6,7 @@ use harness::{Seen, State, differences, published, variation::calico_node_path, 
 use serde_json::{Value, json};
 
 use crate::{
-    kills::{kill_at, record, sample},
+    kills::Course,
     lab::{Lab, lab_of_v3},
     printed::InCluster,
     rollbacks::BACK,
@@ -57,24 +57,38 @@ fn is_upgraded(state: &State) {
 }
 
 #[test]
-fn killed_at_some_write_boundaries_v3_goes_on_to_the_same_end_and_back_to_its_start() {
+fn killed_at_any_write_boundary_v3_goes_on_to_the_same_end() {
+    on_v3(without_records, |lab, course| course.killed_once(lab, 5));
+}
+
+#[test]
+fn killed_again_while_it_recovers_v3_goes_on_to_the_same_end() {
+    on_v3(without_records, |lab, course| course.killed_twice(lab, (2, 2)));
+}
+
+#[test]
+fn killed_at_random_again_and_again_v3_goes_on_to_the_same_end() {
+    on_v3(without_records, |lab, course| course.killed_at_random(lab, (2, 30)));
+}
+
+#[test]
+fn killed_at_any_write_boundary_v3_goes_back_to_its_start() {
+    on_v3(
+        |_| State::new(),
+        |lab, course| {
+            course.killed_and(lab, 4, |number, lab| {
+                let back = lab.tool(&BACK);
+                assert!(back.exit == Some(0) || back.words.contains("no run"), "{}", back.words);
+                assert_eq!(since_start(lab), Vec::<String>::new(), "kill {number}");
+            });
+        },
+    );
+}
+
+fn on_v3(look: fn(&Lab) -> State, matrix: impl Fn(&mut Lab, &Course<'_>)) {
     let mut lab = lab_of_v3();
-    let run = with("run", &["--yes"]);
-    let boundaries = record(&lab, &run);
-    let expected = without_records(&lab);
-    for (number, boundary) in sample(&boundaries, 11).into_iter().enumerate() {
-        lab.again();
-        kill_at(&lab, &run, boundary);
-        if number % 2 == 0 {
-            lab.tool(&with("run", &["--yes", "--or-resume"])).exits(0);
-            let found = differences(&expected, &without_records(&lab));
-            assert!(found.is_empty(), "killed at {boundary}: {found:#?}");
-        } else {
-            let back = lab.tool(&BACK);
-            assert!(back.exit == Some(0) || back.words.contains("no run"), "killed at {boundary}: {}", back.words);
-            assert_eq!(since_start(&lab), Vec::<String>::new(), "killed at {boundary}");
-        }
-    }
+    let (from, call) = (lab.moment(), with("run", &["--yes"]));
+    matrix(&mut lab, &Course { call: &call, from: &from, within: "", look });
 }
 
 #[test]

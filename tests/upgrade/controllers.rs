@@ -2,12 +2,14 @@
 
 use std::fs;
 
-use harness::{Fault, Flavour, Kubernetes, Release, State, differences, variation};
+use harness::{Fault, Flavour, Kubernetes, Release, State, variation};
 use serde_json::{Value, json};
 
 use crate::{
     flavours::{REGISTRY, small},
+    kills::Course,
     lab::{Lab, Ran, lab, upgrade},
+    tier::versions,
 };
 
 const STEP: &str = "replace-controllers";
@@ -89,24 +91,16 @@ fn upgraded(lab: &Lab) -> State {
 
 #[test]
 fn killed_while_controllers_are_replaced_the_run_goes_on_to_the_same_end() {
-    for (kubernetes, every) in [(Kubernetes::V1_8, 3), (Kubernetes::V1_34, 5)] {
+    for kubernetes in versions() {
         let mut lab = lab(kubernetes, small(Release::V2_3_0, Flavour::Etcd));
-        let file = lab.state().join("boundaries");
-        lab.tool(&[upgrade("run"), vec!["--fault-record", file.to_str().unwrap()]].concat()).exits(0);
-        let recorded = fs::read_to_string(&file).unwrap();
-        let boundaries: Vec<&str> = recorded.lines().filter(|line| line.starts_with(STEP)).collect();
-        assert!(boundaries.len() > 20, "only {} boundaries", boundaries.len());
-        let expected = upgraded(&lab);
-        for boundary in boundaries.iter().step_by(every) {
-            lab.again();
-            Ran::of(lab.command(&[upgrade("run"), vec!["--fault", boundary]].concat())).was_killed();
-            lab.tool(&upgrade("resume")).exits(0);
-            let found = differences(&expected, &upgraded(&lab));
-            assert!(found.is_empty(), "killed at {boundary}: {found:#?}");
-            let told = told(&lab);
+        let (from, call) = (lab.moment(), upgrade("run"));
+        let course = Course { call: &call, from: &from, within: STEP, look: upgraded };
+        course.killed_and(&mut lab, 5, |_, lab| {
+            course.go_on(lab);
+            let told = told(lab);
             let place = |what: &str| told.iter().position(|one| one.starts_with(what)).unwrap();
-            assert!(place("waited for the pods") < place("create Deployment"), "killed at {boundary}: {told:#?}");
-        }
+            assert!(place("waited for the pods") < place("create Deployment"), "{told:#?}");
+        });
     }
 }
 

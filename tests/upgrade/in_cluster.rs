@@ -64,13 +64,13 @@ fn each_mode_works_with_exactly_the_printed_rights() {
 #[test]
 fn what_is_made_anew_needs_further_rights_which_are_printed_on_wish_and_named_before_anything_changes() {
     for kubernetes in Kubernetes::ALL {
-        let (mut lab, start) = customized(kubernetes);
+        let (lab, start) = customized(kubernetes);
         let plain = InCluster::new(&lab, "run");
         let versions = lab.resource_versions().unwrap();
         let refused = plain.tool(&with_consent("run")).exits(15).says("patch Pod in kube-system");
         refused.says("delete DaemonSet calico-node").says("delete ClusterRoleBinding calico-node");
         assert!(lab.resource_versions().unwrap() == versions, "something was changed");
-        lab.again_from(&start);
+        lab.back_to(&start);
         let able = InCluster::with(&lab, "run", &["--recreate"]);
         able.tool(&with_consent("run")).exits(0);
         let (granted, used) = (able.granted(), able.used());

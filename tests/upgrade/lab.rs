@@ -15,6 +15,7 @@ use std::{
         mpsc::{self, RecvTimeoutError},
     },
     thread,
+    time::Instant,
 };
 
 use harness::{
@@ -23,6 +24,8 @@ use harness::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::times::{self, Times};
 
 /// Nodes of every cluster: a control plane and two workers.
 pub const NODES: usize = 3;
@@ -46,6 +49,7 @@ pub struct Lab {
     name: String,
     state: TempDir,
     has_small_store: bool,
+    times: Times,
     /// The etcd of an install that keeps its data there.
     etcd: Option<CalicoEtcd>,
 }
@@ -82,9 +86,12 @@ fn take_laid_out(
     has_small_store: bool,
     lay_out: impl FnOnce(&ControlPlane) -> harness::Result<()>,
 ) -> Lab {
+    let mut times = Times::start();
+    let begun = Instant::now();
     let shared = free_place(kubernetes, has_small_store);
+    times.waited = begun.elapsed();
     let state = tempfile::tempdir().unwrap();
-    let mut lab = Lab { shared, name: name.to_owned(), state, has_small_store, etcd: None };
+    let mut lab = Lab { shared, name: name.to_owned(), state, has_small_store, times, etcd: None };
     let plane = lab.shared.get_or_insert_with(|| start(kubernetes, has_small_store));
     if !plane.worn_in.contains_key(name) {
         plane.plane.restore(&plane.empty).unwrap();
@@ -92,7 +99,7 @@ fn take_laid_out(
         let snapshot = plane.plane.snapshot().unwrap();
         plane.worn_in.insert(name.to_owned(), snapshot);
     }
-    plane.plane.restore(&plane.worn_in[name]).unwrap();
+    lab.times.restoring(|| plane.plane.restore(&plane.worn_in[name])).unwrap();
     lab
 }
 
@@ -162,17 +169,20 @@ impl Lab {
 
     /// Takes the cluster back to its start, with an empty state directory.
     pub fn again(&mut self) {
-        self.restore(self.start()).unwrap();
+        self.take_back(self.start());
         self.state = tempfile::tempdir().unwrap();
         if let Some(etcd) = &self.etcd {
             etcd.load(&worn_in_keys()).unwrap();
         }
     }
 
-    /// Takes the cluster to a later moment of this case, with an empty state directory.
-    pub fn again_from(&mut self, moment: &Snapshot) {
-        self.restore(moment).unwrap();
-        self.state = tempfile::tempdir().unwrap();
+    /// Takes the cluster alone to a moment of this case.
+    pub fn take_back(&self, cluster: &Snapshot) {
+        self.times.restoring(|| self.restore(cluster)).unwrap();
+    }
+
+    pub fn has_etcd(&self) -> bool {
+        self.etcd.is_some()
     }
 
     /// The etcd of an install that keeps its data there.
@@ -300,7 +310,9 @@ impl Ran {
             let hangs = is_over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
             hangs.then(|| Command::new("kill").args(["-KILL", &pid]).status())
         });
+        let begun = Instant::now();
         let output = program.wait_with_output().unwrap();
+        times::ran(begun.elapsed());
         drop(over);
         let hung = watch.join().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

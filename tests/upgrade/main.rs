@@ -24,6 +24,7 @@ mod kill_matrix;
 mod kills;
 mod kubelet;
 mod lab;
+mod moment;
 mod owners;
 mod printed;
 mod probe_pods;
@@ -39,6 +40,8 @@ mod rolls;
 mod scheduled;
 mod screens;
 mod stand;
+mod tier;
+mod times;
 #[cfg(feature = "otel")]
 mod traces;
 mod upgrades;

@@ -6,13 +6,15 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use harness::{Flavour, Kubernetes, Release, Seen, Snapshot, WornIn, differences, ready_condition, wait_until};
+use harness::{Flavour, Kubernetes, Release, Seen, Snapshot, State, WornIn, differences, ready_condition, wait_until};
 use serde_json::{Value, json};
 
 use crate::{
-    kills::{kill_at, record, sample},
+    kills::{Course, kill_at},
     lab::{Lab, NODES, Ran, lab, small, upgrade},
+    moment::Moment,
     rollbacks::BACK,
+    tier::versions,
 };
 
 const BINDING: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/calico-node";
@@ -23,7 +25,7 @@ const ROLE: &str = "ClusterRoleBinding/calico-node:roleRef";
 const MADE_ANEW: &str = "apply-manifests/done:logged";
 
 /// A cluster whose people gave the pods another label, which the release's selector wants otherwise, and the account another role.
-pub fn customized(kubernetes: Kubernetes) -> (Lab, Snapshot) {
+pub fn customized(kubernetes: Kubernetes) -> (Lab, Moment) {
     let lab = lab(kubernetes, small(Release::V2_5_1));
     anew(&lab, &daemon_set_path(&lab), |daemon_set| {
         daemon_set["spec"]["template"]["metadata"]["labels"] = json!({"k8s-app": "corp-node", "team": "net"});
@@ -39,7 +41,7 @@ pub fn customized(kubernetes: Kubernetes) -> (Lab, Snapshot) {
         Ok(if is_there { Seen::Yes(()) } else { Seen::NotYet(format!("{ready} of {}", pods.len())) })
     })
     .unwrap();
-    let start = lab.snapshot().unwrap();
+    let start = lab.moment();
     (lab, start)
 }
 
@@ -186,52 +188,56 @@ fn pods_outlive_their_daemon_set_are_then_replaced_node_by_node_and_all_goes_bac
         assert_eq!(selector_and_role(&lab), shipped());
         lab.tool(&["plan", "--allow-untested", "--detailed-exitcode"]).exits(0).says("Nothing to do");
         watched(&lab, &BACK).exits(0);
-        assert_eq!(since(&start, &lab), Vec::<String>::new());
+        assert_eq!(since(&start.cluster, &lab), Vec::<String>::new());
         watched(&lab, &with_consent("run")).exits(0).says("delete DaemonSet kube-system/calico-node");
         assert_eq!(selector_and_role(&lab), shipped());
     }
 }
 
 #[test]
-fn killed_while_an_object_is_made_anew_the_run_goes_on_or_back() {
-    for (kubernetes, every) in [(Kubernetes::V1_8, 8), (Kubernetes::V1_34, 19)] {
+fn killed_while_an_object_is_made_anew_the_run_goes_on() {
+    for kubernetes in versions() {
         let (mut lab, start) = customized(kubernetes);
-        let boundaries = record(&lab, &with_consent("run"));
-        let end = lab.snapshot().unwrap();
-        let is_of_recreation = |boundary: &String| boundary.starts_with("apply-manifests/");
-        let boundaries = boundaries.into_iter().filter(is_of_recreation).collect();
-        for (index, boundary) in sample(&boundaries, every).into_iter().enumerate() {
-            lab.again_from(&start);
-            kill_at(&lab, &with_consent("run"), boundary);
-            if index % 2 == 0 {
-                watched(&lab, &with_consent("resume")).exits(0);
-                assert_eq!(since(&end, &lab), Vec::<String>::new(), "resumed after a kill at {boundary}");
-            } else {
-                watched(&lab, &BACK).exits(0);
-                assert_eq!(since(&start, &lab), Vec::<String>::new(), "taken back after a kill at {boundary}");
-            }
-            pods_by_node(&lab);
-        }
+        let call = with_consent("run");
+        let course = Course { call: &call, from: &start, within: "apply-manifests/", look: at_rest };
+        course.killed_and(&mut lab, 4, |_, lab| drop(watched(lab, &with_consent("resume")).exits(0)));
+    }
+}
+
+#[test]
+fn killed_while_an_object_is_made_anew_the_run_goes_back() {
+    for kubernetes in versions() {
+        let (mut lab, start) = customized(kubernetes);
+        let call = with_consent("run");
+        let course = Course { call: &call, from: &start, within: "apply-manifests/", look: |_| State::new() };
+        course.killed_and(&mut lab, 4, |number, lab| {
+            watched(lab, &BACK).exits(0);
+            assert_eq!(since(&start.cluster, lab), Vec::<String>::new(), "kill {number}");
+            pods_by_node(lab);
+        });
     }
 }
 
 #[test]
 fn a_rollback_that_was_killed_while_an_object_is_made_anew_goes_on() {
-    for (kubernetes, every) in [(Kubernetes::V1_8, 9), (Kubernetes::V1_34, 23)] {
+    for kubernetes in versions() {
         let (mut lab, start) = customized(kubernetes);
         lab.tool(&with_consent("run")).exits(0);
-        let end = lab.snapshot().unwrap();
-        let boundaries = record(&lab, &BACK);
-        let is_of_recreation = |boundary: &String| boundary.starts_with("take-back-");
-        let boundaries = boundaries.into_iter().filter(is_of_recreation).collect();
-        for boundary in sample(&boundaries, every) {
-            lab.again_from(&end);
-            kill_at(&lab, &BACK, boundary);
-            watched(&lab, &["resume", "--yes"]).exits(0);
-            assert_eq!(since(&start, &lab), Vec::<String>::new(), "a rollback killed at {boundary}");
-            pods_by_node(&lab);
-        }
+        let end = lab.moment();
+        let course = Course { call: &BACK, from: &end, within: "take-back-", look: at_rest };
+        course.killed_and(&mut lab, 4, |number, lab| {
+            watched(lab, &["resume", "--yes"]).exits(0);
+            assert_eq!(since(&start.cluster, lab), Vec::<String>::new(), "kill {number}");
+        });
     }
+}
+
+/// The cluster at rest, but for our own records; each node has one pod.
+fn at_rest(lab: &Lab) -> State {
+    pods_by_node(lab);
+    let mut state = lab.snapshot().unwrap().state().clone();
+    state.retain(|key, _| !key.contains("calico-upgrader"));
+    state
 }
 
 #[test]

@@ -3,13 +3,17 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use harness::{
-    Flavour, Kubernetes, Release, Seen, Size, Snapshot, State, User, WornIn, differences,
+    Flavour, Kubernetes, Release, Seen, Size, State, User, WornIn, differences,
     variation::{calico_node_path, no_calico},
     wait_until,
 };
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Ran, lab, small, upgrade};
+use crate::{
+    kills::Course,
+    lab::{Lab, Ran, lab, small, upgrade},
+    tier::versions,
+};
 
 const BOTH: [Kubernetes; 2] = [Kubernetes::V1_34, Kubernetes::V1_8];
 const OLD_DATA: &str = "/apis/projectcalico.org/v1/namespaces/kube-system";
@@ -223,39 +227,29 @@ fn what_somebody_changed_after_the_preview_stops_the_restore_with_the_three_ways
 
 #[test]
 fn killed_at_write_boundaries_a_restore_goes_on_to_the_same_end() {
-    for (kubernetes, every) in [(Kubernetes::V1_8, 2), (Kubernetes::V1_34, 9)] {
-        let (lab, place) = (with_old_and_new_data(kubernetes), tempfile::tempdir().unwrap());
+    on_restore(|lab, course| course.killed_once(lab, 5));
+}
+
+#[test]
+fn killed_again_while_it_recovers_a_restore_goes_on_to_the_same_end() {
+    on_restore(|lab, course| course.killed_twice(lab, (2, 2)));
+}
+
+#[test]
+fn killed_at_random_again_and_again_a_restore_goes_on_to_the_same_end() {
+    on_restore(|lab, course| course.killed_at_random(lab, (2, 30)));
+}
+
+fn on_restore(matrix: impl Fn(&mut Lab, &Course<'_>)) {
+    for kubernetes in versions() {
+        let (mut lab, place) = (with_old_and_new_data(kubernetes), tempfile::tempdir().unwrap());
         let backup = back_up(&lab, place.path());
         let expected = state_of(&lab);
         harm(&lab);
-        let harmed = lab.snapshot().unwrap();
-        let boundaries = record(&lab, &backup, &expected);
-        assert!(boundaries.len() > 50, "the recording restore passed only {} boundaries", boundaries.len());
-        for boundary in boundaries.iter().step_by(every) {
-            kill_and_go_on(&lab, &harmed, &backup, boundary);
-            let found = differences(&expected, &state_of(&lab));
-            assert!(found.is_empty(), "killed at {boundary}: {found:#?}");
-        }
-    }
-}
-
-/// An unharmed restore: every boundary that it passed.
-fn record(lab: &Lab, backup: &str, expected: &State) -> BTreeSet<String> {
-    let file = lab.state().join("boundaries");
-    lab.tool(&["restore", backup, "--yes", "--fault-record", file.to_str().unwrap()]).exits(0);
-    same(expected, &state_of(lab));
-    fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect()
-}
-
-/// A restore that died before its record was in the cluster changed nothing: it is begun again.
-fn kill_and_go_on(lab: &Lab, harmed: &Snapshot, backup: &str, boundary: &str) {
-    lab.restore(harmed).unwrap();
-    let state = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| Ran::of(lab.command_in(state.path(), arguments));
-    run(&["restore", backup, "--yes", "--fault", boundary]).was_killed();
-    let resumed = run(&["resume", "--yes"]).exits(0);
-    if resumed.words.contains("nothing to resume") {
-        run(&["restore", backup, "--yes"]).exits(0);
+        let harmed = lab.moment();
+        lab.tool(&["restore", &backup, "--yes"]).exits(0);
+        same(&expected, &state_of(&lab));
+        matrix(&mut lab, &Course { call: &["restore", &backup, "--yes"], from: &harmed, within: "", look: state_of });
     }
 }
 
