@@ -5,6 +5,7 @@ RELEASE ?= v2.2.1
 FLAVOUR ?= networking
 NODES ?= 12
 ARCH ?= amd64
+PART ?= 1/1
 # A case waits for its servers a quarter of the time.
 RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 export KUBERNETES RELEASE RUST_TEST_THREADS
@@ -13,7 +14,7 @@ LAB = cargo run --locked -q -p harness --bin lab --
 MINOR = sed -n 's/^[^0-9]*1\.\([0-9]*\).*/\1/p'
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test e2e lint bench book clean need-rust need-go
+.PHONY: help build image demo test prove e2e lint bench book clean need-rust need-go
 
 help: ## List what make can do
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,9 +29,13 @@ demo: need-rust need-go ## Upgrade a worn-in cluster before your eyes (KUBERNETE
 	cargo build --locked
 	$(LAB) --kubernetes $(KUBERNETES) --release $(RELEASE) --flavour $(FLAVOUR) --nodes $(NODES) --size full -- tests/demo.sh
 
-test: need-rust need-go ## Run every test, on real control planes that are built once and kept
+test: need-rust need-go ## Test every behaviour, and a slice of each matrix of kills, on real control planes that are built once and kept
 	tests/control-plane/build.sh
-	cargo test --workspace --features faults,otel --locked
+	tests/suite.sh
+
+prove: need-rust need-go ## Try everything: whole matrices, pairs of kills, kills at random, on every version (PART=3/8 for one of eight parts)
+	tests/control-plane/build.sh
+	tests/suite.sh $(PART)
 
 e2e: need-rust ## Upgrade, kill and break a cluster of kind with real kubelets; without docker as root (KIND_IMAGE=kindest/node:v1.34.11)
 	e2e/run.sh
@@ -38,7 +43,7 @@ e2e: need-rust ## Upgrade, kill and break a cluster of kind with real kubelets; 
 lint: need-rust ## Hold the sources against rustfmt and clippy, and the dependencies against deny.toml
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features faults,otel --locked -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck e2e/*.sh e2e/cases/*.sh e2e/runc-* e2e/node-image/build.sh e2e/node-image/files/pod-network e2e/node-image/files/crictl image/*.sh; else echo "shellcheck: skipped (it is not installed)"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck tests/*.sh e2e/*.sh e2e/cases/*.sh e2e/runc-* e2e/node-image/build.sh e2e/node-image/files/pod-network e2e/node-image/files/crictl image/*.sh; else echo "shellcheck: skipped (it is not installed)"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo deny: skipped (cargo-deny is not installed)"; fi
 
 bench: need-rust need-go ## Measure

@@ -29,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
 use serde_json::Value;
 
@@ -67,6 +68,12 @@ pub struct Cluster {
     is_etcd_chosen: bool,
     pub server: String,
     pub kubernetes: Version,
+}
+
+/// How long to wait between looks at something that may be there in a moment, or in minutes: soon at first, and never longer than this.
+pub fn looks(longest: Duration) -> impl Iterator<Item = Duration> {
+    let soon = ExponentialBuilder::default().with_min_delay(Duration::from_millis(10)).with_factor(1.5);
+    soon.with_max_delay(longest).without_max_times().build()
 }
 
 impl Cluster {
@@ -121,7 +128,7 @@ impl Cluster {
     }
 
     async fn read_text(&self, path: &str) -> Result<String, ClusterError> {
-        use backon::{ExponentialBuilder, Retryable};
+        use backon::Retryable;
         (|| self.send_for_text(http::Method::GET, path, None))
             .retry(
                 ExponentialBuilder::default()

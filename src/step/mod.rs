@@ -40,7 +40,7 @@ pub use verify::{Claim, claims, nodes_run_the_release};
 
 use crate::{
     backup::BackupError,
-    cluster::ClusterError,
+    cluster::{ClusterError, looks},
     door::{BackupPlace, Door, DoorError, Drift},
     event::{Event, Voice},
     journal::News,
@@ -99,6 +99,9 @@ impl StepError {
 
 /// How long a server may take to establish a definition, or a controller to see a change.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often, at least, what is waited for is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Step<'_> {
     /// Takes the step to its end and records the evidence.
@@ -200,7 +203,7 @@ impl Step<'_> {
         reached: impl AsyncFn() -> Result<bool, ClusterError>,
         voice: &Voice,
     ) -> Result<(), StepError> {
-        let started = Instant::now();
+        let (started, mut looks) = (Instant::now(), looks(LOOK_AGAIN));
         let mut is_told = false;
         while !reached().await? {
             if let Some(exit) = door.stop.asked() {
@@ -215,7 +218,7 @@ impl Step<'_> {
                 let (step, limit_seconds) = (self.planned.name.clone(), limit.as_secs());
                 voice.tell(Event::WaitStarted { step, what: what.clone(), limit_seconds });
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(looks.next().unwrap_or(LOOK_AGAIN)).await;
         }
         if is_told {
             voice.tell(Event::WaitDone { step: self.planned.name.clone(), what });

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Step, StepError, order::names_of};
 use crate::{
-    cluster::{Cluster, ClusterError, Followed, PodFeed},
+    cluster::{Cluster, ClusterError, Followed, PodFeed, looks},
     door::{Action, Change, Door, DoorError, Drift},
     event::{Event, Voice},
     observe,
@@ -20,7 +20,7 @@ use crate::{
     resource::{Live, ObjectRef, differences},
 };
 
-/// How often the nodes, and how many pods there shall be, are looked at again.
+/// How often, at least, the nodes and how many pods there shall be are looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A node did not get the new images in time. No pod of calico-node was touched.
@@ -109,11 +109,11 @@ async fn wait_for_images(name: &str, pull: &Pull, door: &Door, voice: &Voice) ->
     let (cluster, limit, started) = (&door.cluster, Duration::from_secs(pull.within_seconds), Instant::now());
     let mut feed = follow(cluster, pull).await?;
     let mut stop = door.stop.clone();
-    let mut told = BTreeMap::new();
+    let (mut told, mut looks) = (BTreeMap::new(), looks(LOOK_AGAIN));
     loop {
         let wanted = wanted_pods(cluster, &pull.daemon_set).await?;
         let able = names_of(&observe::nodes(cluster).await?, |node| node.is_ready);
-        let until = Instant::now() + LOOK_AGAIN;
+        let until = Instant::now() + looks.next().unwrap_or(LOOK_AGAIN);
         loop {
             let lacking: Vec<&Followed> = feed.pods().values().filter(|pod| is_lacking(pod, &able)).collect();
             let of = feed.pods().len();

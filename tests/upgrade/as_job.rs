@@ -13,6 +13,7 @@ use crate::{
     printed::{InCluster, apply, printed, uses_all_but},
     rolls::wait_until_stuck,
     tier::slice,
+    tier::versions,
 };
 
 const JOBS: &str = "/apis/batch/v1/namespaces/calico-upgrader/jobs";
@@ -49,7 +50,7 @@ fn without_records(lab: &Lab) -> State {
 
 #[test]
 fn a_run_as_a_job_upgrades_and_a_second_one_has_nothing_to_do() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_2_1));
         let account = InCluster::new(&lab, "run");
         let mut kubelet = Kubelet::new(&lab, &account);
@@ -87,7 +88,7 @@ fn a_sealed_plan_goes_along_and_nothing_of_it_is_left() {
 
 #[test]
 fn the_exit_code_is_that_of_the_program_in_the_pod() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let account = InCluster::new(&lab, "run");
         let mut kubelet = Kubelet::new(&lab, &account);
@@ -123,7 +124,7 @@ fn stuck_at_a_node(lab: &Lab, kubelet: &mut Kubelet<'_>) -> Child {
 
 #[test]
 fn killed_pods_and_killed_followers_are_followed_by_others() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let account = InCluster::new(&lab, "run");
         let mut kubelet = Kubelet::new(&lab, &account);
@@ -285,7 +286,7 @@ const UNUSED: [(&str, &str); 2] = [
 
 #[test]
 fn who_starts_jobs_needs_exactly_the_printed_rights_and_none_of_calico() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let account = InCluster::new(&lab, "run");
         let person = InCluster::new(&lab, "as-job");
@@ -305,7 +306,7 @@ fn who_starts_jobs_needs_exactly_the_printed_rights_and_none_of_calico() {
 
 #[test]
 fn steps_as_jobs_end_like_steps_here() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let mut lab = lab(kubernetes, small(Release::V2_2_1));
         lab.tool(&upgrade("run")).exits(0);
         let expected = without_records(&lab);
@@ -354,7 +355,7 @@ fn a_step_in_a_job_survives_the_death_of_its_runner_and_of_its_pod() {
 
 #[test]
 fn a_rollback_as_a_job_goes_on_after_a_kill_and_ends_at_the_start() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.tool(&upgrade("run")).exits(0);
         let account = InCluster::new(&lab, "rollback");

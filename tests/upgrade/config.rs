@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use harness::{Flavour, Kubernetes, Release, State, WornIn, differences};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Ran, lab, small, upgrade};
+use crate::{
+    lab::{Lab, Ran, lab, small, upgrade},
+    tier::versions,
+};
 
 const CONFIG_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/calico-config";
 
@@ -31,7 +34,7 @@ fn state(lab: &Lab) -> State {
 
 #[test]
 fn nodes_read_a_config_map_anew_once_and_a_rollback_leaves_no_trace() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = upgraded(kubernetes, Release::V2_5_1, Flavour::Networking);
         let before = pods(&lab);
         lab.tool(&upgrade("run")).exits(0).says("Nothing to do");
@@ -104,7 +107,7 @@ fn controller(lab: &Lab) -> (String, Option<String>) {
 
 #[test]
 fn controllers_start_anew_for_a_config_map_that_changes_under_them_before_the_nodes_and_never_two_at_once() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = upgraded(kubernetes, Release::V2_1_5, Flavour::Etcd);
         only_controllers_are_new(&lab, kubernetes);
         let (start, before) = (state(&lab), controller(&lab));

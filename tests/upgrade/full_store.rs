@@ -1,15 +1,16 @@
 //! The store of the API server is full: before a run, and in its middle.
 
-use harness::{Fault, Kubernetes, Release};
+use harness::{Fault, Release};
 
 use crate::{
     lab::{Ran, lab_with_small_store, small, upgrade},
     rolls::wait_until_stuck,
+    tier::versions,
 };
 
 #[test]
 fn a_full_store_stops_a_run_before_it_begins_and_in_its_middle_and_with_room_it_goes_on() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab_with_small_store(kubernetes, small(Release::V2_4_1));
         let before = lab.resource_versions().unwrap();
         lab.fill_store().unwrap();

@@ -9,6 +9,7 @@ use crate::{
     lab::{Ran, lab, small, upgrade},
     printed::{InCluster, apply, collection, printed, token, uses_all_but, words},
     recreated::{customized, with_consent},
+    tier::versions,
 };
 
 /// Rights that this upgrade does not use, and why they are granted.
@@ -45,7 +46,7 @@ const UNUSED_BY_PROBES: [(&str, &str); 3] = [
 
 #[test]
 fn each_mode_works_with_exactly_the_printed_rights() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         // Few policies and few data, which are read one by one as well as listed.
         let lab = lab(kubernetes, small(Release::V2_2_1));
         let plan = InCluster::new(&lab, "plan");
@@ -63,7 +64,7 @@ fn each_mode_works_with_exactly_the_printed_rights() {
 
 #[test]
 fn what_is_made_anew_needs_further_rights_which_are_printed_on_wish_and_named_before_anything_changes() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let (lab, start) = customized(kubernetes);
         let plain = InCluster::new(&lab, "run");
         let versions = lab.resource_versions().unwrap();
@@ -84,7 +85,7 @@ fn what_is_made_anew_needs_further_rights_which_are_printed_on_wish_and_named_be
 
 #[test]
 fn probes_need_the_rights_that_are_printed_for_them_and_no_other() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let mut lab = lab(kubernetes, small(Release::V2_2_1));
         let watched = [upgrade("run"), vec!["--probe-image", "calico-upgrader:1"]].concat();
         let without = InCluster::new(&lab, "run");
@@ -207,7 +208,7 @@ fn wait_until_refused(account: &InCluster<'_>, role: &Value, rule: &Value, resou
 
 #[test]
 fn what_is_printed_is_taken_by_servers_of_then_and_now() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         for mode in ["plan", "run", "rollback", "as-job"] {
             for datastore in ["kubernetes", "etcdv2"] {

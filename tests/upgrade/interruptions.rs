@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     lab::{Lab, Ran, lab, small, upgrade},
     rolls::wait_until_stuck,
+    tier::versions,
 };
 
 /// Starts a run that hangs at node-2, and waits until it does.
@@ -34,7 +35,7 @@ pub fn at_a_node(lab: &Lab, node: &str, mut command: std::process::Command) -> s
 
 #[test]
 fn a_second_runner_is_refused_with_the_holder_and_changes_nothing() {
-    for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let mut first = hang_at_a_node(&lab);
         let elsewhere = tempfile::tempdir().unwrap();
@@ -67,7 +68,7 @@ fn a_runner_that_waits_for_the_lock_takes_it_when_its_holder_lets_go() {
 
 #[test]
 fn a_killed_run_goes_on_from_another_machine_with_the_record_alone() {
-    for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_2_1));
         let mut run = hang_at_a_node(&lab);
         run.kill().unwrap();

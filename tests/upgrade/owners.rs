@@ -7,6 +7,7 @@ use crate::{
     interruptions::{at_a_node, hang_at_a_node},
     lab::{Lab, Ran, lab, small, upgrade},
     refusals::refuses,
+    tier::versions,
 };
 
 const CONFIG_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/calico-config";
@@ -104,7 +105,7 @@ fn an_object_of_ours_that_somebody_deletes_midway_stops_the_run_and_comes_again_
 
 #[test]
 fn an_object_that_the_run_deleted_and_somebody_makes_again_stops_it() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_2_1));
         let dormant = format!("{POLICIES}/shop/networkpolicies");
         let old = lab.api().list(&dormant).unwrap().remove(0);

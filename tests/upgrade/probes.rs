@@ -7,6 +7,7 @@ use crate::{
     kills::kill_at,
     lab::{Lab, Ran, lab, small, upgrade},
     probe_pods::ProbePods,
+    tier::versions,
 };
 
 const PROBE: [&str; 2] = ["--probe-image", "registry.corp.example:5000/calico-upgrader:1"];
@@ -24,7 +25,7 @@ fn left(lab: &Lab) -> Vec<String> {
 
 #[test]
 fn probes_that_cannot_be_read_are_skipped_with_the_reason_and_removed() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.tool(&watched()).exits(0).says("skipped packets between nodes (");
         assert_eq!(left(&lab), Vec::<String>::new());
@@ -72,7 +73,7 @@ fn what_a_killed_run_left_of_its_probes_goes_with_whoever_comes_next() {
 
 #[test]
 fn what_is_lost_while_a_node_is_replaced_stops_the_run_where_it_is_more_than_may_be() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let pods = ProbePods::play(&lab);
         let run = lab.spawn(&[watched(), vec!["--gate-loss", "1500ms"]].concat());

@@ -148,7 +148,7 @@ fn shipped() -> [Value; 2] {
 
 #[test]
 fn a_selector_and_a_role_of_people_are_asked_for_and_only_on_their_word_made_anew() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let (lab, _) = customized(kubernetes);
         let versions = lab.resource_versions().unwrap();
         let refused = lab.tool(&upgrade("run")).exits(3).says("CU-C015");
@@ -170,7 +170,7 @@ fn a_selector_and_a_role_of_people_are_asked_for_and_only_on_their_word_made_ane
 
 #[test]
 fn pods_outlive_their_daemon_set_are_then_replaced_node_by_node_and_all_goes_back() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let (lab, start) = customized(kubernetes);
         let before = pods_by_node(&lab);
         kill_at(&lab, &with_consent("run"), MADE_ANEW);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     etcd::{HIDDEN, values},
     lab::{Lab, Ran, lab, upgrade},
+    tier::versions,
 };
 
 const POLICY: &str = "/calico/v1/policy/tier/default/policy";
@@ -36,7 +37,7 @@ fn harm(etcd: &CalicoEtcd) {
 
 #[test]
 fn lost_keys_are_back_with_their_values_whatever_their_names_and_nothing_else_is_touched() {
-    for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
+    for kubernetes in versions() {
         let (lab, place) = (on_etcd(kubernetes), tempfile::tempdir().unwrap());
         lab.etcd().put_for(PASSING, b"{}", 600).unwrap();
         let backup = back_up(&lab, place.path());

@@ -15,7 +15,6 @@ use crate::{
     tier::versions,
 };
 
-const BOTH: [Kubernetes; 2] = [Kubernetes::V1_34, Kubernetes::V1_8];
 const OLD_DATA: &str = "/apis/projectcalico.org/v1/namespaces/kube-system";
 const SETTINGS: &str = "/apis/crd.projectcalico.org/v1/globalfelixconfigs";
 const POLICIES: [(&str, &str); 3] = [("payments", "allow-web"), ("payments", "default-deny"), ("shop", "allow-web")];
@@ -78,7 +77,7 @@ fn same(expected: &State, found: &State) {
 
 #[test]
 fn what_was_lost_is_back_object_by_object_and_a_second_restore_has_nothing_to_do() {
-    for kubernetes in BOTH {
+    for kubernetes in versions() {
         let (lab, place) = (with_old_and_new_data(kubernetes), tempfile::tempdir().unwrap());
         let backup = back_up(&lab, place.path());
         let before = state_of(&lab);
@@ -104,7 +103,7 @@ fn what_was_lost_is_back_object_by_object_and_a_second_restore_has_nothing_to_do
 
 #[test]
 fn a_dry_run_and_a_comparison_tell_everything_and_write_nothing() {
-    for kubernetes in BOTH {
+    for kubernetes in versions() {
         let (lab, place) = (with_old_and_new_data(kubernetes), tempfile::tempdir().unwrap());
         let backup = back_up(&lab, place.path());
         harm(&lab);
@@ -157,7 +156,7 @@ fn only_what_is_named_is_touched() {
 
 #[test]
 fn a_namespace_that_is_gone_comes_back_with_what_was_in_it() {
-    for kubernetes in BOTH {
+    for kubernetes in versions() {
         let (lab, place) = (with_old_and_new_data(kubernetes), tempfile::tempdir().unwrap());
         let labels = json!({"metadata": {"labels": {"team": "shop"}}});
         lab.api().merge_patch("/api/v1/namespaces/shop", &labels).unwrap();
@@ -286,7 +285,7 @@ fn a_restored_template_waits_for_people_to_replace_the_pods() {
 
 #[test]
 fn a_calico_that_was_deleted_comes_back_as_it_was() {
-    for kubernetes in BOTH {
+    for kubernetes in versions() {
         let (lab, place) = (lab(kubernetes, small(Release::V2_5_1)), tempfile::tempdir().unwrap());
         let backup = back_up(&lab, place.path());
         no_calico(&lab).unwrap();

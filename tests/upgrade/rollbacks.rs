@@ -14,6 +14,7 @@ use crate::{
     interruptions::at_a_node,
     kills::kill_at,
     lab::{Lab, Ran, lab, small, upgrade},
+    tier::versions,
 };
 
 pub const BACK: [&str; 2] = ["rollback", "--yes"];
@@ -217,7 +218,7 @@ fn only_what_came_after_the_named_step_goes_back() {
 
 #[test]
 fn after_a_completion_there_is_no_way_back() {
-    for kubernetes in [Kubernetes::V1_34, Kubernetes::V1_8] {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_2_1));
         lab.tool(&["complete"]).exits(0).says("nothing to complete");
         lab.tool(&[upgrade("run"), vec!["--until", "copy data"]].concat()).exits(0);

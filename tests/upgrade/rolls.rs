@@ -7,6 +7,7 @@ use crate::{
     interruptions::{hang, hang_at_a_node},
     lab::{Lab, Ran, lab, small, upgrade},
     refusals::refuses,
+    tier::versions,
 };
 
 const NODE: &str = "/api/v1/nodes/node-2";
@@ -36,7 +37,7 @@ fn replaced(lab: &Lab) -> usize {
 
 #[test]
 fn an_image_that_a_node_cannot_pull_stops_the_run_before_any_pod_is_replaced() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.nodes().fail("node-2", Fault::ImagePull).unwrap();
         let run = [upgrade("run"), vec!["--pull-within", "15s"]].concat();
@@ -159,7 +160,7 @@ fn a_node_that_goes_after_its_pod_was_replaced_takes_its_cordon_along_and_fails_
 
 #[test]
 fn a_node_that_would_take_no_new_pod_keeps_its_old_one_until_its_taint_is_gone() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let taint = |taints: Value| {
             lab.api().merge_patch("/api/v1/nodes/node-3", &json!({"spec": {"taints": taints}})).unwrap();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     interruptions::hang_at_a_node,
     lab::{Lab, Ran, lab, small, upgrade},
+    tier::versions,
     windows::window,
 };
 
@@ -32,7 +33,7 @@ fn record_of(lab: &Lab) -> String {
 
 #[test]
 fn a_schedule_waits_for_its_window_goes_on_with_what_was_killed_and_then_has_nothing_to_do() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let (later, now) = (window(2, 3), window(-1, 1));
         let outside = [scheduled(&[]), vec!["--window", &later]].concat();
@@ -73,7 +74,7 @@ fn a_schedule_does_not_repeat_what_people_paused_or_took_back() {
 
 #[test]
 fn a_run_whose_plan_needs_approval_changes_nothing_before_it() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.tool(&scheduled(&["--require-approval"])).exits(10).says("CU-R010").says("calico-upgrader approve");
         lab.tool(&scheduled(&["--require-approval"])).exits(10).says("nobody approved plan");
@@ -109,7 +110,7 @@ fn an_approval_is_of_the_plan_that_was_reviewed_and_of_no_other() {
 
 #[test]
 fn a_run_is_told_on_the_objects_that_it_touches() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         lab.tool(&upgrade("run")).exits(0);
         let node = told(&lab, "default", "Node", "node-2");

@@ -3,6 +3,7 @@
 //! another part, and a failure comes again with the same tree.
 
 use std::{
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     process::Command,
     sync::OnceLock,
@@ -52,51 +53,63 @@ pub fn versions() -> Vec<Kubernetes> {
     }
 }
 
-/// Takes at most so many of the boundaries, evenly spread, or this part of all of them in `make prove`.
-pub fn slice(of: &str, all: &[String], most: usize) -> Vec<String> {
-    match tier() {
-        Tier::Slice { digest } => spread(digest, of, all, most),
-        Tier::Part { part, parts } => told(of, all, all.iter().skip(*part).step_by(*parts).cloned().collect()),
-    }
+/// Takes at most so many of them, evenly spread, or this part of all of them in `make prove`.
+pub fn slice<T: Clone>(of: &str, all: &[T], most: usize) -> Vec<T> {
+    let places = match tier() {
+        Tier::Slice { digest } => spread(number(digest, &name(of)), all.len(), most),
+        Tier::Part { part, parts } => (*part..all.len()).step_by(*parts).collect(),
+    };
+    taken(of, all, &places)
 }
 
 /// The same below a place that was taken from a slice: in `make prove` all of them, since the place is in one part alone.
-pub fn below(of: &str, all: &[String], most: usize) -> Vec<String> {
-    match tier() {
-        Tier::Slice { digest } => spread(digest, of, all, most),
-        Tier::Part { .. } => told(of, all, all.to_vec()),
-    }
+pub fn below<T: Clone>(of: &str, all: &[T], most: usize) -> Vec<T> {
+    let places = match tier() {
+        Tier::Slice { digest } => spread(number(digest, &name(of)), all.len(), most),
+        Tier::Part { .. } => (0..all.len()).collect(),
+    };
+    taken(of, all, &places)
 }
 
-fn spread(digest: &str, of: &str, all: &[String], most: usize) -> Vec<String> {
-    let (first, most, count) = (number(digest, &format!("{} {of}", case())), most.min(all.len()), all.len());
-    told(of, all, (0..most).map(|index| all[(first + index * count / most) % count].clone()).collect())
+/// The seeds of what is drawn by chance: so many, or this part of the second number in `make prove`.
+pub fn draws(of: &str, some: usize, all: usize) -> Vec<u64> {
+    let seeds = match tier() {
+        Tier::Slice { digest } => (0..some).map(|index| number(digest, &format!("{} {index}", name(of)))).collect(),
+        Tier::Part { part, parts } => (*part..all).step_by(*parts).collect::<Vec<_>>(),
+    };
+    count(of, seeds.len(), all);
+    seeds.into_iter().map(|seed| seed as u64).collect()
 }
+
+fn spread(first: usize, count: usize, most: usize) -> Vec<usize> {
+    let most = most.min(count);
+    (0..most).map(|index| (first + index * count / most) % count).collect()
+}
+
+fn taken<T: Clone>(of: &str, all: &[T], places: &[usize]) -> Vec<T> {
+    count(of, places.len(), all.len());
+    places.iter().map(|place| all[*place].clone()).collect()
+}
+
+/// Each of these takes its share of a matrix in every part of `make prove`; `tests/suite.sh` reads them as well.
+const MATRICES: &str = include_str!("matrices.txt");
 
 /// Tells how much of a matrix is tried, and by what a failure comes again.
 #[expect(clippy::print_stderr, reason = "how much of a matrix was tried must be seen")]
-fn told(of: &str, all: &[String], taken: Vec<String>) -> Vec<String> {
+fn count(of: &str, tried: usize, all: usize) {
+    let is_known = MATRICES.lines().any(|line| line == case());
+    // The only thread of a runner has no case's name.
+    assert!(is_known || case() == "main", "`{}` is missing in matrices.txt", case());
     let again = match tier() {
         Tier::Slice { digest } => format!("CALICO_UPGRADER_SLICE={digest}"),
         Tier::Part { part, parts } => format!("CALICO_UPGRADER_PROVE={}/{parts}", part + 1),
     };
-    eprintln!("{of}: {} of {} ({again})", taken.len(), all.len());
-    times::count(&format!("{} {of}", case()), taken.len(), all.len());
-    taken
+    eprintln!("{of}: {tried} of {all} ({again})");
+    times::count(&name(of), tried, all);
 }
 
-/// How often something is tried that is drawn by chance: so often, or its part of the second number in `make prove`; and the seed
-/// of the first.
-pub fn draws(of: &str, some: usize, all: usize) -> Vec<u64> {
-    let name = format!("{} {of}", case());
-    let (seeds, whole): (Vec<u64>, usize) = match tier() {
-        Tier::Slice { digest } => {
-            ((0..some).map(|index| number(digest, &format!("{name} {index}")) as u64).collect(), all)
-        }
-        Tier::Part { part, parts } => ((0..all).skip(*part).step_by(*parts).map(|index| index as u64).collect(), all),
-    };
-    times::count(&name, seeds.len(), whole);
-    seeds
+fn name(of: &str) -> String {
+    format!("{} {of}", case())
 }
 
 fn case() -> String {
@@ -115,10 +128,9 @@ fn the_parts_of_a_matrix_are_the_whole_and_a_slice_is_spread_over_it() {
     for wrong in ["0/8", "9/8", "3", "a/b"] {
         assert_eq!(part_of(wrong), None, "{wrong}");
     }
-    let all: Vec<String> = (0..50).map(|number| number.to_string()).collect();
-    let taken = slice("a matrix", &all, 5);
-    if let Tier::Slice { .. } = tier() {
-        let distinct: std::collections::BTreeSet<&String> = taken.iter().collect();
-        assert_eq!(distinct.len(), 5);
+    for (count, most) in [(50, 5), (3, 8), (0, 4), (7, 7)] {
+        let distinct: BTreeSet<usize> = spread(number("a tree", "a case"), count, most).into_iter().collect();
+        assert_eq!(distinct.len(), most.min(count));
+        assert!(distinct.iter().all(|place| *place < count));
     }
 }

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     interruptions::hang,
     lab::{Lab, Ran, lab, small, upgrade},
+    tier::versions,
 };
 
 /// A window of every day, by hours from now.
@@ -51,7 +52,7 @@ fn outside_its_window_a_run_does_not_begin_and_says_when_the_next_one_opens() {
 
 #[test]
 fn a_run_whose_window_ends_finishes_its_node_and_goes_on_in_the_next_window() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let open = window(-1, 1);
         let mut command = lab.command(&[upgrade("run"), vec!["--window", &open]].concat());
@@ -90,7 +91,7 @@ fn windows_too_short_for_any_node_are_refused() {
 
 #[test]
 fn a_clock_that_is_wrong_by_a_day_is_named_with_that_of_the_server_and_no_window_is_believed() {
-    for kubernetes in Kubernetes::ALL {
+    for kubernetes in versions() {
         let lab = lab(kubernetes, small(Release::V2_5_1));
         let mut wrong = lab.command(&[upgrade("run"), vec!["--window", &window(-1, 1)]].concat());
         with_clock(&lab, &mut wrong, 86_400);
