@@ -6,8 +6,8 @@ FLAVOUR ?= networking
 NODES ?= 12
 ARCH ?= amd64
 PART ?= 1/1
-# A case waits for its servers a quarter of the time.
-RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
+# A case waits for its servers most of the time.
+RUST_TEST_THREADS ?= $(shell expr $$(nproc) \* 2 + 1)
 export KUBERNETES RELEASE RUST_TEST_THREADS
 
 LAB = cargo run --locked -q -p harness --bin lab --

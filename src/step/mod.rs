@@ -132,13 +132,17 @@ impl Step<'_> {
         match &self.planned.desired {
             Desired::BackUp => return back_up::take(self, door, voice).await.map(Some),
             Desired::Objects { stages } => {
-                for stage in stages {
-                    self.take_stage(stage, door, voice).await?;
+                for (at, stage) in stages.iter().enumerate() {
+                    if !self.is_passed(stage, &stages[at + 1..], door).await? {
+                        self.take_stage(stage, door, voice).await?;
+                    }
                 }
             }
             Desired::Pull(pull) => pull::take(self, pull, door, voice).await?,
             Desired::Roll(roll) => {
-                roll::take(self, roll, door, voice).await?;
+                if !template::is_over(self, roll, &door.cluster).await? {
+                    roll::take(self, roll, door, voice).await?;
+                }
                 if let Some(change) = &roll.then {
                     objects::take(self, std::slice::from_ref(change), door, voice).await?;
                     self.take_stage(&Stage::UntilObserved(change.object.clone()), door, voice).await?;
@@ -149,6 +153,20 @@ impl Step<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Answers whether a runner before us came past a wait for pods to go: what waited for that is made. From then on the pods that are there may
+    /// be new ones with the same labels.
+    async fn is_passed(&self, stage: &Stage, later: &[Stage], door: &Door) -> Result<bool, StepError> {
+        let next = later.iter().map(Stage::changes).find(|changes| !changes.is_empty());
+        let (Stage::UntilGone { .. }, Some(changes)) = (stage, next) else { return Ok(false) };
+        for change in changes {
+            let live = door.cluster.get(&change.object).await?;
+            if state_of(self.plan, change, live.as_ref()) != State::Done {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn take_stage(&self, stage: &Stage, door: &mut Door, voice: &Voice) -> Result<(), StepError> {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{RollError, StepError};
+use super::{RollError, State, Step, StepError, state_of};
 use crate::{
     cluster::Cluster,
     plan::Roll,
@@ -22,6 +22,18 @@ pub(super) async fn frozen(cluster: &Cluster, roll: &Roll) -> Result<Live, StepE
     }
     let strategy = strategy.as_str().unwrap_or_default().to_owned();
     Err(RollError::NotFrozen { daemon_set: daemon_set(), strategy }.into())
+}
+
+/// Answers whether a runner before us took the roll to its end: the last change of the DaemonSet, which lets it roll by itself again, is made,
+/// and no pod is of an older template.
+pub(super) async fn is_over(step: &Step<'_>, roll: &Roll, cluster: &Cluster) -> Result<bool, StepError> {
+    let (Some(last), Some(live)) = (&roll.then, cluster.get(&roll.daemon_set).await?) else { return Ok(false) };
+    if state_of(step.plan, last, Some(&live)) != State::Done {
+        return Ok(false);
+    }
+    let revision = newest_revision(cluster, &live, roll).await?;
+    let feed = cluster.follow_pods_of(&roll.daemon_set, &roll.selector).await?;
+    Ok(feed.pods().values().all(|pod| pod.is_terminating || pod.revision.as_ref() == Some(&revision)))
 }
 
 /// Makes sure that a node takes a new pod once its old one is deleted.

@@ -71,6 +71,12 @@ fn killed_at_random_again_and_again_v3_goes_on_to_the_same_end() {
     on_v3(without_records, |lab, course| course.killed_at_random(lab, (2, 30)));
 }
 
+/// Both were dead ends: new controllers were taken for old ones that do not go, and a DaemonSet that rolls by itself again stopped the roll.
+#[test]
+fn killed_when_all_of_a_step_is_made_and_nothing_says_so_yet_v3_goes_on() {
+    on_v3(without_records, |lab, course| course.killed_at_the_end_of_each_step(lab));
+}
+
 #[test]
 fn killed_at_any_write_boundary_v3_goes_back_to_its_start() {
     on_v3(

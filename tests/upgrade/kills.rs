@@ -1,7 +1,11 @@
 //! Kills at write boundaries: which there are, the kill itself, and matrices of them. A matrix kills a call at its boundaries, goes
 //! on, and holds the end against that of an undisturbed call; its pairs kill what goes on as well.
 
-use std::{collections::BTreeSet, fs, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use harness::{State, differences};
 
@@ -30,12 +34,16 @@ pub fn record(lab: &Lab, arguments: &[&str]) -> Vec<String> {
 }
 
 fn boundaries_of(lab: &Lab, arguments: &[&str]) -> Vec<String> {
+    passed(lab, arguments).into_iter().collect::<BTreeSet<String>>().into_iter().collect()
+}
+
+/// Every boundary in the order in which an undisturbed call passes them; some names come twice.
+fn passed(lab: &Lab, arguments: &[&str]) -> Vec<String> {
     let file = lab.state().join("boundaries");
     let _ = fs::remove_file(&file);
     lab.tool(&[arguments, &["--fault-record", file.to_str().unwrap()]].concat()).exits(0);
     let text = fs::read_to_string(&file).unwrap_or_default();
-    let boundaries: BTreeSet<&str> = text.lines().collect();
-    boundaries.into_iter().map(str::to_owned).collect()
+    text.lines().map(str::to_owned).collect()
 }
 
 /// Calls the program and expects it to die at the boundary.
@@ -63,6 +71,21 @@ impl Course<'_> {
         }
     }
 
+    /// Kills after the last write of each step, when all of it is made and nothing says so yet, and goes on.
+    pub fn killed_at_the_end_of_each_step(&self, lab: &mut Lab) {
+        lab.back_to(self.from);
+        let (passed, expected) = (passed(lab, self.call), (self.look)(lab));
+        let is_end = |pair: &&[String]| pair[1].ends_with("/done:logged") && pair[0].contains("/batch-");
+        let ends: Vec<&String> = passed.windows(2).filter(is_end).map(|pair| &pair[0]).collect();
+        assert!(ends.len() > 2, "only {ends:?}");
+        for end in ends {
+            lab.back_to(self.from);
+            kill_at(lab, self.call, end);
+            self.go_on(lab);
+            self.holds(lab, &expected, &format!("killed at {end}"));
+        }
+    }
+
     /// Kills at no more than so many boundaries, and each time the recovery at no more than so many of its own; then goes on.
     pub fn killed_twice(&self, lab: &mut Lab, (most, then): (usize, usize)) {
         let (boundaries, expected) = self.undisturbed(lab);
@@ -83,24 +106,23 @@ impl Course<'_> {
 
     /// Kills it, and what goes on, at times that are drawn: so many runs, or its part of the second number in `make prove`.
     pub fn killed_at_random(&self, lab: &mut Lab, (some, all): (usize, usize)) {
-        let begun = std::time::Instant::now();
         let (_, expected) = self.undisturbed(lab);
-        let longest = begun.elapsed().as_millis() as u64 / 4;
+        let times = Times { start: took(|| lab.tool(&["status"])), whole: self.whole(lab) };
         for seed in draws("random runs", some, all) {
             lab.back_to(self.from);
-            let kills = self.kill_by_chance(lab, &mut Chance(seed), longest);
+            let kills = self.kill_by_chance(lab, &mut Chance(seed), &times);
             self.holds(lab, &expected, &format!("{kills} kills at random times, seed {seed}"));
         }
     }
 
     /// Answers how many kills there were. From the fortieth on it may go on undisturbed.
     #[expect(clippy::print_stderr, reason = "a failure is tried again with the seed")]
-    fn kill_by_chance(&self, lab: &Lab, chance: &mut Chance, longest: u64) -> usize {
+    fn kill_by_chance(&self, lab: &Lab, chance: &mut Chance, times: &Times) -> usize {
         eprintln!("random kills of {:?} with seed {}", self.call, chance.0);
         let (mut kills, mut verb) = (0, self.call);
         while kills < 40 {
             let mut program = lab.spawn(verb);
-            thread::sleep(Duration::from_millis(chance.below(longest)));
+            thread::sleep(times.draw(chance));
             let _ = program.kill();
             let ran = Ran::end_of(program);
             if ran.signal.is_none() {
@@ -115,6 +137,12 @@ impl Course<'_> {
         }
         self.go_on(lab);
         kills
+    }
+
+    /// How long an undisturbed call takes.
+    fn whole(&self, lab: &Lab) -> Duration {
+        lab.back_to(self.from);
+        took(|| lab.tool(self.call).exits(0))
     }
 
     /// The boundaries of an undisturbed call, and how it ends.
@@ -143,6 +171,26 @@ impl Course<'_> {
     fn holds(&self, lab: &Lab, expected: &State, after: &str) {
         let found = differences(expected, &(self.look)(lab));
         assert!(found.is_empty(), "{after}: {found:#?}");
+    }
+}
+
+fn took<T>(work: impl FnOnce() -> T) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
+
+/// How long the program takes to come to its work, and to its end.
+struct Times {
+    start: Duration,
+    whole: Duration,
+}
+
+impl Times {
+    /// When to kill it: mostly a little after it came to its work, so that ten or more kills land before the end, and now and then before.
+    fn draw(&self, chance: &mut Chance) -> Duration {
+        let work = self.whole.saturating_sub(self.start).as_millis() as u64 / 5;
+        self.start / 2 + Duration::from_millis(chance.below(work + self.start.as_millis() as u64 / 2))
     }
 }
 

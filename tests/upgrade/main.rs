@@ -1,6 +1,6 @@
 //! The whole program against real control planes: worn-in clusters, dry runs, kills, faults, bad input.
 //!
-//! Two control planes of each Kubernetes version serve all cases; each case has one for itself and starts from a snapshot.
+//! Three control planes of each Kubernetes version serve all cases; each case has one for itself and starts from a snapshot.
 //! Needs the feature `faults`, which `make test` switches on.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
