@@ -301,6 +301,7 @@ fn own_code(error: &StepError) -> Option<&'static str> {
         StepError::Probe(ProbeError::Blind { .. }) => Some("CU-R031"),
         StepError::Probe(ProbeError::NewPod { .. }) => Some("CU-R032"),
         StepError::Roll(RollError::KeptAway { .. }) => Some("CU-R033"),
+        StepError::Roll(RollError::FellBack { .. }) => Some("CU-R034"),
         _ => None,
     }
 }
@@ -347,6 +348,14 @@ fn told(error: &StepError) -> (String, Vec<String>, &'static str) {
         StepError::Roll(RollError::NotReady { .. }) => {
             (error.to_string(), Vec::new(), "The other nodes run and are not touched until this one is well.")
         }
+        StepError::Roll(RollError::FellBack { since, .. }) => (
+            error.to_string(),
+            (!since.is_empty())
+                .then(|| format!("begun since it was ready: {}", since.join(", ")))
+                .into_iter()
+                .collect(),
+            "No further node is touched. Look at its pod and its log, and at those of the nodes that were begun since.",
+        ),
         StepError::Roll(RollError::KeptAway { node, taint, .. }) => (
             error.to_string(),
             vec![format!("for the time of the run: {}", taint.removal(node))],

@@ -188,6 +188,7 @@ fn request(planning: &Planning, target: Option<Target>) -> Result<Request, Failu
         batch: planning.batch.map(usize::from),
         ready_within_seconds: duration("--ready-within", &planning.ready_within)?,
         stable_for_seconds: duration("--stable-for", &planning.stable_for)?,
+        watching: planning.watching.map(usize::from),
         probe_image: planning.probe_image.clone().filter(|image| !image.is_empty()),
         wants_etcd_snapshot: planning.etcd_snapshot,
         supplied: None,

@@ -24,6 +24,8 @@ pub struct Followed {
     pub revision: Option<String>,
     pub images: Vec<String>,
     pub is_ready: bool,
+    /// Since when, as the cluster says.
+    pub ready_since: Option<jiff::Timestamp>,
     pub is_terminating: bool,
     /// Whether each container ran at least once, so that its image is on the node.
     pub has_run: bool,
@@ -146,13 +148,15 @@ impl Followed {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let labels = &metadata["labels"];
         let containers = body["spec"]["containers"].as_array()?;
+        let ready = condition(body, "Ready").filter(|ready| ready["status"] == "True");
         Some(Self {
             name: text(&metadata["name"])?,
             uid: text(&metadata["uid"])?,
             node: text(&body["spec"]["nodeName"]).or_else(|| wanted_node(body)).unwrap_or_default(),
             revision: text(&labels["controller-revision-hash"]),
             images: containers.iter().filter_map(|container| text(&container["image"])).collect(),
-            is_ready: condition(body, "Ready").is_some_and(|ready| ready["status"] == "True"),
+            is_ready: ready.is_some(),
+            ready_since: ready.and_then(|ready| ready["lastTransitionTime"].as_str()?.parse().ok()),
             is_terminating: !metadata["deletionTimestamp"].is_null(),
             has_run: has_run(body, containers.len()),
             trouble: trouble(body),

@@ -40,6 +40,8 @@ pub struct Request {
     pub batch: Option<usize>,
     pub ready_within_seconds: Option<u64>,
     pub stable_for_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watching: Option<usize>,
     /// An image of this program, for probes that watch packets between the nodes while they are replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_image: Option<String>,

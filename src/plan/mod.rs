@@ -9,6 +9,7 @@ mod crossing;
 mod customize;
 pub mod decisions;
 mod desired;
+mod estimate;
 mod given;
 mod left;
 mod lines;
@@ -209,6 +210,12 @@ pub struct Roll {
     pub batch: usize,
     pub ready_within_seconds: u64,
     pub stable_for_seconds: u64,
+    /// How many nodes that are ready may still be watched while the next are begun; the canary is always watched alone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub watching: usize,
+    /// How long a node usually takes to become ready, for estimates alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usually_ready_seconds: Option<u64>,
     #[serde(default)]
     pub order: Order,
     /// The DaemonSet with the update strategy that it had before the run, if that was another.
@@ -216,6 +223,11 @@ pub struct Roll {
     /// What watches packets between the nodes meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Probes of ours on every node, from before the first node is replaced until after the last.

@@ -124,9 +124,15 @@ pub struct Parameters {
     pub pull_within: Option<String>,
     /// How long one node may take to become ready, such as `10m`.
     pub ready_within: Option<String>,
-    /// How long a new pod must stay ready before the next node, by flavour.
+    /// How long a new pod is watched once it is ready, by flavour.
     pub stable_for_networking: Option<String>,
     pub stable_for_policy_only: Option<String>,
+    /// Nodes that may still be watched while the next are begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watching: Option<usize>,
+    /// How long a node usually takes to become ready, for the estimate of a plan alone, such as `20s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usually_ready_in: Option<String>,
 }
 
 impl Condition {

@@ -36,8 +36,17 @@ pub fn read(text: &str) -> Result<Runbook, ReadError> {
 }
 
 fn check_durations(parameters: &Parameters) -> Result<(), String> {
-    let Parameters { batch: _, pull_within, ready_within, stable_for_networking, stable_for_policy_only } = parameters;
-    for text in [pull_within, ready_within, stable_for_networking, stable_for_policy_only].into_iter().flatten() {
+    let Parameters {
+        batch: _,
+        watching: _,
+        pull_within,
+        ready_within,
+        stable_for_networking,
+        stable_for_policy_only,
+        usually_ready_in,
+    } = parameters;
+    let texts = [pull_within, ready_within, stable_for_networking, stable_for_policy_only, usually_ready_in];
+    for text in texts.into_iter().flatten() {
         text.parse::<jiff::SignedDuration>()
             .map_err(|_| format!("`{text}` is no duration: write it like 90s or 10m"))?;
     }

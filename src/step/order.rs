@@ -149,6 +149,7 @@ mod tests {
             revision: Some(revision.to_owned()),
             images: Vec::new(),
             is_ready: true,
+            ready_since: None,
             is_terminating: false,
             has_run: true,
             trouble: None,

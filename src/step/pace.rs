@@ -58,6 +58,8 @@ mod tests {
             batch: 1,
             ready_within_seconds: 600,
             stable_for_seconds: 90,
+            watching: 0,
+            usually_ready_seconds: None,
             order: Order::CanaryFirst,
             then: None,
             probe: None,

@@ -1,11 +1,14 @@
 //! Replaces calico-node node by node: canary first, then batches, the control plane last.
 //!
-//! A node is done when its pod was made from the new template, is Ready and has stayed so. The DaemonSet does not roll by
+//! A node is done when its pod was made from the new template and is Ready; it is watched for a while then. The canary is watched
+//! alone, and so is the last batch; of the others some may still be watched while the next are begun. The DaemonSet does not roll by
 //! itself (OnDelete), so whatever ends this program leaves the other nodes as they are. A cordon of ours carries our
 //! annotation in the same write, so that whoever goes on knows which nodes to uncordon; others' cordons stay.
 
+mod cordons;
 mod error;
 mod pods;
+mod watching;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,13 +18,11 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Step, StepError,
-    cordon::{cordon, cordoned_by, is_cordoned, uncordon},
-    held,
+    Step, StepError, held,
     order::{Special, names_of, next_batch},
     pace::Pace,
     probe::{self, Probes, Since},
-    template::{check_taints, frozen, newest_revision},
+    template::{frozen, newest_revision},
 };
 use crate::{
     cluster::{Cluster, Followed, PodFeed},
@@ -35,16 +36,10 @@ use crate::{
     window::shown,
 };
 pub use error::RollError;
+use watching::Watching;
 
 /// How often a roll looks whether its nodes are still there, and whether others undo the run.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
-/// The cordons that go and come in one write.
-struct Swap {
-    changes: Vec<Change>,
-    /// Nodes that were done, and went away with their cordons.
-    gone: Vec<String>,
-}
 
 /// What a roll knows while it goes on.
 struct Rolling<'a> {
@@ -67,6 +62,7 @@ struct Rolling<'a> {
     held_at: Instant,
     /// When each new pod that is waited for was seen ready, for the account.
     ready: BTreeMap<String, jiff::Timestamp>,
+    watching: Watching,
     /// What watches packets between the nodes, where something does.
     probes: Option<Probes>,
 }
@@ -90,6 +86,7 @@ pub(super) async fn take(step: &Step<'_>, roll: &Roll, door: &mut Door, voice: &
         told: None,
         held_at: Instant::now(),
         ready: BTreeMap::new(),
+        watching: Watching::of(roll),
         probes: None,
     };
     door.hold_pause(true);
@@ -119,10 +116,11 @@ impl Rolling<'_> {
         let (rolled, waiting): (Vec<_>, Vec<_>) = started.into_iter().partition(|node| !self.has_old_pod(node));
         // Their pods were not deleted yet: they are taken with the others, and our cordon stays on them until then.
         tracing::debug!(?waiting, "cordoned by us, not replaced yet");
+        self.watch_again(&rolled);
         if rolled.is_empty() {
             return Ok(rolled);
         }
-        let found = self.wait_for(rolled, door, voice).await?;
+        let found = self.wait_for(rolled, self.watching.time, door, voice).await?;
         self.free(&found, door, voice).await?;
         found.iter().cloned().for_each(|node| voice.tell(Event::NodeFound { node }));
         Ok(found)
@@ -148,14 +146,17 @@ impl Rolling<'_> {
         let mut tried: BTreeMap<String, u32> = BTreeMap::new();
         loop {
             let size = if is_canary { 1 } else { self.roll.batch.max(1) };
-            let (revision, order) = (&self.revision, self.roll.order);
-            let batch = next_batch(self.feed.pods().values(), revision, &self.special, order, size);
-            if batch.is_empty() {
-                break self.free(&done, door, voice).await?;
-            }
-            if let Err(put_back) = self.check_held(&door.cluster).await {
+            let was_next = self.next_batch(size).len();
+            if let Err(stopped) = self.may_go_on(was_next, door, voice).await {
                 self.free(&done, door, voice).await?;
-                return Err(put_back);
+                return Err(stopped);
+            }
+            let batch = self.next_batch(size);
+            if batch.is_empty() {
+                if was_next == 0 {
+                    break self.free(&done, door, voice).await?;
+                }
+                continue;
             }
             for (node, _) in &batch {
                 let tries = tried.entry(node.clone()).or_default();
@@ -164,7 +165,8 @@ impl Rolling<'_> {
                     return Err(RollError::NoEnd { node: node.clone() }.into());
                 }
             }
-            done = self.replace(batch, done, door, voice).await?;
+            let is_watched_alone = is_canary || self.is_last(&batch);
+            done = self.replace(batch, done, is_watched_alone, door, voice).await?;
             if let Err(loss) = self.look_at_loss(&done, Since::LastLook, door, voice).await {
                 self.free(&done, door, voice).await?;
                 return Err(loss);
@@ -176,12 +178,23 @@ impl Rolling<'_> {
         Ok(())
     }
 
+    fn next_batch(&self, size: usize) -> Vec<(String, Followed)> {
+        next_batch(self.feed.pods().values(), &self.revision, &self.special, self.roll.order, size)
+    }
+
+    /// Waits until the next nodes may be begun, and makes sure that what the steps before made is still so.
+    async fn may_go_on(&mut self, next: usize, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
+        self.wait_for_watched(next, door, voice).await?;
+        if next > 0 { self.check_held(&door.cluster).await } else { Ok(()) }
+    }
+
     /// Replaces the pods of a batch after those of the batch before; its nodes stay cordoned until the next one. Answers
     /// those that are still there.
     async fn replace(
         &mut self,
         batch: Vec<(String, Followed)>,
         before: Vec<String>,
+        is_watched_alone: bool,
         door: &mut Door,
         voice: &Voice,
     ) -> Result<Vec<String>, StepError> {
@@ -210,14 +223,17 @@ impl Rolling<'_> {
         self.apply_cordons(swap, door, voice).await?;
         let deletions = batch.iter().map(|(node, pod)| self.deletion(node, pod)).collect();
         door.apply(self.step, deletions, |_| {}).await?;
-        let ready = self.wait_for(nodes, door, voice).await?;
+        self.watching.begun(&nodes);
+        let watched = if is_watched_alone || !self.watching.overlaps() { self.watching.time } else { Duration::ZERO };
+        let ready = self.wait_for(nodes, watched, door, voice).await?;
+        self.watching.add(&ready, self.watching.time - watched);
         let (seconds, done, of) = (started.elapsed().as_secs(), self.done(), self.nodes());
         if ready.is_empty() {
             // No cordon is left to take away, a write that would tell how far the roll is.
             door.reserve(self.step, 0, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
             return Ok(ready);
         }
-        self.pace.note(seconds);
+        self.pace.note(seconds + (self.watching.time - watched).as_secs());
         for node in &ready {
             door.note(News::Waited { step: self.step.to_owned(), what: format!("calico-node on {node}"), seconds })?;
             voice.tell(Event::NodeDone { node: node.clone(), seconds, done, of });
@@ -243,26 +259,6 @@ impl Rolling<'_> {
         Change { label: format!("delete Pod on {node}"), object, action: Action::DeletePod { uid: pod.uid.clone() } }
     }
 
-    /// Uncordons the nodes that are done, as far as this run cordoned them, and cordons the next, as far as nobody had.
-    async fn cordon_swap(&self, cluster: &Cluster, done: &[String], next: &[String]) -> Result<Swap, StepError> {
-        let read = |node: &String| {
-            let reference = ObjectRef::cluster(Kind::Node, node);
-            async move { cluster.get(&reference).await }
-        };
-        let nodes = futures::future::try_join_all(done.iter().chain(next).map(read)).await?;
-        let gone = done.iter().zip(&nodes).filter(|(_, live)| live.is_none()).map(|(node, _)| node.clone()).collect();
-        let (done, next) = nodes.split_at(done.len());
-        next.iter().flatten().try_for_each(|live| check_taints(live, &self.daemon_set, self.roll))?;
-        let uncordon = done.iter().flatten().filter(|live| cordoned_by(live).as_ref() == Some(&self.run)).map(uncordon);
-        let cordon = next.iter().flatten().filter(|live| !is_cordoned(live)).map(|live| cordon(live, &self.run));
-        Ok(Swap { changes: uncordon.chain(cordon).collect(), gone })
-    }
-
-    async fn free(&mut self, done: &[String], door: &mut Door, voice: &Voice) -> Result<(), StepError> {
-        let uncordon = self.cordon_swap(&door.cluster.clone(), done, &[]).await?;
-        self.apply_cordons(uncordon, door, voice).await
-    }
-
     /// Makes sure, now and then, that nobody puts back what the steps before this one made.
     async fn check_held(&mut self, cluster: &Cluster) -> Result<(), StepError> {
         if self.held_at.elapsed() < LOOK_AGAIN {
@@ -272,29 +268,20 @@ impl Rolling<'_> {
         held::check(cluster, self.plan, self.step).await
     }
 
-    async fn apply_cordons(&mut self, swap: Swap, door: &mut Door, voice: &Voice) -> Result<(), StepError> {
-        swap.gone.iter().try_for_each(|node| self.leave_out(node, door, voice))?;
-        if swap.changes.is_empty() {
-            return Ok(());
-        }
-        let (done, of) = (self.done(), self.nodes());
-        door.apply(self.step, swap.changes, |state| (state.nodes_done, state.nodes) = (done, of)).await?;
-        Ok(())
-    }
-
     /// Waits until every node of a batch has a new pod that is ready and stays so. Nodes that go away are left out; the
     /// others are answered.
     async fn wait_for(
         &mut self,
         mut nodes: Vec<String>,
+        stable: Duration,
         door: &mut Door,
         voice: &Voice,
     ) -> Result<Vec<String>, StepError> {
         let limit = Duration::from_secs(self.roll.ready_within_seconds);
-        let stable = Duration::from_secs(self.roll.stable_for_seconds);
         let started = Instant::now();
         let (mut ready_since, mut looked, mut told) = (None, started, BTreeMap::new());
         loop {
+            self.check_watched(door, voice).await?;
             let unready: Vec<String> = nodes.iter().filter(|node| !self.is_done(node)).cloned().collect();
             self.ready.retain(|node, _| !unready.contains(node));
             for node in nodes.iter().filter(|node| !unready.contains(node)) {

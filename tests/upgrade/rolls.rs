@@ -4,7 +4,7 @@ use harness::{Fault, Kubernetes, Release, ready_condition};
 use serde_json::{Value, json};
 
 use crate::{
-    interruptions::{hang, hang_at_a_node},
+    interruptions::{at_a_node, hang, hang_at_a_node},
     lab::{Lab, Ran, lab, small, upgrade},
     refusals::refuses,
     tier::versions,
@@ -106,6 +106,23 @@ fn a_pod_that_was_on_its_way_out_at_a_kill_is_waited_for_and_its_node_is_freed()
     lab.nodes().repair("node-2").unwrap();
     lab.tool(&upgrade("resume")).exits(0);
     assert!(lab.api().get(NODE).unwrap()["spec"]["unschedulable"].is_null());
+}
+
+#[test]
+fn the_next_nodes_begin_while_others_are_watched_and_one_that_falls_back_stops_the_run() {
+    let lab = lab(Kubernetes::V1_34, small(Release::V2_5_1));
+    let after_the_canary = ["--stable-for", "1h", "--fault", "roll-nodes/delete Pod on node-2:sent"];
+    Ran::of(lab.command(&[upgrade("run"), after_the_canary.to_vec()].concat())).was_killed();
+    wait_for_pod(&lab, "node-2", |pod| is_ready(pod) && is_new(pod)).unwrap();
+    // As if the canary had been watched to its end.
+    let free =
+        json!({"spec": {"unschedulable": null}, "metadata": {"annotations": {"calico-upgrader/cordoned-by": null}}});
+    lab.api().merge_patch(NODE, &free).unwrap();
+    let run = at_a_node(&lab, "node-1", lab.command(&upgrade("resume")));
+    lab.nodes().fail("node-3", Fault::NeverReady).unwrap();
+    let name = &lab.calico_pods().unwrap()["node-3"][0]["metadata"]["name"];
+    lab.api().delete(&format!("/api/v1/namespaces/kube-system/pods/{}", name.as_str().unwrap())).unwrap();
+    Ran::end_of(run).exits(4).says("CU-R034").says("on `node-3`").says("begun since it was ready: node-1");
 }
 
 #[test]

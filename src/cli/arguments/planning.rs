@@ -72,9 +72,12 @@ pub struct Planning {
     /// How long one node may take to become ready, like 10m
     #[arg(long, value_name = "DURATION", env = "CALICO_UPGRADER_READY_WITHIN")]
     pub ready_within: Option<String>,
-    /// How long a new pod must stay ready before the next node, like 90s
+    /// How long a new pod is watched once it is ready, like 90s
     #[arg(long, value_name = "DURATION", env = "CALICO_UPGRADER_STABLE_FOR")]
     pub stable_for: Option<String>,
+    /// Nodes that may still be watched while the next are begun, after the canary; 0 watches each batch to its end [default: the runbook's, 10]
+    #[arg(long, value_name = "NODES", env = "CALICO_UPGRADER_WATCHING")]
+    pub watching: Option<u16>,
     /// An image of this program, for probes on every node that count lost packets while nodes are replaced
     #[arg(long, value_name = "NAME:TAG", env = "CALICO_UPGRADER_PROBE_IMAGE")]
     pub probe_image: Option<String>,
@@ -105,6 +108,7 @@ impl Planning {
             ("--batch", self.batch.is_some()),
             ("--ready-within", self.ready_within.is_some()),
             ("--stable-for", self.stable_for.is_some()),
+            ("--watching", self.watching.is_some()),
             ("--probe-image", self.probe_image.is_some()),
             ("--etcd-snapshot", self.etcd_snapshot),
         ];

@@ -62,6 +62,8 @@ fn upgrade(strategy: &str) -> Plan {
         batch,
         ready_within_seconds: 1,
         stable_for_seconds: 0,
+        watching: 0,
+        usually_ready_seconds: None,
         order: Order::default(),
         then,
         probe: None,

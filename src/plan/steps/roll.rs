@@ -12,6 +12,9 @@ use crate::{
 /// How long a node may take by default.
 const READY_WITHIN: u64 = 600;
 
+/// How many nodes may be watched by default while the next are begun.
+const WATCHING: usize = 10;
+
 /// Replaces calico-node node by node, if its template changes or if some nodes run other images.
 pub fn roll_nodes(
     materials: &Materials<'_>,
@@ -27,7 +30,16 @@ pub fn roll_nodes(
     if changed.is_none() && behind == 0 {
         return Ok(Draft::nothing("every node runs the release"));
     }
-    let Parameters { batch, pull_within: _, ready_within, stable_for_networking, stable_for_policy_only } = parameters;
+    let Parameters {
+        batch,
+        pull_within: _,
+        ready_within,
+        stable_for_networking,
+        stable_for_policy_only,
+        watching,
+        usually_ready_in,
+    } = parameters;
+    let usually = usually_ready_in.as_deref().map(|text| seconds("usually_ready_in", Some(text), 0)).transpose()?;
     let stable_for = match materials.installed.flavour {
         Flavour::Networking => seconds("stable_for_networking", stable_for_networking.as_deref(), 90)?,
         Flavour::PolicyOnly | Flavour::Canal => {
@@ -44,15 +56,37 @@ pub fn roll_nodes(
             .ready_within_seconds
             .map_or_else(|| seconds("ready_within", ready_within.as_deref(), READY_WITHIN), Ok)?,
         stable_for_seconds: request.stable_for_seconds.unwrap_or(stable_for),
+        watching: request.watching.or(*watching).unwrap_or(WATCHING),
+        usually_ready_seconds: usually,
         order: Order::default(),
         then: changed.and_then(|change| strategy_back(materials, change)),
         probe: request.probe_image.clone().map(|image| Probe { image }),
     };
     let watched = if roll.probe.is_some() { ", probes watch packets" } else { "" };
-    let nodes = materials.inventory.nodes.len();
-    let summary = format!("{nodes} nodes, {} at a time, canary first{watched}", roll.batch);
+    let summary = format!("{}, {} at a time, canary first{watched}", counted(materials, &roll), roll.batch);
     let findings = nodes::lost(materials.inventory, &install.daemon_set, changed);
     Ok(Draft { desired: Some(Desired::Roll(roll)), summary, findings, ..Draft::default() })
+}
+
+/// How many nodes there are, and how long they take where that is known.
+fn counted(materials: &Materials<'_>, roll: &Roll) -> String {
+    let nodes = &materials.inventory.nodes;
+    let control_plane = nodes.iter().filter(|node| node.is_control_plane).count();
+    match roll.estimate(nodes.len() - control_plane, control_plane) {
+        Some(seconds) => format!("{} nodes in about {}", nodes.len(), about(seconds)),
+        None => format!("{} nodes", nodes.len()),
+    }
+}
+
+/// Whole minutes, or hours to the half; nobody knows it better beforehand.
+fn about(seconds: u64) -> String {
+    match seconds.div_ceil(60) {
+        minutes @ 0..100 => format!("{minutes} min"),
+        minutes => match minutes.div_ceil(30) {
+            halves if halves % 2 == 0 => format!("{} h", halves / 2),
+            halves => format!("{}.5 h", halves / 2),
+        },
+    }
 }
 
 /// What picks the pods once the DaemonSet is as wanted.

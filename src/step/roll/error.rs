@@ -9,6 +9,13 @@ use crate::resource::{ObjectRef, Taint};
 pub enum RollError {
     #[error("calico-node on `{node}` was not ready within {}s: {trouble}", .waited.as_secs())]
     NotReady { node: String, waited: Duration, trouble: String },
+    #[error("calico-node on `{node}` was ready and is not any more, while it was still watched: {trouble}")]
+    FellBack {
+        node: String,
+        trouble: String,
+        /// The nodes that were begun after it was ready.
+        since: Vec<String>,
+    },
     #[error("the DaemonSet `{daemon_set}` has no revision of its template yet")]
     NoRevision { daemon_set: ObjectRef },
     #[error("the DaemonSet `{daemon_set}` would roll by itself (update strategy {strategy})")]

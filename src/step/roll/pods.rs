@@ -40,6 +40,13 @@ impl Rolling<'_> {
         self.feed.pods().values().any(|pod| !self.is_new(pod) && !pod.is_terminating && !pod.node.is_empty())
     }
 
+    /// Whether no node is left after these.
+    pub(super) fn is_last(&self, batch: &[(String, Followed)]) -> bool {
+        let is_in = |pod: &Followed| batch.iter().any(|(node, _)| *node == pod.node);
+        let mut old = self.feed.pods().values().filter(|pod| !self.is_new(pod) && !pod.is_terminating);
+        old.all(|pod| pod.node.is_empty() || is_in(pod))
+    }
+
     /// Whether there is a pod that was not replaced yet; one that is about to go was.
     pub(super) fn has_old_pod(&self, node: &str) -> bool {
         self.feed.pods().values().any(|pod| pod.node == node && !self.is_new(pod) && !pod.is_terminating)
