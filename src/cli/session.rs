@@ -13,7 +13,7 @@ use crate::{
     observe::{self, ObserveError},
     plan::{Request, Target},
     resource::ObjectRef,
-    runbook::{self, Catalogue, Runbook, Supplied},
+    runbook::{self, Catalogue, Runbook, ShippedError, Supplied},
     version::{Minor, Version},
 };
 
@@ -138,7 +138,11 @@ pub fn supplied(files: &Manifests) -> Result<Option<Supplied>, Failure> {
         let wrong = |error: String| Failure::bad_file(path.display(), error);
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         runbook::read_shipped(&text).map_err(|error| {
-            wrong(error.to_string()).now("give the file of the release as upstream published it, such as calico.yaml")
+            let now = match error {
+                ShippedError::Etcd => "move to the Kubernetes datastore first: calicoctl datastore migrate",
+                _ => "give the file of the release as upstream published it, such as calico.yaml",
+            };
+            wrong(error.to_string()).now(now)
         })
     };
     let Some(new) = files.manifests.as_ref().map(read).transpose()? else { return Ok(None) };

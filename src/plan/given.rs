@@ -11,7 +11,9 @@ use crate::{
 pub(super) fn lacking(supplied: &Supplied, installed: Installed<'_>) -> Option<Finding> {
     let finding = |title: String| Finding::new("CU-P004", Severity::Final { exit: BLOCKED }, title);
     let Installed { install, release, .. } = installed;
-    let of_release = format!("give the file that Calico {release} was installed with, as upstream published it");
+    let of_release = format!(
+        "give the file that Calico {release} was installed with, as upstream published it (before v3.24 from the archive of the release)"
+    );
     let Some(base) = supplied.base(release) else {
         let given = supplied.old.as_ref().map_or("none".to_owned(), |old| old.release.to_string());
         let why = "without it nobody can tell what people changed by hand from what the release changed";

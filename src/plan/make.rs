@@ -223,7 +223,13 @@ fn target_release(catalogue: &Catalogue, runbook: &Runbook, request: &Request) -
         let finding = no_path("the target is no release that this version knows".to_owned());
         return Err(Box::new(finding.why("its images are unknown").now("calico-upgrader runbook list")));
     };
-    match catalogue.release(to).and_then(|release| release.avoid.clone()) {
+    let of_catalogue = catalogue.release(to).and_then(|release| release.avoid.clone());
+    match of_catalogue.or_else(|| runbook.avoid.get(&to).cloned()) {
+        Some(reason) if request.supplied.is_some() => {
+            let finding = no_path(format!("Calico {to} is not safe to stop on")).why(reason);
+            let now = format!("give the manifest of a newer release of {}: --manifests FILE", to.line());
+            Err(Box::new(finding.now(now)))
+        }
         Some(reason) => {
             let finding = no_path(format!("Calico {to} is not safe to stop on")).why(reason);
             let latest = catalogue.line(to.line()).map_or(to, |line| line.latest);

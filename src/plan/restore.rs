@@ -279,6 +279,7 @@ fn installed_release(inventory: &Inventory) -> Version {
 /// No runbook leads here: the plan says so with one that has no steps.
 fn without_runbook(release: Version) -> Runbook {
     Runbook {
+        avoid: BTreeMap::new(),
         target: release.line(),
         from: Range { at_least: release, at_most: Some(release) },
         source: "a backup".to_owned(),

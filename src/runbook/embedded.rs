@@ -14,6 +14,9 @@ pub(super) struct Manifests;
 /// The name of the catalogue's file, which is no runbook.
 const CATALOGUE: &str = "catalogue.yaml";
 
+/// The name of the file that leads to several lines.
+const FAMILY: &str = "v3.yaml";
+
 /// Reads the version catalogue.
 pub fn catalogue() -> Catalogue {
     let text = file(CATALOGUE).expect("the catalogue is part of the program");
@@ -22,18 +25,33 @@ pub fn catalogue() -> Catalogue {
 
 /// Lists the runbooks, by the line they lead to.
 pub fn names() -> Vec<String> {
-    let files = Runbooks::iter().filter(|name| *name != CATALOGUE);
-    files.filter_map(|name| name.strip_suffix(".yaml").map(str::to_owned)).collect()
+    let mut lines: Vec<Minor> = own_files().filter_map(|name| name.parse().ok()).chain(of_family()).collect();
+    lines.sort_unstable();
+    lines.iter().map(Minor::to_string).collect()
 }
 
 /// The text of a runbook.
 pub fn text(name: &str) -> Option<String> {
-    names().iter().any(|known| known == name).then(|| file(&format!("{name}.yaml")))?
+    let line: Minor = name.parse().ok()?;
+    if own_files().any(|own| own == name) {
+        return file(&format!("{name}.yaml"));
+    }
+    super::family::text(&file(FAMILY)?, line).ok()?
 }
 
 /// Finds the runbook that leads to a line.
 pub fn find(line: Minor) -> Option<Result<Runbook, ReadError>> {
     text(&line.to_string()).map(|text| super::read(&text))
+}
+
+/// The lines that have a file of their own.
+fn own_files() -> impl Iterator<Item = String> {
+    let files = Runbooks::iter().filter(|name| ![CATALOGUE, FAMILY].contains(&name.as_ref()));
+    files.filter_map(|name| name.strip_suffix(".yaml").map(str::to_owned))
+}
+
+fn of_family() -> Vec<Minor> {
+    file(FAMILY).and_then(|text| super::family::lines(&text).ok()).unwrap_or_default()
 }
 
 fn file(name: &str) -> Option<String> {
@@ -47,6 +65,7 @@ mod tests {
     #[test]
     fn every_embedded_file_can_be_read() {
         assert!(!catalogue().releases.is_empty());
+        super::super::family::lines(&file(FAMILY).unwrap()).unwrap();
         for name in names() {
             let runbook = find(name.parse().unwrap()).unwrap().unwrap();
             assert_eq!(runbook.target.to_string(), name);

@@ -5,11 +5,14 @@
 
 mod catalogue;
 mod embedded;
+mod family;
 mod images;
 mod manifest;
 mod read;
 mod supplied;
 mod wiring;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +39,9 @@ pub struct Runbook {
     pub source: String,
     /// The combinations that upstream tested.
     pub tested: Vec<TestedRow>,
+    /// Releases of the line that nobody should stop on, with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub avoid: BTreeMap<Version, String>,
     pub steps: Vec<RunbookStep>,
 }
 

@@ -61,9 +61,10 @@ pub fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ReadError>
     serde_saphyr::from_str(text).map_err(|error| told(&error))
 }
 
-/// Reads a text of several documents.
+/// Reads a text of several documents, with numbers as kubectl reads them: `0440` is octal.
 pub(super) fn parse_all<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, ReadError> {
-    serde_saphyr::from_multiple(text).map_err(|error| told(&error))
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| told(&error))
 }
 
 fn told(error: &serde_saphyr::Error) -> ReadError {
@@ -95,6 +96,14 @@ mod tests {
     fn a_misspelt_key_is_named_with_its_place_and_the_right_one() {
         let error = read("target: v2.6\nfrom: {at_least: v2.0.0, at_moost: v2.6.12}\n").unwrap_err();
         assert_eq!((error.line, error.suggestion.as_deref()), (Some(2), Some("at_most")), "{error}");
+    }
+
+    #[test]
+    fn a_number_that_begins_with_zero_is_octal_as_it_is_to_kubectl() {
+        assert_eq!(
+            parse_all::<serde_json::Value>("mode: 0440\nname: 08a\n").unwrap(),
+            [serde_json::json!({"mode": 288, "name": "08a"})]
+        );
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub enum ShippedError {
     Yaml(#[from] ReadError),
     #[error("it holds {kind} {name}, which this version cannot apply")]
     Kind { kind: String, name: String },
+    #[error("it keeps Calico's data in etcd, and this version upgrades Calico v3 on the Kubernetes datastore alone")]
+    Etcd,
     #[error("it holds something that is no object of Kubernetes: it has no kind")]
     NoKind,
     #[error("it holds {0} twice")]
@@ -83,6 +85,9 @@ impl Shipped {
 /// It is no YAML, holds an object that cannot be applied, or no calico-node of a release.
 pub fn read_shipped(text: &str) -> Result<Shipped, ShippedError> {
     let bodies: Vec<Value> = parse_all(text)?;
+    if bodies.iter().any(|body| body["kind"] == "Secret" && body["metadata"]["name"] == "calico-etcd-secrets") {
+        return Err(ShippedError::Etcd);
+    }
     let objects: Vec<_> = bodies.into_iter().filter(|body| !body.is_null()).map(object).collect::<Result<_, _>>()?;
     let mut seen = BTreeSet::new();
     if let Some((twice, _)) = objects.iter().find(|(object, _)| !seen.insert(object)) {

@@ -135,7 +135,7 @@ fn without_records(lab: &Lab) -> State {
 }
 
 /// Where the cluster differs from its start. Definitions stay as they are.
-fn since_start(lab: &Lab) -> Vec<String> {
+pub fn since_start(lab: &Lab) -> Vec<String> {
     let is_allowed = |line: &String| {
         ["calico-upgrader", "/calico-kube-controllers-", "/calico-typha-", "/customresourcedefinitions/"]
             .iter()

@@ -68,6 +68,15 @@ pub fn lab_of_v3() -> Lab {
     take_laid_out(Kubernetes::V1_34, "v3.29.7", false, worn_in_v3)
 }
 
+/// The same with what is laid out under that name.
+pub fn lab_laid_out(
+    kubernetes: Kubernetes,
+    name: &str,
+    lay_out: impl FnOnce(&ControlPlane) -> harness::Result<()>,
+) -> Lab {
+    take_laid_out(kubernetes, name, false, lay_out)
+}
+
 /// The same on a control plane of its own, whose store can be filled.
 pub fn lab_with_small_store(kubernetes: Kubernetes, cluster: WornIn) -> Lab {
     take(kubernetes, cluster, true)

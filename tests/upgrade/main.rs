@@ -29,6 +29,7 @@ mod owners;
 mod printed;
 mod probe_pods;
 mod probes;
+mod published;
 mod recreated;
 mod refusals;
 mod restored_keys;

@@ -1,6 +1,6 @@
 //! A cluster with Calico v3, from a file as upstream publishes them, and what people did to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -34,6 +34,17 @@ pub fn worn_in_v3(plane: &ControlPlane) -> Result<()> {
         let pods = plane.pods("k8s-app in (calico-kube-controllers,calico-typha)")?;
         let ready = pods.iter().filter(|pod| ready_condition(pod) == Some("True")).count();
         Ok(if ready == 2 { Seen::Yes(()) } else { Seen::NotYet(format!("{ready} ready")) })
+    })
+}
+
+/// Lays out a file as upstream publishes it, and waits until all of its pods are ready. Add the nodes first.
+pub fn lay_out_published(plane: &ControlPlane, path: &Path) -> Result<()> {
+    plane.create_all(&fixture::read_path(path)?)?;
+    wait_until("ready pods of Calico", || {
+        let pods = plane.api().list("/api/v1/namespaces/kube-system/pods").trying(|| "list the pods".to_owned())?;
+        let ready = pods.iter().filter(|pod| ready_condition(pod) == Some("True")).count();
+        let all = pods.len();
+        Ok(if all > 3 && ready == all { Seen::Yes(()) } else { Seen::NotYet(format!("{ready} of {all}")) })
     })
 }
 

@@ -42,8 +42,15 @@ pub fn exists(file: &str) -> bool {
     Alike::find(file).is_some() || path(file).is_file()
 }
 
+/// Reads the objects of any file.
+pub fn read_path(path: &Path) -> Result<Vec<Value>> {
+    let text = std::fs::read_to_string(path).trying(|| format!("read `{}`", path.display()))?;
+    parse(path, &text)
+}
+
 fn parse(path: &Path, text: &str) -> Result<Vec<Value>> {
-    serde_saphyr::from_multiple(text)
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| HarnessError::Fixture { path: PathBuf::from(path), message: error.to_string() })
 }
 

@@ -35,7 +35,7 @@ pub use api::{Api, ApiError};
 pub use binaries::etcdctl;
 pub use calico_etcd::{CalicoEtcd, EtcdSetup, PASSWORD, READER, ROOT_USER};
 pub use calico_keys::{ODD_NAMES, synthetic_keys, worn_in_keys};
-pub use calico_v3::{published, worn_in_v3};
+pub use calico_v3::{lay_out_published, published, worn_in_v3};
 pub use control_plane::{ControlPlane, Kubernetes};
 pub use error::{HarnessError, Result};
 pub use etcd_certificates::{CLIENT_NAME, Fault as CertificateFault};
