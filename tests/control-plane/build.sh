@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the servers that tests and the demo talk to, each once, into a cache outside the tree:
 #   <cache>/<name>-<version>-<digest of its folder here>/   (it appears only when its build is whole)
-# Usage: build.sh [etcd] [kwok] [v1.34] [v1.8] [etcdctl]        prints "<name> <folder>" for each; default: all but etcdctl, the
+# Usage: build.sh [etcd] [v1.34] [v1.8] [etcdctl]        prints "<name> <folder>" for each; default: all but etcdctl, the
 # client that only the benchmarks ask for.
 # CALICO_UPGRADER_CACHE chooses the cache. KUBEBUILDER_ASSETS (kube-apiserver and etcd of today) replaces etcd and v1.34.
 set -eu
@@ -16,8 +16,6 @@ recipe_digest() { (cd "$here" && find "$1" -type f 2>/dev/null | LC_ALL=C sort |
 build_etcd() { cd "$1/src" && go build -ldflags "-s -w" -o "$1/etcd" go.etcd.io/etcd/server/v3; }
 
 build_etcdctl() { cd "$1/src" && go build -ldflags "-s -w" -o "$1/etcdctl" go.etcd.io/etcd/etcdctl/v3; }
-
-build_kwok() { GOFLAGS="-buildvcs=false -trimpath" GOBIN="$1" go install -ldflags "-s -w" sigs.k8s.io/kwok/cmd/kwok@v0.8.0; }
 
 build_v1_34() {
   x=
@@ -61,7 +59,7 @@ build() {
   echo "$1 $folder"
 }
 
-[ $# -gt 0 ] || set -- etcd kwok v1.34 v1.8
+[ $# -gt 0 ] || set -- etcd v1.34 v1.8
 for part; do
   case $part in
     etcd | v1.34) if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then echo "$part $KUBEBUILDER_ASSETS"; continue; fi ;;
@@ -69,9 +67,8 @@ for part; do
   case $part in
     etcd) build etcd 3.5.33 1 build_etcd ;;
     etcdctl) build etcdctl 3.5.33 1 build_etcdctl ;;
-    kwok) build kwok 0.8.0 3 build_kwok ;;
     v1.34) build v1.34 1.34.4 7 build_v1_34 ;;
     v1.8) build v1.8 1.8.15 6 build_v1_8 ;;
-    *) say "no part named \`$part\`: etcd, kwok, v1.34, v1.8, etcdctl"; exit 64 ;;
+    *) say "no part named \`$part\`: etcd, v1.34, v1.8, etcdctl"; exit 64 ;;
   esac
 done

@@ -1,5 +1,6 @@
 //! A plain REST client of the API server.
 
+use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -102,6 +103,21 @@ impl Api {
             Err(error) if !error.is_not_found() => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    /// Opens a watch: one event a line, until the API server ends it.
+    pub(crate) fn watch(&self, path: &str) -> Result<impl BufRead + use<>, ApiError> {
+        let request = self.agent.get(self.url(path)).header("accept", "application/json");
+        let mut answer = request.header("authorization", self.authorization()).call().map_err(ApiError::unanswered)?;
+        match answer.status().as_u16() {
+            200 => Ok(BufReader::new(answer.into_body().into_reader())),
+            status => Err(ApiError { status, message: answer.body_mut().read_to_string().unwrap_or_default() }),
+        }
+    }
+
+    /// Removes a pod for good, if it is still that one.
+    pub(crate) fn end(&self, path: &str, uid: &str) -> Result<Value, ApiError> {
+        self.delete_with(path, json!({"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}))
     }
 
     fn delete_with(&self, path: &str, mut options: Value) -> Result<Value, ApiError> {

@@ -23,7 +23,7 @@ impl Binaries {
     /// Finds the programs, and builds those that were never built on this machine (minutes, once).
     pub fn find(kubernetes: Kubernetes) -> Result<Self> {
         let kubernetes = kubernetes.part();
-        Self::build(&["etcd", "kwok", kubernetes], kubernetes)
+        Self::build(&["etcd", kubernetes], kubernetes)
     }
 
     /// Finds etcd alone.
@@ -58,10 +58,6 @@ impl Binaries {
 
     pub fn etcdctl(&self) -> String {
         self.program("etcdctl", "etcdctl")
-    }
-
-    pub fn kwok(&self) -> String {
-        self.program("kwok", "kwok")
     }
 
     pub fn kubernetes(&self, program: &str) -> String {

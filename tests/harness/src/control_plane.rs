@@ -9,10 +9,9 @@ use crate::binaries::Binaries;
 use crate::certificates::{self, write_file};
 use crate::error::{HarnessError, Result};
 use crate::etcd::Etcd;
-use crate::nodes::Fault;
+use crate::kubelets::Kubelets;
 use crate::ports::Ports;
-use crate::servers::{AUDIT_LOG, AUDIT_POLICY, KUBECONFIG, STAGES, Server, Setup};
-use crate::stages;
+use crate::servers::{AUDIT_LOG, AUDIT_POLICY, KUBECONFIG, Server, Setup};
 use crate::supervisor::Supervisor;
 use crate::users::{self, User};
 use crate::wait::{Seen, wait_until};
@@ -56,7 +55,7 @@ impl Kubernetes {
     }
 }
 
-/// A running control plane: etcd, API server, controllers, scheduler and simulated kubelets on 127.0.0.1.
+/// A running control plane: etcd, API server, controllers and scheduler on 127.0.0.1, and simulated kubelets.
 ///
 /// Dropping it ends the servers and removes their folder; so does the end of this process, even by SIGKILL.
 pub struct ControlPlane {
@@ -66,7 +65,7 @@ pub struct ControlPlane {
     ports: Ports,
     folder: PathBuf,
     commands: BTreeMap<Server, Vec<String>>,
-    pub(crate) faults: Mutex<BTreeMap<String, Fault>>,
+    pub(crate) kubelets: Kubelets,
     supervisor: Mutex<Supervisor>,
 }
 
@@ -98,20 +97,21 @@ impl ControlPlane {
         let ports = Ports::free()?;
         let authority = write_files(&folder, ports, kubernetes)?;
         let setup = Setup { kubernetes, binaries, folder: &folder, ports, store_limit };
+        let api = Api::new(&ports.api_endpoint(), &authority, User::Admin.token());
         let plane = ControlPlane {
             kubernetes,
-            api: Api::new(&ports.api_endpoint(), &authority, User::Admin.token()),
+            kubelets: Kubelets::start(api.clone()),
+            api,
             etcd: Etcd::new(ports.etcd_endpoint()),
             ports,
             commands: ALL_SERVERS.map(|server| (server, setup.command(server))).into(),
             folder,
-            faults: Mutex::default(),
             supervisor: Mutex::new(supervisor),
         };
         plane.start_server(Server::Etcd)?;
         plane.start_server(Server::ApiServer)?;
         plane.wait_until_healthy()?;
-        for server in [Server::ControllerManager, Server::Scheduler, Server::Kubelets] {
+        for server in [Server::ControllerManager, Server::Scheduler] {
             plane.start_server(server)?;
         }
         users::grant_viewing(&plane.api)?;
@@ -240,18 +240,11 @@ impl ControlPlane {
         &self.etcd
     }
 
-    pub(crate) fn restart_kubelets(&self, stages: &str) -> Result<()> {
-        write_file(&self.folder, STAGES, stages)?;
-        self.stop_server(Server::Kubelets)?;
-        self.start_server(Server::Kubelets).map(drop)
-    }
-
     /// The controllers make a service account in each namespace; without it no pod can be created.
     fn wait_for_controllers(&self) -> Result<()> {
         wait_until("the first work of the controllers", || {
             self.check_running(Server::ControllerManager)?;
             self.check_running(Server::Scheduler)?;
-            self.check_running(Server::Kubelets)?;
             Ok(match self.api.get("/api/v1/namespaces/kube-system/serviceaccounts/default") {
                 Ok(_) => Seen::Yes(()),
                 Err(error) => Seen::NotYet(error.to_string()),
@@ -268,8 +261,7 @@ impl ControlPlane {
     }
 }
 
-const ALL_SERVERS: [Server; 5] =
-    [Server::Etcd, Server::ApiServer, Server::ControllerManager, Server::Scheduler, Server::Kubelets];
+const ALL_SERVERS: [Server; 4] = [Server::Etcd, Server::ApiServer, Server::ControllerManager, Server::Scheduler];
 
 fn write_files(folder: &Path, ports: Ports, kubernetes: Kubernetes) -> Result<String> {
     let authority = certificates::write(folder)?;
@@ -277,7 +269,6 @@ fn write_files(folder: &Path, ports: Ports, kubernetes: Kubernetes) -> Result<St
     let authority_file = folder.join(certificates::AUTHORITY);
     write_file(folder, users::TOKENS, &users::tokens())?;
     write_file(folder, AUDIT_POLICY, &audit_policy(kubernetes).to_string())?;
-    write_file(folder, STAGES, &stages::for_faults(&BTreeMap::new()))?;
     write_file(folder, KUBECONFIG, &users::kubeconfig_of_servers(&server, &authority_file).to_string())?;
     for user in [User::Admin, User::Viewer, User::Nobody] {
         let text = users::kubeconfig(&server, &authority_file, user).to_string();

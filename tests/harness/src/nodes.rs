@@ -1,13 +1,10 @@
 //! Simulated nodes and their faults.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use crate::control_plane::{ControlPlane, Kubernetes};
 use crate::error::{Result, Trying};
 use crate::parallel::for_each;
-use crate::stages;
 use crate::wait::{Seen, wait_until};
 
 const NODES: &str = "/api/v1/nodes";
@@ -69,21 +66,6 @@ impl ControlPlane {
         Nodes { plane: self }
     }
 
-    pub(crate) fn current_faults(&self) -> BTreeMap<String, Fault> {
-        self.faults.lock().expect("nothing panics while it changes the faults").clone()
-    }
-
-    /// Changes what the simulated kubelets do; the nodes themselves are left to the caller.
-    pub(crate) fn set_faults(&self, faults: &BTreeMap<String, Fault>) -> Result<()> {
-        let mut current = self.faults.lock().expect("nothing panics while it changes the faults");
-        if *current == *faults {
-            return Ok(());
-        }
-        self.restart_kubelets(&stages::for_faults(faults))?;
-        current.clone_from(faults);
-        Ok(())
-    }
-
     fn create_nodes(&self, nodes: &[Value]) -> Result<()> {
         for_each(nodes, |node| {
             let name = text(node, "name");
@@ -111,7 +93,7 @@ impl Nodes<'_> {
     }
 
     fn enact(&self, node: &str, fault: Option<Fault>) -> Result<()> {
-        let mut faults = self.plane.current_faults();
+        let mut faults = self.plane.kubelets.faults();
         let before = match fault {
             Some(fault) => faults.insert(node.to_owned(), fault),
             None => faults.remove(node),
@@ -120,7 +102,7 @@ impl Nodes<'_> {
         if changes(Fault::Unschedulable) {
             self.set_cpus(node, if fault == Some(Fault::Unschedulable) { TOO_FEW_CPUS } else { CPUS })?;
         }
-        self.plane.set_faults(&faults)?;
+        self.plane.kubelets.set_faults(faults);
         if changes(Fault::KubeletLost) {
             self.wait_for_report(node, if fault == Some(Fault::KubeletLost) { "False" } else { "True" })?;
         }

@@ -19,8 +19,6 @@ pub enum Server {
     ControllerManager,
     /// It gives pods their nodes.
     Scheduler,
-    /// The simulated kubelets.
-    Kubelets,
 }
 
 impl Server {
@@ -31,13 +29,11 @@ impl Server {
             Server::ApiServer => "api_server",
             Server::ControllerManager => "controller_manager",
             Server::Scheduler => "scheduler",
-            Server::Kubelets => "kubelets",
         }
     }
 }
 
 pub const KUBECONFIG: &str = "servers.kubeconfig";
-pub const STAGES: &str = "stages.yaml";
 pub const AUDIT_POLICY: &str = "audit-policy.json";
 pub const AUDIT_LOG: &str = "audit.log";
 
@@ -58,7 +54,6 @@ impl Setup<'_> {
             Server::ApiServer => self.api_server(),
             Server::ControllerManager => self.controller_manager(),
             Server::Scheduler => self.scheduler(),
-            Server::Kubelets => self.kubelets(),
         }
     }
 
@@ -156,23 +151,6 @@ impl Setup<'_> {
             // 1.8 cannot do without; zero lets the kernel choose.
             Kubernetes::V1_8 => vec!["--address=127.0.0.1".to_owned(), "--port=0".to_owned()],
         }
-    }
-
-    /// The workers of kwok v0.8.0 fill a map together while they begin, without a lock: of 600 starts on two threads 2 ended there, of 800 on
-    /// one none.
-    fn kubelets(&self) -> Vec<String> {
-        command(
-            "env".to_owned(),
-            [
-                "GOMAXPROCS=1".to_owned(),
-                self.binaries.kwok(),
-                format!("--kubeconfig={}", self.file(KUBECONFIG)),
-                format!("--config={}", self.file(STAGES)),
-                "--manage-all-nodes=true".to_owned(),
-                // No leases, so that a cluster at rest writes nothing.
-                "--node-lease-duration-seconds=0".to_owned(),
-            ],
-        )
     }
 
     fn file(&self, name: &str) -> String {

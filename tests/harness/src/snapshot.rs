@@ -62,7 +62,7 @@ impl ControlPlane {
             let state = self.cluster_state()?;
             if revisions == at_rest && self.rewound_revisions()? == at_rest {
                 let revisions = Mutex::new(revisions);
-                return Ok(Snapshot { values, revisions, state, ready_nodes, faults: self.current_faults() });
+                return Ok(Snapshot { values, revisions, state, ready_nodes, faults: self.kubelets.faults() });
             }
         }
     }
@@ -70,7 +70,7 @@ impl ControlPlane {
     /// Takes the cluster back, faults of nodes included, and waits until the API server shows it as it was, each pod of
     /// calico-node that was ready is there and ready again, and nothing more is being written.
     pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
-        self.set_faults(&snapshot.faults)?;
+        self.kubelets.set_faults(snapshot.faults.clone());
         wait_until("the restored state", || {
             // A controller that sees the jump expects pods that never come, and then does nothing for five minutes.
             self.stop_server(Server::ControllerManager)?;

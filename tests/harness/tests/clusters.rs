@@ -273,16 +273,16 @@ fn an_api_server_can_be_frozen_and_restarted() {
 #[test]
 fn a_server_that_ended_by_itself_is_told_from_one_that_was_stopped() {
     on_shared_plane(|plane| {
-        plane.stop_server(Server::Kubelets).unwrap();
+        plane.stop_server(Server::Scheduler).unwrap();
         plane.check_servers().unwrap();
-        let pid = plane.start_server(Server::Kubelets).unwrap();
+        let pid = plane.start_server(Server::Scheduler).unwrap();
         plane.check_servers().unwrap();
         assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
-        let error = wait_until("the kubelets to be missed", || {
+        let error = wait_until("the scheduler to be missed", || {
             Ok(plane.check_servers().err().map_or(Seen::NotYet("all are there".to_owned()), Seen::Yes))
         });
-        assert!(error.unwrap().to_string().starts_with("`kubelets` ended by itself"));
-        plane.start_server(Server::Kubelets).unwrap();
+        assert!(error.unwrap().to_string().starts_with("`scheduler` ended by itself"));
+        plane.start_server(Server::Scheduler).unwrap();
     });
 }
 

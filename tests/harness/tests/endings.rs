@@ -62,7 +62,7 @@ fn a_killed_process_leaves_no_server_and_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let mut lab = lab(folder.path(), &["--nodes", "1"]);
     assert!(Path::new(&first_line(&mut lab)).is_file());
-    assert_eq!(processes_in(folder.path()).len(), 5);
+    assert_eq!(processes_in(folder.path()).len(), 4);
 
     lab.kill().unwrap();
     lab.wait().unwrap();
