@@ -1,6 +1,8 @@
 //! Everything that is known about a cluster at one moment. What is not known says why; nothing is guessed.
 
+mod ask;
 mod etcd;
+mod field;
 mod owner;
 
 use std::fmt;
@@ -8,7 +10,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use ask::{Answering, Ask, FieldTest, Found, KubeProxy, Nodes, Objects, Place, Sight};
 pub use etcd::EtcdFacts;
+pub use field::{Path, Test};
 
 use crate::{
     resource::{Digest, Document, Kind, ObjectRef, Taint},
@@ -40,6 +44,9 @@ pub struct Inventory {
     /// The etcd of Calico's own data, if the install has one: what is in it, or why it could not be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<Fact<EtcdFacts>>,
+    /// What the gates of the releases that are crossed asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sights: Vec<Sight>,
 }
 
 /// The cluster itself.

@@ -33,6 +33,23 @@ pub struct Finding {
     /// Why the operator goes on in spite of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignored_because: Option<String>,
+    /// The gate that it is about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gated>,
+}
+
+/// A gate of a release that is crossed, and what it applies to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gated {
+    pub id: String,
+    pub severity: String,
+    /// The first objects by name; how many there are is the count.
+    pub objects: Vec<String>,
+    pub count: usize,
+    /// Why it could not be told whether it applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    pub source: String,
 }
 
 /// What a finding does to a run.
@@ -61,7 +78,7 @@ pub const NEEDS_DECISION: u8 = 17;
 impl Finding {
     pub fn new(id: &str, severity: Severity, title: impl Into<String>) -> Self {
         let (evidence, why, now) = (Vec::new(), String::new(), String::new());
-        Self { id: id.to_owned(), severity, title: title.into(), evidence, why, now, ignored_because: None }
+        Self { id: id.to_owned(), severity, title: title.into(), evidence, why, now, ignored_because: None, gate: None }
     }
 
     pub fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
@@ -77,6 +94,24 @@ impl Finding {
     pub fn now(mut self, now: impl Into<String>) -> Self {
         self.now = now.into();
         self
+    }
+
+    pub fn gated(mut self, gate: Gated) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// The id by which it is ignored: that of its gate, or its own.
+    pub fn name(&self) -> &str {
+        self.gate.as_ref().map_or(&self.id, |gate| &gate.id)
+    }
+
+    /// The word of its level, where it stops nothing.
+    pub fn word(&self) -> &'static str {
+        match &self.gate {
+            Some(gate) if gate.severity == "note" => "note",
+            _ => "warning",
+        }
     }
 
     /// Whether what is advised is to be done once the nodes are new: tools that would put the old release back, files, cordons and keys that stay.
@@ -107,8 +142,8 @@ pub fn findings(inventory: &Inventory) -> Vec<Finding> {
 
 /// Marks the findings that the operator ignores, by id and reason.
 pub fn ignore(findings: &mut [Finding], reasons: &BTreeMap<String, String>) {
-    for finding in findings {
-        finding.ignored_because = reasons.get(&finding.id).cloned();
+    for finding in findings.iter_mut().filter(|finding| !matches!(finding.severity, Severity::Final { .. })) {
+        finding.ignored_because = reasons.get(finding.name()).cloned();
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     inventory::Inventory,
     observe,
     plan::{self, PlanError},
-    report,
+    report, runbook,
 };
 
 pub async fn check(session: &Session, arguments: &Check) -> Ended {
@@ -20,12 +20,14 @@ pub async fn check(session: &Session, arguments: &Check) -> Ended {
         terminal::data(&report::table(&["CHECK", "HOLDS WHEN"], rows, terminal::width()));
         return Ok(0);
     }
-    if let Some(unknown) = arguments.ids.iter().find(|id| !CHECKS.iter().any(|(known, _)| known == id)) {
+    let is_known = |id: &String| CHECKS.iter().any(|(known, _)| known == id) || runbook::gates().find(id).is_some();
+    if let Some(unknown) = arguments.ids.iter().find(|id| !is_known(id)) {
         return Err(Failure::usage(format!("there is no check `{unknown}`: see calico-upgrader check --list")));
     }
     let reasons = decide::reasons(&arguments.waivers)?;
-    let mut findings = all_findings(session).await?;
-    findings.retain(|finding| arguments.ids.is_empty() || arguments.ids.contains(&finding.id));
+    let mut findings = all_findings(session, arguments).await?;
+    let is_asked = |finding: &Finding| arguments.ids.iter().any(|id| *id == finding.id || id == finding.name());
+    findings.retain(|finding| arguments.ids.is_empty() || is_asked(finding));
     check::ignore(&mut findings, &reasons);
     let held =
         CHECKS.iter().filter(|(id, _)| arguments.ids.is_empty() || arguments.ids.iter().any(|wanted| wanted == id));
@@ -37,11 +39,12 @@ pub async fn check(session: &Session, arguments: &Check) -> Ended {
 }
 
 /// The findings of the inventory, and those that only show when a plan is made.
-async fn all_findings(session: &Session) -> Result<Vec<Finding>, Failure> {
-    let mut wanted = Wanted::read(&Planning::default())?;
+async fn all_findings(session: &Session, arguments: &Check) -> Result<Vec<Finding>, Failure> {
+    let mut wanted = Wanted::read(&Planning { files: arguments.files.clone(), ..Planning::default() })?;
     wanted.request.allow_untested = true;
     let cluster = session.connect().await?;
-    let mut inventory = session.look_as_far_as_possible(&cluster, &wanted.catalogue).await?;
+    let mut inventory =
+        session.look_as_far_as_possible(&cluster, &wanted.catalogue, wanted.request.supplied.as_ref()).await?;
     let make = |inventory: &Inventory| plan::make(inventory, &wanted.catalogue, &wanted.runbook, &wanted.request);
     let mut planned = make(&inventory);
     if let Ok(plan) = &planned {

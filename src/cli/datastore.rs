@@ -12,7 +12,7 @@ use crate::{
     datastore::{Access, Authority, Credentials, Etcd, EtcdError, Identity},
     inventory::{Fact, Inventory},
     observe::{self, ObserveError},
-    runbook::{self, Catalogue},
+    runbook::{self, Catalogue, Supplied},
 };
 
 impl Session {
@@ -32,15 +32,20 @@ impl Session {
         &self,
         cluster: &Cluster,
         catalogue: &Catalogue,
+        supplied: Option<&Supplied>,
     ) -> Result<Inventory, Failure> {
-        let Some(access) = self.etcd_access(cluster).await? else { return self.look(cluster, catalogue, None).await };
+        let Some(access) = self.etcd_access(cluster).await? else {
+            return self.look(cluster, catalogue, supplied).await;
+        };
         let looked = match Etcd::connect(&access).await {
-            Ok(etcd) => self.observe(&cluster.clone().with_etcd(etcd, self.is_etcd_chosen()), catalogue, None).await,
+            Ok(etcd) => {
+                self.observe(&cluster.clone().with_etcd(etcd, self.is_etcd_chosen()), catalogue, supplied).await
+            }
             Err(error) => Err(ClusterError::Etcd(error).into()),
         };
         match looked {
             Err(ObserveError::Cluster(ClusterError::Etcd(error))) => {
-                let rest = self.look(cluster, catalogue, None).await?;
+                let rest = self.look(cluster, catalogue, supplied).await?;
                 Ok(Inventory { etcd: Some(Fact::Unknown { why: in_one_line(error) }), ..rest })
             }
             whole => Ok(whole?),

@@ -13,6 +13,7 @@ use crate::{
     check::CHECKS,
     cluster::Cluster,
     plan::{self, Choice, Preference, Preferences, Verdict, decisions},
+    runbook,
 };
 
 /// The finding about other tools, which has a flag of its own.
@@ -56,10 +57,15 @@ fn ignored(text: &str) -> Result<(String, String), Failure> {
     if id == OTHER_TOOLS {
         return Err(Failure::usage(format!("{id} is about other tools: write --gitops 'ignore={reason}'")));
     }
-    if id == plan::OF_ANOTHER_KIND || CHECKS.iter().any(|(known, _)| *known == id) {
+    if runbook::gates().find(id).is_some()
+        || id == plan::OF_ANOTHER_KIND
+        || CHECKS.iter().any(|(known, _)| *known == id)
+    {
         Ok((id.to_owned(), reason.to_owned()))
     } else {
-        Err(Failure::usage(format!("there is no check `{id}`: see calico-upgrader check --list")))
+        Err(Failure::usage(format!(
+            "there is no check and no gate `{id}`: see calico-upgrader check --list and calico-upgrader explain"
+        )))
     }
 }
 

@@ -6,7 +6,9 @@ pub fn explain(session: &Session, arguments: &Explain) -> Ended {
         list(session);
         return Ok(0);
     };
-    let found = wanted.parse().map_or_else(|_| report::explain_code(wanted), report::explain_exit);
+    let found = wanted
+        .parse()
+        .map_or_else(|_| report::explain_gate(wanted).or_else(|| report::explain_code(wanted)), report::explain_exit);
     let explained = found.ok_or_else(|| unknown(wanted))?;
     terminal::show(session.global.output, &explained, || words(&explained));
     Ok(0)
@@ -19,7 +21,7 @@ fn unknown(wanted: &str) -> Failure {
 }
 
 fn list(session: &Session) {
-    let all = report::all_codes();
+    let all = report::all_explained();
     terminal::show(session.global.output, &all, || {
         let row = |one: &Explained| {
             let code = one.code.clone().unwrap_or_default();

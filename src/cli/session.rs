@@ -93,10 +93,18 @@ impl Session {
         catalogue: &Catalogue,
         supplied: Option<&Supplied>,
     ) -> Result<Inventory, ObserveError> {
-        observe::inventory(cluster, catalogue, |install| match supplied {
-            Some(supplied) => supplied.new.manifest().references(),
-            None => objects_of(catalogue, install),
-        })
+        observe::inventory(
+            cluster,
+            catalogue,
+            |install| match supplied {
+                Some(supplied) => supplied.new.manifest().references(),
+                None => objects_of(catalogue, install),
+            },
+            |install| match (supplied, &install.release) {
+                (Some(supplied), Fact::Known(from)) => runbook::gates().asks(*from, supplied.new.release),
+                _ => Vec::new(),
+            },
+        )
         .await
     }
 }

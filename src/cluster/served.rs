@@ -91,8 +91,8 @@ async fn plurals(cluster: &Cluster, resource: &Resource) -> Result<BTreeSet<Stri
     }
 }
 
-/// The kinds that no definition of Calico's brings.
-const PLAIN: [Kind; 19] = [
+/// The kinds that no definition of Calico's brings. That of the admin policies is of the network policy API (sigs.k8s.io/network-policy-api).
+const PLAIN: [Kind; 21] = [
     Kind::Namespace,
     Kind::Node,
     Kind::Pod,
@@ -112,6 +112,8 @@ const PLAIN: [Kind; 19] = [
     Kind::PriorityClass,
     Kind::PodDisruptionBudget,
     Kind::Service,
+    Kind::AdminNetworkPolicy,
+    Kind::BaselineAdminNetworkPolicy,
 ];
 
 /// Every kind that an API server may have.
@@ -147,6 +149,8 @@ pub(super) fn candidates(kind: Kind) -> Vec<Resource> {
         Kind::PriorityClass => (&[("scheduling.k8s.io", "v1")], "priorityclasses"),
         Kind::PodDisruptionBudget => (&[("policy", "v1"), ("policy", "v1beta1")], "poddisruptionbudgets"),
         Kind::Service => (&[("", "v1")], "services"),
+        Kind::AdminNetworkPolicy => (&ADMIN, "adminnetworkpolicies"),
+        Kind::BaselineAdminNetworkPolicy => (&ADMIN, "baselineadminnetworkpolicies"),
         Kind::ThirdPartyIpPool => (&THIRD_PARTY, "ippools"),
         Kind::ThirdPartyGlobalConfig => (&THIRD_PARTY, "globalconfigs"),
         Kind::ThirdPartyGlobalBgpConfig => (&THIRD_PARTY, "globalbgpconfigs"),
@@ -183,6 +187,7 @@ pub(super) fn candidates(kind: Kind) -> Vec<Resource> {
 }
 
 const RBAC: [(&str, &str); 2] = [("rbac.authorization.k8s.io", "v1"), ("rbac.authorization.k8s.io", "v1beta1")];
+const ADMIN: [(&str, &str); 1] = [("policy.networking.k8s.io", "v1alpha1")];
 const THIRD_PARTY: [(&str, &str); 1] = [("projectcalico.org", "v1")];
 const CUSTOM: [(&str, &str); 1] = [("crd.projectcalico.org", "v1")];
 

@@ -7,6 +7,7 @@ mod install;
 mod owners;
 mod rights;
 mod shipped;
+mod sights;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use crate::{
     cluster::{Cluster, ClusterError, Right},
-    inventory::{ClusterFacts, Datastore, Fact, Install, Inventory, NamespaceFacts, NodeFacts, PodFacts, Stored},
+    inventory::{Ask, ClusterFacts, Datastore, Fact, Install, Inventory, NamespaceFacts, NodeFacts, PodFacts, Stored},
     resource::{Kind, Live, ObjectRef},
     runbook::{Catalogue, is_supplied},
 };
@@ -48,11 +49,12 @@ pub enum ObserveError {
     Cluster(#[from] ClusterError),
 }
 
-/// Takes the inventory of a cluster; `objects` answers which ones an upgrade of an install would apply.
+/// Takes the inventory of a cluster; `objects` answers which ones an upgrade of an install would apply, and `asks` what the gates on its way ask for.
 pub async fn inventory(
     cluster: &Cluster,
     catalogue: &Catalogue,
     objects: impl Fn(&Install) -> Vec<ObjectRef>,
+    asks: impl Fn(&Install) -> Vec<Ask>,
 ) -> Result<Inventory, ObserveError> {
     may_read(cluster, &read_rights(cluster)).await?;
     let installs = installs(cluster, catalogue).await?;
@@ -78,6 +80,7 @@ pub async fn inventory(
             .collect(),
         rights_missing: rights::missing(cluster, &rights::write_rights(cluster, &installs).await?).await?,
         owners: owners::owners(cluster, &objects, &installs).await?,
+        sights: sights::sights(cluster, installs.iter().flat_map(asks)).await?,
         installs,
         etcd: etcd::etcd_facts(cluster).await?.map(Fact::Known),
     })

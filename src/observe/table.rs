@@ -10,10 +10,11 @@ use super::shipped::{of_program, shipped};
 use crate::{
     cluster::{Places, Right, Verb},
     door,
-    inventory::Datastore,
+    inventory::{Datastore, Place},
     plan::{PROBE_DAEMON_SETS, PROBE_NAME, PULL_NAME},
     resource::{Kind, ObjectRef},
-    runbook::Supplied,
+    runbook::{self, Supplied},
+    version::Version,
 };
 
 /// The namespace of every install that the program knows.
@@ -102,11 +103,25 @@ pub(super) fn reading(scope: &Scope<'_>) -> Vec<Right> {
         rows.add(Kind::CustomResourceDefinition, None, &[Verb::Get, Verb::List]);
         Kind::V3.iter().for_each(|kind| rows.add(*kind, None, &[Verb::List]));
     }
+    scope.supplied.iter().for_each(|supplied| rows.0.extend(of_gates(supplied)));
     match scope.datastore {
         Datastore::Kubernetes => {}
         Datastore::Etcd => {
             rows.0.extend(of_controllers(INSTALL));
             rows.add_named(Kind::Secret, Some(INSTALL), &[ETCD_SECRETS], &[Verb::Get]);
+        }
+    }
+    rows.0
+}
+
+/// To look at what the gates between the given releases ask for.
+fn of_gates(supplied: &Supplied) -> Vec<Right> {
+    let mut rows = Rows::default();
+    let from = supplied.old.as_ref().map_or(Version::new(0, 0, 0), |old| old.release);
+    for ask in runbook::gates().asks(from, supplied.new.release) {
+        match ask.place() {
+            Place::All(kind) => rows.add(kind, None, &[Verb::List]),
+            Place::One(object) => rows.add_object(&object, &[Verb::Get]),
         }
     }
     rows.0
@@ -287,7 +302,6 @@ pub(super) fn right(verb: Verb, kind: Kind, namespace: Option<&str>) -> Right {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::version::Version;
 
     fn all(mode: Mode) -> Vec<Right> {
         let places = Places::of(Version::new(1, 34, 0));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Desired, FORMAT, Omitted, Plan, PlannedStep, Purpose, crossing,
     customize::{Decision, Preferences},
-    given,
+    gates, given,
     steps::{self, Draft},
 };
 use crate::{
@@ -110,6 +110,7 @@ pub fn make(
     findings.extend(untested(inventory, installed, runbook, request));
     let materials = gather(inventory, catalogue, runbook, request, installed, to);
     findings.extend(crossing::findings(&materials));
+    findings.extend(gates::findings(&materials));
     if let Some(finding) = given::of_another_kind(&materials) {
         findings.push(finding);
         // Questions about the fields of another kind of manifest would hide it.

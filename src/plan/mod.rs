@@ -10,6 +10,7 @@ mod customize;
 pub mod decisions;
 mod desired;
 mod estimate;
+mod gates;
 mod given;
 mod left;
 mod lines;

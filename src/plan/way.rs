@@ -135,7 +135,7 @@ impl Part {
             | Kind::PodDisruptionBudget
             | Kind::Service => Part::Rights,
             Kind::CustomResourceDefinition => Part::Definition,
-            Kind::NetworkPolicy => Part::Policy,
+            Kind::NetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Part::Policy,
             Kind::IpPool
             | Kind::BgpPeer
             | Kind::GlobalFelixConfig

@@ -2,6 +2,11 @@
 
 use serde::Serialize;
 
+use crate::{
+    check::BLOCKED,
+    runbook::{self, Gate, Level},
+};
+
 const PAGE: &str = include_str!("../../docs/exit-codes.md");
 
 /// One code, explained.
@@ -15,6 +20,33 @@ pub struct Explained {
     /// What to look at; empty where there is nothing to look at.
     pub look: String,
     pub next: String,
+}
+
+/// Every code of the page, in its order, then every gate.
+pub fn all_explained() -> Vec<Explained> {
+    all_codes().into_iter().chain(runbook::gates().gates.iter().map(of_gate)).collect()
+}
+
+/// Explains a gate by its id.
+pub fn explain_gate(id: &str) -> Option<Explained> {
+    runbook::gates().find(id).map(of_gate)
+}
+
+fn of_gate(gate: &Gate) -> Explained {
+    let Gate { id, crosses, severity, ignorable, title, why, now, source, .. } = gate;
+    let releases: Vec<String> = crosses.iter().map(ToString::to_string).collect();
+    let way_on = match (severity, ignorable) {
+        (Level::Note, _) => String::new(),
+        (Level::Block | Level::Warn, true) => format!("; --ignore {id}=REASON goes on in spite of it"),
+        (Level::Block | Level::Warn, false) => "; it cannot be ignored".to_owned(),
+    };
+    Explained {
+        code: Some(id.clone()),
+        exit: if *severity == Level::Block { vec![BLOCKED] } else { Vec::new() },
+        cause: format!("Gate of {} ({}): {title}. {why}.", releases.join(", "), severity.name()),
+        look: format!("Look at what `check` and `plan` name under CU-P009. Source: {source}."),
+        next: format!("{now}{way_on}"),
+    }
 }
 
 /// Every code of the page, in its order.
@@ -81,6 +113,12 @@ fn exit_rows() -> impl Iterator<Item = (Vec<u8>, String, String)> {
 /// The known codes that are written most alike.
 pub fn nearest(code: &str) -> Vec<String> {
     let wanted = full(code);
+    let lower = code.trim().to_ascii_lowercase();
+    let is_like = |one: &Explained| one.code.as_ref().is_some_and(|id| strsim::damerau_levenshtein(id, &lower) <= 3);
+    let gates: Vec<Explained> = runbook::gates().gates.iter().map(of_gate).filter(is_like).collect();
+    if !gates.is_empty() {
+        return gates.into_iter().filter_map(|one| one.code).collect();
+    }
     let mut known: Vec<String> = all_codes().into_iter().filter_map(|one| one.code).collect();
     known.sort_by_cached_key(|one| strsim::damerau_levenshtein(one, &wanted));
     known.truncate(3);

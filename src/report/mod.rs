@@ -25,7 +25,7 @@ mod verdict;
 
 pub use account::run_text;
 pub use change::NAMED;
-pub use codes::{Explained, all_codes, explain_code, explain_exit, nearest};
+pub use codes::{Explained, all_codes, all_explained, explain_code, explain_exit, explain_gate, nearest};
 pub use diff::{DiffRow, DiffTitle, diff_markdown, diff_rows, diff_text};
 pub use discovery::discovery;
 pub use etcd::keys_in_backup;

@@ -96,7 +96,8 @@ fn attention(plan: &Plan, width: u16) -> String {
     for finding in &plan.findings {
         let ignored =
             finding.ignored_because.as_ref().map(|reason| format!(" (ignored: {reason})")).unwrap_or_default();
-        out.push_str(&format!("  WARN  {}  {}{ignored}\n", finding.id, clean(&finding.title)));
+        let level = if finding.word() == "note" { "NOTE" } else { "WARN" };
+        out.push_str(&format!("  {level}  {}  {}{ignored}\n", finding.id, clean(&finding.title)));
         if finding.ignored_because.is_none() && !finding.now.is_empty() {
             out.push_str(&format!("        now: {}\n", clean(&finding.now)));
         }
@@ -114,7 +115,8 @@ pub fn findings(findings: &[Finding]) -> String {
     let mut out = String::new();
     for finding in findings {
         let level = match (finding.severity, finding.blocks()) {
-            (Severity::Advisory, _) => "warning",
+            (Severity::Advisory, _) if finding.ignored_because.is_some() => "ignored",
+            (Severity::Advisory, _) => finding.word(),
             (Severity::Mandatory { .. } | Severity::Final { .. }, Some(_)) => "error",
             (Severity::Mandatory { .. } | Severity::Final { .. }, None) => "ignored",
         };

@@ -239,8 +239,10 @@ fn masked_finding(finding: &Finding) -> Finding {
 /// What the operator took upon themselves: ignored findings, accepted losses, untested ways, kept and taken fields.
 fn waived(plan: &Plan) -> Vec<String> {
     let request = &plan.request;
-    let ignored =
-        plan.findings.iter().filter_map(|one| Some(format!("{} ignored: {}", one.id, one.ignored_because.as_ref()?)));
+    let ignored = plan
+        .findings
+        .iter()
+        .filter_map(|one| Some(format!("{} ignored: {}", one.name(), one.ignored_because.as_ref()?)));
     let lost = request.accept_loss.iter().map(|object| format!("loss accepted: {object}"));
     let untested =
         request.allow_untested.then(|| "a way that nobody upstream tested was allowed (--allow-untested)".to_owned());

@@ -42,6 +42,8 @@ pub enum Kind {
     PriorityClass,
     PodDisruptionBudget,
     Service,
+    AdminNetworkPolicy,
+    BaselineAdminNetworkPolicy,
     /// ThirdPartyResource `IpPool` of Calico before v2.5.
     ThirdPartyIpPool,
     /// ThirdPartyResource `GlobalConfig` of Calico before v2.5.
@@ -144,6 +146,8 @@ impl Kind {
             Kind::PriorityClass => "PriorityClass",
             Kind::PodDisruptionBudget => "PodDisruptionBudget",
             Kind::Service => "Service",
+            Kind::AdminNetworkPolicy => "AdminNetworkPolicy",
+            Kind::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
             Kind::ThirdPartyIpPool => "IpPool",
             Kind::ThirdPartyGlobalConfig => "GlobalConfig",
             Kind::ThirdPartyGlobalBgpConfig => "GlobalBgpConfig",
@@ -208,6 +212,8 @@ impl Kind {
             | Kind::ClusterRoleBinding
             | Kind::CustomResourceDefinition
             | Kind::PriorityClass
+            | Kind::AdminNetworkPolicy
+            | Kind::BaselineAdminNetworkPolicy
             | Kind::IpPool
             | Kind::BgpPeer
             | Kind::GlobalFelixConfig

@@ -1,6 +1,6 @@
 use rust_embed::Embed;
 
-use super::{Catalogue, ReadError, Runbook, read::parse};
+use super::{Catalogue, Gates, ReadError, Runbook, gate::read_gates, read::parse};
 use crate::version::Minor;
 
 #[derive(Embed)]
@@ -11,8 +11,9 @@ struct Runbooks;
 #[folder = "manifests/calico"]
 pub(super) struct Manifests;
 
-/// The name of the catalogue's file, which is no runbook.
+/// The files that are no runbooks.
 const CATALOGUE: &str = "catalogue.yaml";
+const GATES: &str = "gates.yaml";
 
 /// The name of the file that leads to several lines.
 const FAMILY: &str = "v3.yaml";
@@ -21,6 +22,12 @@ const FAMILY: &str = "v3.yaml";
 pub fn catalogue() -> Catalogue {
     let text = file(CATALOGUE).expect("the catalogue is part of the program");
     parse(&text).unwrap_or_else(|error| panic!("the catalogue was read in a test: {error}"))
+}
+
+/// Reads the gates.
+pub fn gates() -> Gates {
+    let text = file(GATES).expect("the gates are part of the program");
+    read_gates(&text).unwrap_or_else(|error| panic!("the gates were read in a test: {error}"))
 }
 
 /// Lists the runbooks, by the line they lead to.
@@ -46,7 +53,7 @@ pub fn find(line: Minor) -> Option<Result<Runbook, ReadError>> {
 
 /// The lines that have a file of their own.
 fn own_files() -> impl Iterator<Item = String> {
-    let files = Runbooks::iter().filter(|name| ![CATALOGUE, FAMILY].contains(&name.as_ref()));
+    let files = Runbooks::iter().filter(|name| ![CATALOGUE, FAMILY, GATES].contains(&name.as_ref()));
     files.filter_map(|name| name.strip_suffix(".yaml").map(str::to_owned))
 }
 
@@ -64,7 +71,7 @@ mod tests {
 
     #[test]
     fn every_embedded_file_can_be_read() {
-        assert!(!catalogue().releases.is_empty());
+        assert!(!catalogue().releases.is_empty() && !gates().gates.is_empty());
         super::super::family::lines(&file(FAMILY).unwrap()).unwrap();
         for name in names() {
             let runbook = find(name.parse().unwrap()).unwrap().unwrap();

@@ -6,6 +6,7 @@
 mod catalogue;
 mod embedded;
 mod family;
+mod gate;
 mod images;
 mod manifest;
 mod read;
@@ -17,7 +18,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Catalogue, Data, Line, Release};
-pub use embedded::{catalogue, find, names, text};
+pub use embedded::{catalogue, find, gates, names, text};
+pub use gate::{Answer, Gate, Gates, Here, Hits, Level, Span, read_gates};
 pub use images::{node_image_of, runs_controllers, runs_typha, split_image};
 pub use manifest::{Manifest, Published, base, target};
 pub use read::{ReadError, parse, read};

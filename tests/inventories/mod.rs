@@ -61,5 +61,6 @@ pub fn inventory(kubernetes: Version, install: Install, objects: Vec<Stored>) ->
         rights_missing: Vec::new(),
         owners: Vec::new(),
         etcd,
+        sights: Vec::new(),
     }
 }

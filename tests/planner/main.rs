@@ -5,6 +5,7 @@
 //! A failure names the smallest set of them with which it happens.
 
 mod drawn;
+mod gates;
 #[path = "../ways/mod.rs"]
 mod ways;
 

@@ -225,14 +225,49 @@ fn the_step_over_v3_32_is_refused_with_typha_and_with_pools_that_v2_wrote() {
     lab.api().merge_patch(pool, &old).unwrap();
     let new = file(&lab, "new", &text("v3.31.7").replace("v3.31.7", "v3.32.1"));
     let plan = ["plan", "--manifests", &new, "--manifests-before", files()[3], "--allow-untested"];
-    let fields = r#"{"ipipMode":"CrossSubnet","natOutgoing":true,"vxlanMode":"Never"}"#;
-    lab.tool(&plan).exits(16).says("CU-P008").says("stop at v3.31").says("CU-P009").says(&format!(
-        "kubectl patch ippools.crd.projectcalico.org default-ipv4-ippool --type=merge -p '{{\"spec\":{fields}}}'"
-    ));
-    let fields: Value = serde_json::from_str(fields).unwrap();
-    lab.api().merge_patch(pool, &json!({"spec": fields})).unwrap();
+    let refused =
+        lab.tool(&plan).exits(16).says("CU-P008").says("stop at v3.31").says("CU-P009").says("ippool-v1-fields");
+    for fields in [r#"{"ipipMode":"CrossSubnet"}"#, r#"{"natOutgoing":true}"#] {
+        assert!(refused.words.contains(&format!(
+            "kubectl patch ippools.crd.projectcalico.org default-ipv4-ippool --type=merge -p '{{\"spec\":{fields}}}'"
+        )));
+    }
+    lab.api()
+        .merge_patch(pool, &json!({"spec": {"ipipMode": "CrossSubnet", "natOutgoing": true, "vxlanMode": "Never"}}))
+        .unwrap();
     let left = lab.tool(&plan).exits(16).says("CU-P008");
-    assert!(!left.words.contains("CU-P009"), "{left}");
+    assert!(!left.words.contains("ippool-"), "{left}");
+}
+
+#[test]
+fn gates_that_apply_here_block_warn_or_are_ignored_with_a_reason() {
+    let lab = lab_of_v3();
+    let pools = "/apis/crd.projectcalico.org/v1/ippools";
+    let old = json!({"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": {"name": "of-v2"},
+        "spec": {"cidr": "10.9.0.0/16", "ipip": {"enabled": true, "mode": ""}}});
+    lab.api().create(pools, &old).unwrap();
+    let plan = with("plan", &[]);
+    let blocked = lab.tool(&plan).exits(3).says("CU-P009").says("ippool-without-vxlan-mode").says("IPPool of-v2");
+    assert!(!blocked.words.contains("ippool-v1-fields"), "v3.32 is not crossed: {blocked}");
+    lab.tool(&with("check", &["ippool-without-vxlan-mode"])).exits(3).says("IPPool of-v2");
+    let found = lab.tool(&with("check", &["ippool-without-vxlan-mode", "-o", "json"])).exits(3).json();
+    let gate = &found[0]["gate"];
+    assert_eq!(
+        (&gate["severity"], &gate["objects"], &gate["count"]),
+        (&"block".into(), &json!(["IPPool of-v2"]), &1.into())
+    );
+    assert!(gate["source"].as_str().unwrap().contains("felix/daemon/daemon.go@v3.31.7"));
+    let reason = "ippool-without-vxlan-mode=nothing uses that pool";
+    let ignoring = with("plan", &["--ignore", reason]);
+    lab.tool(&ignoring)
+        .exits(0)
+        .says("ignored: nothing uses that pool")
+        .says("images-come-from-quay")
+        .says("quay.io/calico");
+    lab.tool(&with("plan", &["--ignore", "no-such-gate=x"])).exits(64).says("no gate");
+    lab.tool(&with("run", &["--ignore", reason, "--dry-run"])).exits(0);
+    lab.tool(&with("run", &["--ignore", reason, "--yes"])).exits(0);
+    lab.tool(&["report"]).exits(0).says("ippool-without-vxlan-mode ignored: nothing uses that pool");
 }
 
 fn text(release: &str) -> String {

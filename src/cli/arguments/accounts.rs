@@ -27,6 +27,6 @@ pub enum ReportFormat {
 
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A code such as CU-R004, or an exit code such as 13; all are listed if none is named
+    /// A code such as CU-R004, the id of a gate, or an exit code such as 13; all are listed if none is named
     pub code: Option<String>,
 }

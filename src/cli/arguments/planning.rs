@@ -6,8 +6,10 @@ use super::{Consent, Gates, Pods, Trial, Waivers};
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Only these checks, by id
+    /// Only these checks and gates, by id
     pub ids: Vec<String>,
+    #[command(flatten)]
+    pub files: Manifests,
     #[command(flatten)]
     pub waivers: Waivers,
     /// List all checks and what they look at

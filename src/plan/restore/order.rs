@@ -81,6 +81,8 @@ pub(super) fn place(object: &ObjectRef, after: &Document, before: Option<&Docume
         Kind::Deployment | Kind::ReplicaSet => Place::Controllers,
         Kind::DaemonSet => Place::DaemonSet,
         Kind::EtcdKey
+        | Kind::AdminNetworkPolicy
+        | Kind::BaselineAdminNetworkPolicy
         | Kind::Node
         | Kind::Pod
         | Kind::Secret

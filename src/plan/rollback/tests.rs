@@ -127,6 +127,7 @@ fn inventory() -> Inventory {
         custom: Vec::new(),
         objects: Vec::new(),
         rights_missing: Vec::new(),
+        sights: Vec::new(),
     }
 }
 
