@@ -391,6 +391,10 @@ fn a_code_or_an_exit_code_is_explained_and_an_unknown_one_leads_to_its_neighbour
     }
     assert!(tool(&["explain", "13"]).1.contains("CU-R013"));
     assert!(tool(&["explain"]).1.contains("CU-E069"));
+    let (exit, gate, _) = tool(&["explain", "ippool-v1-fields"]);
+    assert!(exit == Some(0) && gate.contains("v3.32.0 (block)") && gate.contains("cannot be ignored"), "{gate}");
+    assert!(tool(&["explain"]).1.contains("ippool-v1-fields"));
+    assert!(tool(&["explain", "ippool-v1-field"]).2.contains("nearest: ippool-v1-fields"));
     let (exit, _, words) = tool(&["explain", "CU-R03"]);
     assert!(exit == Some(64) && words.contains("CU-R013"), "{words}");
 }

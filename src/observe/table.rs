@@ -11,7 +11,7 @@ use crate::{
     cluster::{Places, Right, Verb},
     door,
     inventory::{Datastore, Place},
-    plan::{PROBE_DAEMON_SETS, PROBE_NAME, PULL_NAME},
+    plan::{self, PROBE_DAEMON_SETS, PROBE_NAME, PULL_NAME},
     resource::{Kind, ObjectRef},
     runbook::{self, Supplied},
     version::Version,
@@ -127,6 +127,14 @@ fn of_gates(supplied: &Supplied) -> Vec<Right> {
     rows.0
 }
 
+/// To mend pools that Calico v2 wrote, and to put them back.
+fn of_pools(scope: &Scope<'_>) -> Vec<Right> {
+    let ways =
+        scope.supplied.iter().filter_map(|supplied| Some((supplied.old.as_ref()?.release, supplied.new.release)));
+    let mends = ways.filter(|(from, to)| plan::mends_pools(*from, *to));
+    mends.map(|_| right(Verb::Update, Kind::IpPool, None)).collect()
+}
+
 /// To look at controllers, which are there on etcd only, whatever people named them.
 pub(super) fn of_controllers(namespace: &str) -> Vec<Right> {
     let mut rows = Rows::default();
@@ -193,6 +201,7 @@ pub(super) fn upgrading(scope: &Scope<'_>) -> Vec<Right> {
         rows.add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
         Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Create]));
     }
+    rows.0.extend(of_pools(scope));
     for object in shipped(scope).filter(|object| scope.supplied.is_some() || is_replaced(object.kind)) {
         // What pulls the images is a DaemonSet beside the one of the install.
         rows.add(object.kind, object.namespace.as_deref(), &[Verb::Create]);
@@ -218,6 +227,7 @@ pub(super) fn rolling_back(scope: &Scope<'_>) -> Vec<Right> {
         rows.add(Kind::NetworkPolicy, None, &[Verb::Create, Verb::Delete]);
         Kind::CUSTOM.iter().for_each(|kind| rows.add(*kind, None, &[Verb::Delete]));
     }
+    rows.0.extend(of_pools(scope));
     let stays = |object: &ObjectRef| object.kind == Kind::CustomResourceDefinition;
     let is_changed = |object: &ObjectRef| scope.supplied.is_some() || is_replaced(object.kind);
     for object in shipped(scope).filter(|object| is_changed(object) && !stays(object)) {

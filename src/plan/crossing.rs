@@ -1,5 +1,11 @@
 //! What the crossing of a release does to a cluster that the program cannot do safely yet, or at all.
 
+mod gates;
+mod heal;
+
+pub use heal::mends_pools;
+pub(super) use heal::{can_hold, mended};
+
 use super::{Aftermath, make::Materials, way::Way};
 use crate::{
     check::{Finding, NO_PATH, Severity},
@@ -17,10 +23,8 @@ const UNSAFE_WITH_TYPHA: &str = "CU-P008";
 
 /// Names what forbids this upgrade, on the objects of this cluster.
 pub(super) fn findings(materials: &Materials<'_>) -> Vec<Finding> {
-    if !crosses(materials.installed.release, materials.to) {
-        return Vec::new();
-    }
-    with_typha(materials).into_iter().collect()
+    let with_typha = crosses(materials.installed.release, materials.to).then(|| with_typha(materials)).flatten();
+    with_typha.into_iter().chain(gates::findings(materials)).collect()
 }
 
 /// Names why a run that crossed the release cannot be rolled back: the nodes and Typha would refuse each other, or drop policies.

@@ -37,6 +37,13 @@ impl<'a> Back<'a> {
         left.extend(lines(Part::Rights, "others changed it since the run"));
         left.extend(lines(Part::Policy, "others changed it since the run"));
         left.extend(lines(Part::Data, "others changed it since it was copied, and the old Calico does not read it"));
+        let mended = self.of(Part::Data, Place::Beyond).filter(|way| !self.can_hold(way));
+        left.extend(mended.map(|way| {
+            omitted(
+                way.object,
+                "the definition has no room for its old fields, and the old Calico reads the new ones alike",
+            )
+        }));
         let homeless = self.of(Part::Policy, Place::Beyond).filter(|way| !self.has_namespace(way));
         left.extend(homeless.map(|way| omitted(way.object, "its namespace is gone")));
         left.extend(self.new_data().map(|stored| omitted(&stored.object, "the old Calico does not read it")));

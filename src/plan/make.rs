@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Desired, FORMAT, Omitted, Plan, PlannedStep, Purpose, crossing,
     customize::{Decision, Preferences},
-    gates, given,
+    given,
     steps::{self, Draft},
 };
 use crate::{
@@ -110,7 +110,6 @@ pub fn make(
     findings.extend(untested(inventory, installed, runbook, request));
     let materials = gather(inventory, catalogue, runbook, request, installed, to);
     findings.extend(crossing::findings(&materials));
-    findings.extend(gates::findings(&materials));
     if let Some(finding) = given::of_another_kind(&materials) {
         findings.push(finding);
         // Questions about the fields of another kind of manifest would hide it.
@@ -332,6 +331,7 @@ fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedS
         StepKind::PullImages => steps::pull_images(materials, &step.parameters),
         StepKind::ConvertPolicies => Ok(steps::convert_policies(materials)),
         StepKind::CopyResources => Ok(steps::copy_resources(materials)),
+        StepKind::HealData => Ok(steps::heal_data(materials)),
         StepKind::ReplaceControllers => Ok(steps::replace_controllers(materials)),
         StepKind::ApplyManifests => Ok(steps::apply_manifests(materials, earlier)),
         StepKind::RemoveLeftovers => Ok(steps::remove_leftovers(materials.inventory.known_etcd())),

@@ -10,7 +10,6 @@ mod customize;
 pub mod decisions;
 mod desired;
 mod estimate;
-mod gates;
 mod given;
 mod left;
 mod lines;
@@ -28,6 +27,7 @@ mod way;
 use serde::{Deserialize, Serialize};
 
 pub use completion::{FinishedRun, complete};
+pub use crossing::mends_pools;
 pub use customize::{Choice, Decision, Kept, Preference, Preferences, Verdict};
 pub use given::OF_ANOTHER_KIND;
 pub use lines::{Line, Lines};

@@ -281,9 +281,16 @@ impl<'a> Back<'a> {
     }
 
     fn data(&self) -> Option<PlannedStep> {
-        let changes: Vec<ObjectChange> = self.of(Part::Data, Place::Beyond).map(|way| self.change(way)).collect();
+        let beyond = self.of(Part::Data, Place::Beyond).filter(|way| self.can_hold(way));
+        let changes: Vec<ObjectChange> = beyond.map(|way| self.change(way)).collect();
         let stages = (!changes.is_empty()).then_some(Stage::Changes(changes));
         objects("take-back-data", "Data back", "objects of data become as before the run", stages.into_iter().collect())
+    }
+
+    /// Definitions stay, and a new one may have no room for what an object was.
+    pub(super) fn can_hold(&self, way: &Way<'_>) -> bool {
+        way.wanted().is_none()
+            || crossing::can_hold(way.object, |object| self.aftermath.live.get(object).map(Document::value))
     }
 
     /// Denying policies of ours go last: at no time is a namespace more open than before and after.

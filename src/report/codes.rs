@@ -43,10 +43,15 @@ fn of_gate(gate: &Gate) -> Explained {
     Explained {
         code: Some(id.clone()),
         exit: if *severity == Level::Block { vec![BLOCKED] } else { Vec::new() },
-        cause: format!("Gate of {} ({}): {title}. {why}.", releases.join(", "), severity.name()),
+        cause: format!("Gate of {} ({}): {title}. {}.", releases.join(", "), severity.name(), as_sentence(why)),
         look: format!("Look at what `check` and `plan` name under CU-P009. Source: {source}."),
         next: format!("{now}{way_on}"),
     }
+}
+
+fn as_sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Every code of the page, in its order.

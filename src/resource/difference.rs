@@ -62,6 +62,8 @@ fn is_empty(value: &Value) -> bool {
 /// Defaults that API servers from 1.7 on write into what they are sent (Kubernetes API reference, "defaults to").
 const FILLED_IN: &[(&str, &[&str])] = &[
     ("apiVersion", &["\"v1\""]),
+    // Definitions of IPPool: assignmentMode from v3.32 on, nodeSelector from v3.33 on.
+    ("assignmentMode", &["\"Automatic\""]),
     ("defaultMode", &["420"]),
     ("dnsPolicy", &["\"ClusterFirst\""]),
     ("failureThreshold", &["3"]),
@@ -71,6 +73,7 @@ const FILLED_IN: &[(&str, &[&str])] = &[
     ("maxSurge", &["0"]),
     ("maxUnavailable", &["1"]),
     ("minReadySeconds", &["0"]),
+    ("nodeSelector", &["\"all()\""]),
     ("periodSeconds", &["10"]),
     ("progressDeadlineSeconds", &["600", "2147483647"]),
     ("policyTypes", &["[\"Ingress\"]"]),

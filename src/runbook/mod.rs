@@ -105,6 +105,7 @@ pub enum StepKind {
     PullImages,
     ConvertPolicies,
     CopyResources,
+    HealData,
     ReplaceControllers,
     ApplyManifests,
     RemoveLeftovers,

@@ -1,6 +1,7 @@
 //! What each kind of step wants, decided from the inventory.
 
 mod controllers;
+mod data;
 mod immutable;
 mod leftovers;
 mod manifests;
@@ -13,6 +14,7 @@ mod restart;
 mod roll;
 
 pub(super) use controllers::{replace_controllers, replicas, stopped};
+pub(super) use data::heal_data;
 pub(super) use leftovers::remove_leftovers;
 pub(super) use manifests::{apply_manifests, decisions, frozen_first, on_delete};
 pub(super) use nodes::not_picked;

@@ -1,8 +1,9 @@
 //! What the gates of the releases that are crossed say of this cluster.
 
-use super::make::Materials;
+use super::heal;
 use crate::{
     check::{BLOCKED, Finding, Gated, NO_ACCESS, Severity},
+    plan::make::Materials,
     resource::ObjectRef,
     runbook::{self, Answer, Gate, Here, Hits, Level},
 };
@@ -16,12 +17,13 @@ const SHOWN: usize = 5;
 pub(super) fn findings(materials: &Materials<'_>) -> Vec<Finding> {
     let Materials { inventory, installed, to, .. } = materials;
     let live = materials.wiring(|object| inventory.object(object));
+    let sights = heal::sights_after(materials);
     let here = Here {
         to: *to,
         kubernetes: inventory.cluster.kubernetes,
         flavour: installed.flavour,
         has_typha: live.is_some_and(|wiring| wiring.typha.is_some()),
-        sights: &inventory.sights,
+        sights: &sights,
     };
     let gates = runbook::gates();
     gates.crossed(installed.release, here.to).filter_map(|gate| finding(gate, gate.answer(here))).collect()
@@ -82,4 +84,39 @@ fn named(hits: &Hits) -> Vec<String> {
         Some(more) => lines.push(format!("and {more} more")),
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(id: &str) -> Gate {
+        runbook::gates().find(id).cloned().expect("it is a gate")
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_stops_a_run_only_where_it_could_block() {
+        let found = |id: &str| finding(&gate(id), Answer::Skipped("no right".to_owned())).expect("it is told");
+        let pools = found("ippool-v1-fields");
+        assert_eq!(pools.severity, Severity::Mandatory { exit: NO_ACCESS }, "a person may look instead");
+        assert!(
+            pools.evidence.contains(&"skipped (no right)".to_owned())
+                && pools.now.contains("--ignore ippool-v1-fields=")
+        );
+        assert_eq!(found("nftables-follows-kube-proxy").severity, Severity::Advisory);
+    }
+
+    #[test]
+    fn what_would_lose_data_is_final_and_many_objects_are_counted() {
+        let first =
+            (0..20).map(|number| ObjectRef::cluster(crate::resource::Kind::IpPool, format!("p{number}"))).collect();
+        let hits = Hits { count: 300, first, commands: Vec::new() };
+        let found = |id: &str| finding(&gate(id), Answer::Applies(hits.clone())).expect("it is told");
+        let pools = found("ippool-v1-fields");
+        assert_eq!(pools.severity, Severity::Final { exit: BLOCKED });
+        assert_eq!(pools.evidence.last().map(String::as_str), Some("and 295 more"));
+        assert_eq!(pools.gate.as_ref().map(|gate| (gate.count, gate.objects.len())), Some((300, 20)));
+        assert_eq!(found("policies-in-lower-case").severity, Severity::Mandatory { exit: BLOCKED });
+        assert_eq!(finding(&gate("ippool-v1-fields"), Answer::Not), None);
+    }
 }
