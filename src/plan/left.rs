@@ -16,9 +16,11 @@ use crate::{
 };
 
 impl<'a> Back<'a> {
-    /// What the pods depend on must be in a state that is known.
+    /// What the pods depend on must be in a state that is known; so must Typha and the controllers, since left as they are they would
+    /// run beside nodes of a release that does not suit them.
     pub fn foreign_finding(&self) -> Option<Finding> {
-        let foreign: Vec<&Way<'_>> = self.of(Part::Nodes, Place::Foreign).collect();
+        let parts = [Part::Nodes, Part::Controllers];
+        let foreign: Vec<&Way<'_>> = parts.into_iter().flat_map(|part| self.of(part, Place::Foreign)).collect();
         let title = format!("{} objects that the nodes depend on were changed by someone else", foreign.len());
         let fields = |way: &&Way<'_>| way.foreign_fields().into_iter().map(|one| (way.object.clone(), one)).collect();
         let lines = foreign.iter().flat_map(|way| -> Vec<_> { fields(way) });

@@ -1,5 +1,7 @@
 //! From every state that a run can leave, a rollback leads to its start.
 
+mod edits;
+
 use serde_json::json;
 
 use super::*;
