@@ -95,6 +95,15 @@ impl<'a> Follower<'a> {
         self.state.as_ref().map(|state| state.run.as_str())
     }
 
+    /// The run that the pods of the Job took, also where it was removed before it was looked at with that run.
+    async fn run_of_job(&self) -> Option<String> {
+        if let Some(run) = self.run() {
+            return Some(run.to_owned());
+        }
+        let newest = door::runs(self.cluster).await.ok()?.pop()?;
+        newest.holder.starts_with(&format!("{}-", self.job.name)).then_some(newest.run)
+    }
+
     fn leave(&self, exit: u8) -> u8 {
         let run = self.run().unwrap_or_default();
         self.say(format!("Job {} goes on by itself.", self.job.name));
@@ -107,7 +116,7 @@ impl<'a> Follower<'a> {
     async fn take(&mut self, seen: Result<Look, ClusterError>) -> Result<Option<u8>, Failure> {
         let (job, pods, newest) = match seen {
             Ok(Some(look)) => look,
-            Ok(None) => return Err(outcome::removed(&self.job.name, self.run())),
+            Ok(None) => return Err(outcome::removed(&self.job.name, self.run_of_job().await.as_deref())),
             Err(error) if error.is_worth_a_retry() => return self.bear_with(&error).map(|()| None),
             Err(error) => return Err(error.into()),
         };

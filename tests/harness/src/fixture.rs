@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::alike::Alike;
+use crate::api::ApiError;
 use crate::control_plane::{ControlPlane, Kubernetes};
 use crate::discovery::Paths;
 use crate::error::{HarnessError, Result, Trying};
@@ -78,10 +79,12 @@ impl ControlPlane {
         for_each(&placed, |(path, object)| {
             let name = &object["metadata"]["name"];
             // The manager that API servers since 1.18 record for an object made with kubectl.
-            self.api()
-                .create(&format!("{path}?fieldManager=kubectl-create"), object)
-                .trying(|| format!("create {name} in `{path}`"))
-                .map(drop)
+            let path = format!("{path}?fieldManager=kubectl-create");
+            wait_until(&format!("{name} to be taken in `{path}`"), || match self.api().create(&path, object) {
+                Ok(_) => Ok(Seen::Yes(())),
+                Err(error) if knows_no_kind(&error) => Ok(Seen::NotYet(error.to_string())),
+                Err(error) => Err(error).trying(|| format!("create {name} in `{path}`")),
+            })
         })
     }
 
@@ -110,22 +113,32 @@ impl ControlPlane {
     /// Waits until the objects of a definition can be listed, and are named in the list of kinds.
     pub(crate) fn wait_until_served(&self, definition: &Value) -> Result<()> {
         let spec = &definition["spec"];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let version =
-            if spec["version"].is_string() { text(&spec["version"]) } else { text(&spec["versions"][0]["name"]) };
-        let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
-        let kinds_path = format!("/apis/{group}/{version}");
-        wait_until(&format!("`{plural}.{group}` to be served"), || {
+        let (kinds_path, plural) = (kinds_path(spec), &spec["names"]["plural"]);
+        wait_until(&format!("`{plural}` in {kinds_path} to be served"), || {
             let kinds = self.api().get(&kinds_path).unwrap_or_default();
             let is_named =
-                kinds["resources"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind["name"] == plural));
-            Ok(match self.api().get(&format!("{kinds_path}/{plural}")) {
+                kinds["resources"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind["name"] == *plural));
+            Ok(match self.api().get(&format!("{kinds_path}/{}", text(plural))) {
                 Ok(_) if is_named => Seen::Yes(()),
                 Ok(_) => Seen::NotYet("it can be listed, but is not named".to_owned()),
                 Err(error) => Seen::NotYet(error.to_string()),
             })
         })
     }
+}
+
+/// A definition that takes the place of a former one may be served for a moment by a handler that knows no kind yet.
+fn knows_no_kind(error: &ApiError) -> bool {
+    error.status == 422 && error.message.contains("kind: Invalid value")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn kinds_path(spec: &Value) -> String {
+    let version = if spec["version"].is_string() { &spec["version"] } else { &spec["versions"][0]["name"] };
+    format!("/apis/{}/{}", text(&spec["group"]), text(version))
 }
 
 /// The fixtures are written as of 2017; today's API server has other versions of three kinds.

@@ -40,6 +40,7 @@ pub use control_plane::{ControlPlane, Kubernetes};
 pub use error::{HarnessError, Result};
 pub use etcd_certificates::{CLIENT_NAME, Fault as CertificateFault};
 pub use failures::tell;
+pub use kubelets::Rule;
 pub use nodes::{Fault, Nodes, ready_condition};
 pub use oracle::{State, differences};
 pub use servers::Server;

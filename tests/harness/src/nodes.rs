@@ -1,9 +1,12 @@
 //! Simulated nodes and their faults.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::control_plane::{ControlPlane, Kubernetes};
 use crate::error::{Result, Trying};
+use crate::kubelets::Rule;
 use crate::parallel::for_each;
 use crate::wait::{Seen, wait_until};
 
@@ -64,6 +67,24 @@ impl ControlPlane {
     /// The nodes, to break and to repair.
     pub fn nodes(&self) -> Nodes<'_> {
         Nodes { plane: self }
+    }
+
+    /// Lets the simulated nodes break a rule of Calico while something is tried.
+    pub fn without<T>(&self, rule: Rule, try_it: impl FnOnce() -> T) -> T {
+        self.kubelets.switch(rule, false);
+        let outcome = try_it();
+        self.kubelets.switch(rule, true);
+        outcome
+    }
+
+    /// The nodes that enforce no policy, though they are Ready.
+    pub fn nodes_with_dropped_policies(&self) -> BTreeSet<String> {
+        self.kubelets.dropped()
+    }
+
+    /// The same for any time since the cluster was taken back to a moment.
+    pub fn nodes_that_ever_dropped_policies(&self) -> BTreeSet<String> {
+        self.kubelets.ever_dropped()
     }
 
     fn create_nodes(&self, nodes: &[Value]) -> Result<()> {

@@ -132,7 +132,45 @@ impl Setup<'_> {
             "--kube-api-burst=1000".to_owned(),
         ];
         let program = self.binaries.kubernetes("kube-controller-manager");
-        command(program, common.into_iter().chain(self.no_health_port()))
+        let controllers = format!("--controllers={}", self.controllers().join(","));
+        command(program, common.into_iter().chain([controllers]).chain(self.no_health_port()))
+    }
+
+    /// Those that have something to do here: the controllers start anew at each restore, and most of that is their number.
+    fn controllers(&self) -> Vec<&'static str> {
+        match self.kubernetes {
+            Kubernetes::V1_34 => vec![
+                "clusterrole-aggregation-controller",
+                "cronjob-controller",
+                "daemonset-controller",
+                "deployment-controller",
+                "disruption-controller",
+                "garbage-collector-controller",
+                "job-controller",
+                "namespace-controller",
+                "node-lifecycle-controller",
+                "pod-garbage-collector-controller",
+                "replicaset-controller",
+                "root-ca-certificate-publisher-controller",
+                "serviceaccount-controller",
+                "serviceaccount-token-controller",
+                "taint-eviction-controller",
+            ],
+            Kubernetes::V1_8 => vec![
+                "cronjob",
+                "daemonset",
+                "deployment",
+                "disruption",
+                "garbagecollector",
+                "job",
+                "namespace",
+                "node",
+                "podgc",
+                "replicaset",
+                "serviceaccount",
+                "serviceaccount-token",
+            ],
+        }
     }
 
     fn scheduler(&self) -> Vec<String> {

@@ -71,6 +71,7 @@ impl ControlPlane {
     /// calico-node that was ready is there and ready again, and nothing more is being written.
     pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
         self.kubelets.set_faults(snapshot.faults.clone());
+        self.kubelets.forget_connections();
         wait_until("the restored state", || {
             // A controller that sees the jump expects pods that never come, and then does nothing for five minutes.
             self.stop_server(Server::ControllerManager)?;

@@ -18,6 +18,8 @@ pub enum Act {
     Start,
     /// Says what is wrong with the first container.
     Fail(Fault),
+    /// Looks whether a calico-node that is ready would still be, since a Typha came or went.
+    Review,
     /// Removes a pod that was deleted: its containers have ended.
     End,
 }
@@ -54,10 +56,18 @@ pub fn next_of_pod(pod: &Value, fault: Option<Fault>) -> Option<(Duration, Act)>
 pub fn said(act: &Act, object: &Value) -> Value {
     let status = match act {
         Act::Report { is_lost } => report(*is_lost),
-        Act::Start | Act::End => running(object),
+        Act::Start | Act::Review | Act::End => running(object),
         Act::Fail(fault) => unwell(object, *fault),
     };
     json!({"metadata": {"uid": uid(object)}, "status": status})
+}
+
+/// The patch of a pod whose first container runs and is not ready, for this reason.
+pub fn not_ready(pod: &Value, why: &str) -> Value {
+    let mut status = unwell(pod, Fault::NeverReady);
+    status["containerStatuses"][0]["state"] = json!({"running": {"startedAt": now()}});
+    status["message"] = json!(format!("Readiness probe failed: {why}"));
+    json!({"metadata": {"uid": uid(pod)}, "status": status})
 }
 
 fn report(is_lost: bool) -> Value {
@@ -101,7 +111,7 @@ fn unwell(pod: &Value, fault: Fault) -> Value {
 
 fn status(phase: &str, conditions: &[Value], statuses: &[Value]) -> Value {
     json!({
-        "phase": phase, "conditions": conditions, "containerStatuses": statuses,
+        "phase": phase, "conditions": conditions, "containerStatuses": statuses, "message": null,
         "hostIP": "10.0.0.1", "podIP": "10.0.0.1", "startTime": now(),
     })
 }

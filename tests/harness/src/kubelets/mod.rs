@@ -2,11 +2,13 @@
 //! process, so they end with it. What is done follows from the objects as they are, never from what was done before: a cluster
 //! that jumps to another state, or an API server that starts anew, needs nothing else.
 
+mod calico;
 mod feed;
 mod life;
+mod typha;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,7 +16,9 @@ use std::thread;
 
 use crate::api::Api;
 use crate::nodes::Fault;
+pub use calico::Rule;
 use feed::{Feed, News};
+use typha::Connections;
 use worker::Worker;
 
 pub struct Kubelets {
@@ -26,6 +30,8 @@ pub struct Kubelets {
 #[derive(Default)]
 pub struct Shared {
     faults: Mutex<BTreeMap<String, Fault>>,
+    switched_off: Mutex<BTreeSet<Rule>>,
+    connections: Mutex<Connections>,
     is_over: AtomicBool,
 }
 
@@ -48,6 +54,32 @@ impl Kubelets {
         self.shared.faults().clone()
     }
 
+    /// Switches a rule of Calico off, or on again.
+    pub fn switch(&self, rule: Rule, is_on: bool) {
+        let mut off = lock(&self.shared.switched_off);
+        if is_on {
+            off.remove(&rule)
+        } else {
+            off.insert(rule)
+        };
+        let _ = self.news.send(News::LookAgain);
+    }
+
+    /// The nodes whose policies are dropped now.
+    pub fn dropped(&self) -> BTreeSet<String> {
+        lock(&self.shared.connections).dropped()
+    }
+
+    /// The nodes whose policies were dropped at any time since the cluster was taken back to a moment.
+    pub fn ever_dropped(&self) -> BTreeSet<String> {
+        lock(&self.shared.connections).ever_dropped()
+    }
+
+    /// The cluster is at another moment: all connections are begun anew.
+    pub fn forget_connections(&self) {
+        lock(&self.shared.connections).forget();
+    }
+
     /// From now on each kubelet does what its node's fault says.
     pub fn set_faults(&self, faults: BTreeMap<String, Fault>) {
         let before = std::mem::replace(&mut *self.shared.faults(), faults.clone());
@@ -66,10 +98,18 @@ impl Drop for Kubelets {
 
 impl Shared {
     fn faults(&self) -> MutexGuard<'_, BTreeMap<String, Fault>> {
-        self.faults.lock().expect("nothing panics while it changes the faults")
+        lock(&self.faults)
+    }
+
+    fn is_on(&self, rule: Rule) -> bool {
+        !lock(&self.switched_off).contains(&rule)
     }
 
     fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().expect("nothing panics while it changes what is shared")
 }
