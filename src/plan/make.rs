@@ -92,6 +92,19 @@ pub(super) struct Materials<'a> {
     pub target: Manifest,
 }
 
+impl Materials<'_> {
+    fn needs(&self, step: &RunbookStep) -> bool {
+        let Installed { release, flavour, datastore, .. } = self.installed;
+        step.is_needed((release, self.to), datastore, flavour)
+    }
+
+    /// Whether the way takes a step of the one kind, and before any of the other.
+    pub fn takes_before(&self, first: StepKind, then: StepKind) -> bool {
+        let mut needed = self.runbook.steps.iter().filter(|step| self.needs(step)).map(|step| step.step);
+        needed.find(|kind| [first, then].contains(kind)) == Some(first)
+    }
+}
+
 /// Makes the plan, or names everything that speaks against one.
 pub fn make(
     inventory: &Inventory,
@@ -299,9 +312,9 @@ fn draft(materials: &Materials<'_>, runbook: &Runbook) -> Result<Drafted, PlanEr
     let mut all = Drafted::default();
     let mut frame = Vec::new();
     for step in &runbook.steps {
-        let Installed { release, flavour, datastore, .. } = materials.installed;
-        if !step.is_needed(release, datastore, flavour) {
-            let why = format!("not needed from Calico {release} on the {datastore} datastore");
+        if !materials.needs(step) {
+            let Installed { release, datastore, .. } = materials.installed;
+            let why = format!("not needed from Calico {release} to {} on the {datastore} datastore", materials.to);
             all.omitted.push(Omitted { name: step.name.clone(), why });
             continue;
         }
@@ -332,7 +345,7 @@ fn draft_step(materials: &Materials<'_>, step: &RunbookStep, earlier: &[PlannedS
         StepKind::ConvertPolicies => Ok(steps::convert_policies(materials)),
         StepKind::CopyResources => Ok(steps::copy_resources(materials)),
         StepKind::HealData => Ok(steps::heal_data(materials)),
-        StepKind::ReplaceControllers => Ok(steps::replace_controllers(materials)),
+        StepKind::ReplaceControllers => Ok(steps::replace_controllers(materials, earlier)),
         StepKind::ApplyManifests => Ok(steps::apply_manifests(materials, earlier)),
         StepKind::RemoveLeftovers => Ok(steps::remove_leftovers(materials.inventory.known_etcd())),
         StepKind::RollNodes => steps::roll_nodes(materials, &step.parameters, earlier),

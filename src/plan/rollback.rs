@@ -115,7 +115,7 @@ fn lost_data(aftermath: &Aftermath<'_>) -> Option<Finding> {
 /// Answers whether the old release keeps its data where the run copied it from.
 pub(super) fn reads_old_data(plan: &Plan) -> bool {
     let copy = plan.runbook.steps.iter().find(|step| step.step == StepKind::CopyResources);
-    copy.is_some_and(|step| step.is_needed(plan.from, plan.datastore, plan.flavour))
+    copy.is_some_and(|step| step.is_needed((plan.from, plan.to), plan.datastore, plan.flavour))
 }
 
 /// The ways of all objects, and what is there now.

@@ -119,6 +119,11 @@ pub enum StepKind {
 pub struct Condition {
     pub calico_below: Option<Version>,
     pub calico_at_least: Option<Version>,
+    /// The release to go to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_below: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_at_least: Option<Version>,
     pub datastore: Option<Datastore>,
     pub flavour: Option<Flavour>,
 }
@@ -145,10 +150,12 @@ pub struct Parameters {
 }
 
 impl Condition {
-    /// Answers whether the condition holds for an install.
-    pub fn holds(&self, calico: Version, datastore: Datastore, flavour: Flavour) -> bool {
-        self.calico_below.is_none_or(|limit| calico < limit)
-            && self.calico_at_least.is_none_or(|limit| calico >= limit)
+    /// Answers whether the condition holds for an install on its way from one release to another.
+    pub fn holds(&self, (from, to): (Version, Version), datastore: Datastore, flavour: Flavour) -> bool {
+        self.calico_below.is_none_or(|limit| from < limit)
+            && self.calico_at_least.is_none_or(|limit| from >= limit)
+            && self.target_below.is_none_or(|limit| to < limit)
+            && self.target_at_least.is_none_or(|limit| to >= limit)
             && self.datastore.is_none_or(|wanted| wanted == datastore)
             && self.flavour.is_none_or(|wanted| wanted == flavour)
     }
@@ -156,8 +163,8 @@ impl Condition {
 
 impl RunbookStep {
     /// Answers whether the step is needed for an install.
-    pub fn is_needed(&self, calico: Version, datastore: Datastore, flavour: Flavour) -> bool {
-        self.when.iter().any(|condition| condition.holds(calico, datastore, flavour))
+    pub fn is_needed(&self, way: (Version, Version), datastore: Datastore, flavour: Flavour) -> bool {
+        self.when.iter().any(|condition| condition.holds(way, datastore, flavour))
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::{fs, path::PathBuf};
 
-use harness::{Seen, State, differences, published, variation::calico_node_path, wait_until};
+use harness::{
+    Kubernetes, Seen, State, differences, lay_out_published, published, variation::calico_node_path, wait_until,
+};
 use serde_json::{Value, json};
 
 use crate::{
     kills::Course,
-    lab::{Lab, lab_of_v3},
+    lab::{Lab, lab_laid_out, lab_of_v3},
     printed::InCluster,
     rollbacks::BACK,
 };
@@ -338,6 +340,39 @@ fn gates_that_apply_here_block_warn_or_are_ignored_with_a_reason() {
     lab.tool(&with("run", &["--ignore", reason, "--dry-run"])).exits(0);
     lab.tool(&with("run", &["--ignore", reason, "--yes"])).exits(0);
     lab.tool(&["report"]).exits(0).says("ippool-without-vxlan-mode ignored: nothing uses that pool");
+}
+
+/// The controllers of v3.32 rename policies once they see the DaemonSet rolled out, and must not see the old one.
+#[test]
+fn controllers_of_v3_32_start_after_the_last_node_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let old = write("old.yaml", without_typha(&text("v3.31.7")));
+    let new = write("new.yaml", without_typha(&text("v3.31.7")).replace("v3.31.7", "v3.32.1"));
+    let lab = lab_laid_out(Kubernetes::V1_34, "v3.31.7 without Typha", |plane| lay_out_published(plane, old.as_ref()));
+    let plan = ["plan", "--manifests", &new, "--manifests-before", &old, "-o", "json"];
+    let steps = lab.tool(&plan).exits(0).json()["plan"]["steps"].clone();
+    let names: Vec<&str> = steps.as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
+    let at = |name: &str| names.iter().position(|one| *one == name);
+    assert!(at("roll-nodes") < at("replace-controllers-last") && at("roll-nodes").is_some(), "{names:?}");
+    assert_eq!(at("replace-controllers"), None);
+    lab.tool(&[&["run", "--yes"], &plan[1..5]].concat()).exits(0).says("Calico v3.32.1 runs on every node");
+    let changes = lab.journalled_changes();
+    let place = |of: &str| changes.iter().rposition(|change| change.contains(of)).unwrap();
+    assert!(place("delete Pod on node-1") < place("Deployment kube-system/calico-kube-controllers"), "{changes:?}");
+    lab.tool(&BACK).exits(0);
+    assert_eq!(since_start(&lab), Vec::<String>::new());
+}
+
+fn without_typha(text: &str) -> String {
+    let is_of_typha =
+        |document: &&str| document.contains("name: calico-typha") && !document.contains("kind: ConfigMap");
+    let documents: Vec<&str> = text.split("\n---\n").filter(|document| !is_of_typha(document)).collect();
+    documents.join("\n---\n").replace("typha_service_name: \"calico-typha\"", "typha_service_name: none")
 }
 
 fn text(release: &str) -> String {

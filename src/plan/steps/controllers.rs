@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Draft, manifests::Merged, restart};
 use crate::{
-    plan::{Controllers, Desired, ObjectChange, Stage, make::Materials, recreation::stages_of},
+    plan::{Controllers, Desired, ObjectChange, PlannedStep, Stage, make::Materials, recreation::stages_of},
     resource::{Document, Kind, ObjectRef, differences, selector_of},
     runbook::{StepKind, runs_controllers},
 };
@@ -20,7 +20,7 @@ pub const WITHIN: u64 = 600;
 /// What runs the controllers before v2.6, and the label of its pods.
 const OLD_NAMES: [&str; 2] = ["calico-policy-controller", "calico-policy"];
 
-pub fn replace_controllers(materials: &Materials<'_>) -> Draft {
+pub fn replace_controllers(materials: &Materials<'_>, earlier: &[PlannedStep]) -> Draft {
     let Some((object, new)) = shipped(materials) else {
         return Draft::nothing("this release has no controllers for the datastore");
     };
@@ -28,7 +28,7 @@ pub fn replace_controllers(materials: &Materials<'_>) -> Draft {
     let mut stages = merged.stages(materials, |other| has_to_do_with(materials, other));
     let live = materials.inventory.object(object);
     let wanted = wanted(materials, object, new, &mut merged).value();
-    let changes = stages.iter().flat_map(Stage::changes);
+    let changes = earlier.iter().flat_map(PlannedStep::changes).chain(stages.iter().flat_map(Stage::changes));
     let wanted = Document::new(live.map_or(wanted.clone(), |live| restart::marked(wanted, &live.value(), changes)));
     let is_as_wanted = live.is_some_and(|live| differences(&wanted.value(), &live.value()).is_empty());
     let is_alone = !others(materials).any(|(_, document)| replicas(document) != 0);
@@ -47,9 +47,10 @@ pub fn replace_controllers(materials: &Materials<'_>) -> Draft {
     Draft { desired: Some(Desired::Objects { stages }), summary, findings, kept }
 }
 
-/// Answers whether an object of the release belongs to this step: the new pod needs it, or reads it when it starts.
+/// Answers whether an object of the release belongs to this step: the new pod needs it, or reads it when it starts. Where the manifests
+/// come first, they have it all.
 pub fn has_to_do_with(materials: &Materials<'_>, object: &ObjectRef) -> bool {
-    let is_taken = materials.runbook.steps.iter().any(|step| step.step == StepKind::ReplaceControllers);
+    let is_taken = materials.takes_before(StepKind::ReplaceControllers, StepKind::ApplyManifests);
     let is_for_all = matches!(object.kind, Kind::ConfigMap | Kind::CustomResourceDefinition);
     let is_needed = |(shipped, _): &(ObjectRef, Document)| is_for_all || object.name == shipped.name;
     is_taken && shipped(materials).is_some_and(is_needed)
