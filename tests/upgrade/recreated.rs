@@ -18,6 +18,7 @@ use crate::{
 };
 
 const BINDING: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/calico-node";
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const SELECTOR: &str = "DaemonSet/calico-node:spec.selector";
 const ROLE: &str = "ClusterRoleBinding/calico-node:roleRef";
 
@@ -32,6 +33,9 @@ pub fn customized(kubernetes: Kubernetes) -> (Lab, Moment) {
         let expression = json!({"key": "k8s-app", "operator": "In", "values": ["corp-node"]});
         daemon_set["spec"]["selector"] = json!({"matchExpressions": [expression]});
     });
+    let mut role = lab.api().get(&format!("{ROLES}/calico-node")).unwrap();
+    role["metadata"] = json!({"name": "corp-network"});
+    lab.api().create(ROLES, &role).unwrap();
     anew(&lab, BINDING, |binding| binding["roleRef"]["name"] = json!("corp-network"));
     wait_until("the pods of the other DaemonSet", || {
         let pods = pods(&lab);

@@ -17,6 +17,8 @@ use crate::parallel::for_each;
 
 /// When something is tried again that the API server did not take.
 const BEFORE_AGAIN: Duration = Duration::from_millis(100);
+/// When a calico-node that lacks something is looked at again.
+const BEFORE_NEXT_PROBE: Duration = Duration::from_millis(250);
 /// When a node that lost its Typha is looked at: its readiness probe needs a while.
 const REVIEWED_AFTER: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(3600);
@@ -168,7 +170,7 @@ impl Worker {
             // Whether it arrives or not, it is looked at again.
             let _ = self.say(key, &status);
         }
-        Done::LookAgain(BEFORE_AGAIN)
+        Done::LookAgain(BEFORE_NEXT_PROBE)
     }
 
     /// What keeps a calico-node from being ready; nothing keeps other pods.
