@@ -75,7 +75,9 @@ impl Worker {
         }
     }
 
-    fn learn(&mut self, collection: &'static str, object: Value) {
+    fn learn(&mut self, collection: &'static str, mut object: Value) {
+        // Half of an object, and nothing to a kubelet.
+        object["metadata"].as_object_mut().map(|metadata| metadata.remove("managedFields"));
         let key = key(collection, &object);
         let is_new_node = collection == NODES && !self.objects.contains_key(&key);
         self.note_typha(&object);
