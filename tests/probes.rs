@@ -108,8 +108,12 @@ fn what_the_way_loses_is_counted_and_what_another_way_carries_is_not() {
     let [a, b, b_pod, between] = ["127.0.11.1", "127.0.11.2", "127.0.11.3", "127.0.11.4"];
     way(between, b, 20..30);
     let ring = [("a", a), ("b", b)];
-    let _b = Probe::start(command(home.path(), "b", b, &ring, &["--host"]));
-    let b_pod = Probe::start(command(home.path(), "b", b_pod, &ring, &[]));
+    let mut b = Probe::start(command(home.path(), "b", b, &ring, &["--host"]));
+    let mut b_pod = Probe::start(command(home.path(), "b", b_pod, &ring, &[]));
+    // Nobody is asked before there is somebody to answer.
+    for probe in [&mut b, &mut b_pod] {
+        probe.account(|_| true);
+    }
     let mut a = Probe::start(command(home.path(), "a", a, &[("a", a), ("b", between)], &["--host"]));
     let is_over = |account: &Account| {
         let to_host = pair(account, "b", Net::Host);
