@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use rust_embed::Embed;
 
 use super::{Catalogue, Gates, ReadError, Runbook, gate::read_gates, read::parse};
@@ -24,10 +26,13 @@ pub fn catalogue() -> Catalogue {
     parse(&text).unwrap_or_else(|error| panic!("the catalogue was read in a test: {error}"))
 }
 
-/// Reads the gates.
-pub fn gates() -> Gates {
-    let text = file(GATES).expect("the gates are part of the program");
-    read_gates(&text).unwrap_or_else(|error| panic!("the gates were read in a test: {error}"))
+/// The gates, read once.
+pub fn gates() -> &'static Gates {
+    static READ: LazyLock<Gates> = LazyLock::new(|| {
+        let text = file(GATES).expect("the gates are part of the program");
+        read_gates(&text).unwrap_or_else(|error| panic!("the gates were read in a test: {error}"))
+    });
+    &READ
 }
 
 /// Lists the runbooks, by the line they lead to.

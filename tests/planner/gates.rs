@@ -93,14 +93,14 @@ fn read(path: &str) -> String {
 fn each_gate_applies_to_the_one_cluster_of_its_pair_and_not_to_the_other() {
     let mut pairs: BTreeMap<String, Pair> =
         serde_saphyr::from_str(&read("tests/fixtures/gates.yaml")).expect("pairs can be read");
-    for gate in runbook::gates().gates {
+    for gate in &runbook::gates().gates {
         let pair =
             pairs.remove(&gate.id).unwrap_or_else(|| panic!("{} has no pair in tests/fixtures/gates.yaml", gate.id));
-        let Some(Answer::Applies(hits)) = pair.applies.answer(&gate) else {
-            panic!("{} does not apply: {:?}", gate.id, pair.applies.answer(&gate));
+        let Some(Answer::Applies(hits)) = pair.applies.answer(gate) else {
+            panic!("{} does not apply: {:?}", gate.id, pair.applies.answer(gate));
         };
         assert_eq!(hits.count, pair.applies.picked, "{}: {hits:?}", gate.id);
-        let other = pair.does_not.answer(&gate);
+        let other = pair.does_not.answer(gate);
         assert!(other.is_none() || other == Some(Answer::Not), "{}: {other:?}", gate.id);
     }
     assert_eq!(pairs.keys().collect::<Vec<_>>(), Vec::<&String>::new(), "these are pairs of no gate");

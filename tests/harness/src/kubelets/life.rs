@@ -52,45 +52,36 @@ pub fn next_of_pod(pod: &Value, fault: Option<Fault>) -> Option<(Duration, Act)>
     }
 }
 
-/// The patch of a status. It holds the uid, so that an object that took the name of another is left alone.
-pub fn said(act: &Act, object: &Value) -> Value {
-    let status = match act {
-        Act::Report { is_lost } => report(*is_lost),
-        Act::Start | Act::Review | Act::End => running(object),
-        Act::Fail(fault) => unwell(object, *fault),
-    };
-    json!({"metadata": {"uid": uid(object)}, "status": status})
-}
-
 /// The patch of a pod whose first container runs and is not ready, for this reason.
 pub fn not_ready(pod: &Value, why: &str) -> Value {
-    let mut status = unwell(pod, Fault::NeverReady);
-    status["containerStatuses"][0]["state"] = json!({"running": {"startedAt": now()}});
-    status["message"] = json!(format!("Readiness probe failed: {why}"));
-    json!({"metadata": {"uid": uid(pod)}, "status": status})
+    let mut patch = unwell(pod, Fault::NeverReady);
+    patch["status"]["message"] = json!(format!("Readiness probe failed: {why}"));
+    patch
 }
 
-fn report(is_lost: bool) -> Value {
+/// The patch of a node that says whether its kubelet works.
+pub fn report(node: &Value, is_lost: bool) -> Value {
     let (status, reason, message) = match is_lost {
         true => ("False", "KubeletNotReady", "container runtime is down"),
         false => ("True", "KubeletReady", "kubelet is posting ready status"),
     };
-    json!({"conditions": [{
+    let ready = json!({
         "type": "Ready", "status": status, "reason": reason, "message": message,
         "lastHeartbeatTime": now(), "lastTransitionTime": now(),
-    }]})
+    });
+    patch(node, json!({"conditions": [ready]}))
 }
 
-/// All containers run and are ready.
-fn running(pod: &Value) -> Value {
+/// The patch of a pod all of whose containers run and are ready.
+pub fn running(pod: &Value) -> Value {
     let conditions = ["Initialized", "Ready", "ContainersReady"]
         .map(|kind| json!({"type": kind, "status": "True", "lastTransitionTime": now()}));
     let statuses: Vec<Value> = containers(pod).map(|container| container_status(container, &well())).collect();
-    status("Running", &conditions, &statuses)
+    patch(pod, status("Running", &conditions, &statuses))
 }
 
-/// The first container is unwell; the others run.
-fn unwell(pod: &Value, fault: Fault) -> Value {
+/// The patch of a pod whose first container is unwell; the others run.
+pub fn unwell(pod: &Value, fault: Fault) -> Value {
     let first = match fault {
         Fault::ImagePull => waiting("ImagePullBackOff", &format!("Back-off pulling image \"{}\"", image(pod))),
         Fault::CrashLoop => crashed(pod),
@@ -106,7 +97,12 @@ fn unwell(pod: &Value, fault: Fault) -> Value {
     let statuses: Vec<Value> =
         containers(pod).zip(states).map(|(container, state)| container_status(container, &state)).collect();
     let phase = if fault == Fault::ImagePull { "Pending" } else { "Running" };
-    status(phase, &[initialized, not_ready("Ready"), not_ready("ContainersReady")], &statuses)
+    patch(pod, status(phase, &[initialized, not_ready("Ready"), not_ready("ContainersReady")], &statuses))
+}
+
+/// It holds the uid, so that an object that took the name of another is left alone.
+fn patch(object: &Value, status: Value) -> Value {
+    json!({"metadata": {"uid": uid(object)}, "status": status})
 }
 
 fn status(phase: &str, conditions: &[Value], statuses: &[Value]) -> Value {

@@ -63,7 +63,12 @@ impl Connections {
         None
     }
 
-    /// Forgets the pods that are gone: whoever comes starts anew.
+    /// Forgets a pod that is gone: its successor starts anew.
+    pub fn end(&mut self, uid: &str) {
+        self.of.remove(uid);
+    }
+
+    /// Forgets all pods but these.
     pub fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
         self.of.retain(|uid, _| is_there(uid));
     }

@@ -61,14 +61,15 @@ impl Worker {
                 self.objects.retain(|known, _| is_left(known));
                 self.due.retain(|known, _| is_left(known));
                 all.into_iter().for_each(|object| self.learn(collection, object));
-                self.disconnect();
+                let uids: BTreeSet<String> = self.pods().map(life::uid).collect();
+                lock(&self.shared.connections).keep(|uid| uids.contains(uid));
             }
             News::Is(collection, object) => self.learn(collection, object),
             News::Gone(collection, object) => {
                 let key = key(collection, &object);
                 self.objects.remove(&key);
                 self.due.remove(&key);
-                self.disconnect();
+                lock(&self.shared.connections).end(&life::uid(&object));
                 self.note_typha(&object);
             }
             News::LookAgain => self.plan_all(),
@@ -102,7 +103,9 @@ impl Worker {
     /// Sets when the kubelet will do what it has to; what it was about to do anyway keeps its time.
     fn plan(&mut self, key: &Key) {
         let Some((delay, act)) = self.next(key) else {
-            self.due.retain(|planned, (_, act)| planned != key || *act == Act::Review);
+            if self.due.get(key).is_some_and(|(_, act)| *act != Act::Review) {
+                self.due.remove(key);
+            }
             return;
         };
         let is_planned = self.due.get(key).is_some_and(|(_, planned)| *planned == act);
@@ -147,11 +150,12 @@ impl Worker {
         let Some(object) = self.objects.get(key) else { return Done::Whole };
         let outcome = match act {
             Act::End => self.api.end(&path(key), &life::uid(object)).map(drop),
-            Act::Report { .. } | Act::Fail(_) => self.say(key, &life::said(act, object)),
+            Act::Report { is_lost } => self.say(key, &life::report(object, *is_lost)),
+            Act::Fail(fault) => self.say(key, &life::unwell(object, *fault)),
             Act::Start | Act::Review => match self.why_not(object) {
                 Some(why) => return self.keep_from_ready(key, object, &why),
                 None if *act == Act::Review => Ok(()),
-                None => self.say(key, &life::said(act, object)),
+                None => self.say(key, &life::running(object)),
             },
         };
         match outcome {
@@ -206,12 +210,6 @@ impl Worker {
         for key in keys {
             self.due.entry(key).or_insert_with(|| (Instant::now() + REVIEWED_AFTER, Act::Review));
         }
-    }
-
-    /// Forgets the connections of pods that are gone.
-    fn disconnect(&self) {
-        let uids: BTreeSet<String> = self.pods().map(life::uid).collect();
-        lock(&self.shared.connections).keep(|uid| uids.contains(uid));
     }
 }
 
